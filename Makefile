@@ -1,0 +1,45 @@
+# atlas_events: PGXS build. jansson and utf8proc are found through pkg-config.
+#
+#   make && make install        build and install for the server of PG_CONFIG
+#   make installcheck           SQL and isolation tests, against a running server
+#   make prove_installcheck     TAP tests, which start servers of their own
+
+MODULE_big = atlas_events
+OBJS = atlas_events.o $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
+
+EXTENSION = atlas_events
+DATA = atlas_events--1.0.sql
+PGFILEDESC = "atlas_events - events on the timelines of support objects"
+
+REGRESS = setup $(filter-out setup,$(sort $(patsubst sql/%.sql,%,$(wildcard sql/*.sql))))
+REGRESS_OPTS = --inputdir=. --encoding=UTF8
+ISOLATION = $(sort $(patsubst specs/%.spec,%,$(wildcard specs/*.spec)))
+ISOLATION_OPTS = --inputdir=.
+
+PKG_CONFIG ?= pkg-config
+LIBRARIES = jansson libutf8proc
+PG_CPPFLAGS = -I$(CURDIR)/src $(shell $(PKG_CONFIG) --cflags $(LIBRARIES))
+SHLIB_LINK = $(shell $(PKG_CONFIG) --libs $(LIBRARIES))
+
+# For our own builds: make WERROR=1 turns every warning into an error.
+ifdef WERROR
+PG_CFLAGS = -Wextra -Wno-unused-parameter -Wno-sign-compare \
+	-Wno-missing-field-initializers -Wno-clobbered -Werror
+endif
+
+EXTRA_CLEAN = output_iso tmp_check
+
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+$(OBJS): $(wildcard src/*.h)
+
+# The TAP tests use PostgreSQL's own modules, which pgxs installs beside the
+# regression drivers.
+.PHONY: prove_installcheck
+prove_installcheck:
+	rm -rf $(CURDIR)/tmp_check
+	TESTDIR='$(CURDIR)' PATH='$(bindir):$(PATH)' PGPORT='6$(DEF_PGPORT)' \
+	PG_REGRESS='$(top_builddir)/src/test/regress/pg_regress' \
+	$(PROVE) -I '$(top_srcdir)/src/test/perl' -I '$(CURDIR)/t' $(PROVE_FLAGS) $(if $(PROVE_TESTS),$(PROVE_TESTS),t/*.pl)

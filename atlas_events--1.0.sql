@@ -1,0 +1,543 @@
+/* atlas_events--1.0.sql */
+
+-- complain if script is sourced in psql, rather than via CREATE EXTENSION
+\echo Use "CREATE EXTENSION atlas_events" to load this file. \quit
+
+-- ---------------------------------------------------------------------
+-- Types
+-- ---------------------------------------------------------------------
+
+CREATE TYPE atlas_object AS (
+    object_type text,
+    object_id text,
+    external_id text
+);
+
+COMMENT ON TYPE atlas_object IS 'A reference to a support object: its type, and its Atlas id or its id in the submitter''s system of record';
+COMMENT ON COLUMN atlas_object.object_type IS 'Type of the object, such as CUSTOMER; aliases and any letter case are accepted';
+COMMENT ON COLUMN atlas_object.object_id IS 'Atlas id of the object';
+COMMENT ON COLUMN atlas_object.external_id IS 'Id of the object in the submitter''s own system of record';
+
+CREATE TYPE atlas_event AS (
+    object_type text,
+    object_id text,
+    external_id text,
+    name text,
+    description text,
+    icon text,
+    payload jsonb,
+    related_objects atlas_object[],
+    occurred_at timestamptz,
+    idempotency_key text
+);
+
+COMMENT ON TYPE atlas_event IS 'An event as submit_event() takes it; the fields are those of the Events API';
+COMMENT ON COLUMN atlas_event.object_type IS 'Type of the primary object: where the event shows up in timelines, search and rules';
+COMMENT ON COLUMN atlas_event.object_id IS 'Atlas id of the primary object; this or external_id is required';
+COMMENT ON COLUMN atlas_event.external_id IS 'Id of the primary object in the submitter''s own system of record';
+COMMENT ON COLUMN atlas_event.name IS 'Expressive name of the event, 1 to 255 characters; required';
+COMMENT ON COLUMN atlas_event.description IS 'The highlights at a glance, plain text or HTML';
+COMMENT ON COLUMN atlas_event.icon IS 'An absolute http(s) URL, or one Unicode character (grapheme cluster)';
+COMMENT ON COLUMN atlas_event.payload IS 'Any JSON object';
+COMMENT ON COLUMN atlas_event.related_objects IS 'Further objects on whose timelines the event appears, linked afterwards, best effort';
+COMMENT ON COLUMN atlas_event.occurred_at IS 'When it happened; now when null';
+COMMENT ON COLUMN atlas_event.idempotency_key IS 'Makes a retry safe: the same key stores the event once';
+
+-- ---------------------------------------------------------------------
+-- Tenant of the session
+-- ---------------------------------------------------------------------
+
+CREATE FUNCTION atlas_tenant() RETURNS text
+    AS 'MODULE_PATHNAME', 'atlas_tenant'
+    LANGUAGE C STABLE PARALLEL SAFE;
+
+COMMENT ON FUNCTION atlas_tenant() IS 'The tenant of this session: the setting atlas_events.tenant, empty when there is none';
+
+-- ---------------------------------------------------------------------
+-- Tables
+--
+-- An event row is never updated: an event that has a row in the queue is
+-- PENDING or FAILED, any other is LINKED. The log and the links are
+-- partitioned by event id, whose order is time order; their parents carry no
+-- index, each partition brings its own. Partitions are made when the first
+-- event of their month comes, and are no members of the extension.
+-- ---------------------------------------------------------------------
+
+CREATE TABLE atlas_events (
+    event_id uuid NOT NULL,
+    occurred_at timestamptz NOT NULL,
+    received_at timestamptz NOT NULL,
+    tenant_id text COLLATE "C" NOT NULL DEFAULT '',
+    object_type text COLLATE "C" NOT NULL,
+    object_id text COLLATE "C" NOT NULL,
+    external_id text COLLATE "C",
+    name text NOT NULL,
+    description text,
+    icon text,
+    payload jsonb,
+    related_objects jsonb
+) PARTITION BY RANGE (event_id);
+
+COMMENT ON TABLE atlas_events IS 'The event log: one row an event, never updated, one partition a month';
+COMMENT ON COLUMN atlas_events.event_id IS 'UUIDv7 whose time is occurred_at, so that its order is timeline order';
+COMMENT ON COLUMN atlas_events.occurred_at IS 'When it happened, as the submitter says; else when it was received';
+COMMENT ON COLUMN atlas_events.received_at IS 'When submit_event() took it';
+COMMENT ON COLUMN atlas_events.tenant_id IS 'Tenant that submitted it; empty without tenants';
+COMMENT ON COLUMN atlas_events.object_type IS 'Canonical type of the primary object';
+COMMENT ON COLUMN atlas_events.object_id IS 'Id of the primary object, as its own row prints it';
+COMMENT ON COLUMN atlas_events.external_id IS 'External id of the primary object: its own row''s, else the submitted one';
+COMMENT ON COLUMN atlas_events.name IS 'Name of the event';
+COMMENT ON COLUMN atlas_events.description IS 'Plain text or HTML, as submitted';
+COMMENT ON COLUMN atlas_events.icon IS 'URL or one grapheme cluster';
+COMMENT ON COLUMN atlas_events.payload IS 'JSON object, as submitted';
+COMMENT ON COLUMN atlas_events.related_objects IS 'Array of {objectType, objectId, externalId} in submitted order; null when there are none';
+
+CREATE TABLE atlas_event_queue (
+    event_id uuid NOT NULL PRIMARY KEY,
+    submitted_xid xid8 NOT NULL,
+    next_attempt_at timestamptz,
+    attempts smallint NOT NULL DEFAULT 0,
+    tenant_id text COLLATE "C" NOT NULL DEFAULT '',
+    last_error text
+);
+
+CREATE INDEX atlas_event_queue_cursor_idx ON atlas_event_queue (submitted_xid, event_id)
+    WHERE next_attempt_at IS NULL;
+CREATE INDEX atlas_event_queue_next_attempt_at_idx ON atlas_event_queue (next_attempt_at)
+    WHERE next_attempt_at IS NOT NULL;
+
+COMMENT ON TABLE atlas_event_queue IS 'Events whose related objects are not linked yet; removing the row makes the event LINKED';
+COMMENT ON COLUMN atlas_event_queue.event_id IS 'The event';
+COMMENT ON COLUMN atlas_event_queue.submitted_xid IS 'Transaction that submitted it: the linker''s cursor';
+COMMENT ON COLUMN atlas_event_queue.next_attempt_at IS 'When linking is tried again; null: at once; infinity: FAILED, not before atlas_retry_failed()';
+COMMENT ON COLUMN atlas_event_queue.attempts IS 'Failed attempts at linking so far';
+COMMENT ON COLUMN atlas_event_queue.tenant_id IS 'Tenant of the event';
+COMMENT ON COLUMN atlas_event_queue.last_error IS 'Why the last attempt failed or was put off';
+
+CREATE TABLE atlas_event_links (
+    event_id uuid NOT NULL,
+    linked_at timestamptz NOT NULL,
+    tenant_id text COLLATE "C" NOT NULL DEFAULT '',
+    object_type text COLLATE "C" NOT NULL,
+    object_id text COLLATE "C" NOT NULL
+) PARTITION BY RANGE (event_id);
+
+COMMENT ON TABLE atlas_event_links IS 'Related objects of linked events: one row an event and object, one partition a month';
+COMMENT ON COLUMN atlas_event_links.event_id IS 'The event';
+COMMENT ON COLUMN atlas_event_links.linked_at IS 'When the object was linked';
+COMMENT ON COLUMN atlas_event_links.tenant_id IS 'Tenant of the event';
+COMMENT ON COLUMN atlas_event_links.object_type IS 'Canonical type of the related object';
+COMMENT ON COLUMN atlas_event_links.object_id IS 'Id of the related object, as its own row prints it';
+
+CREATE TABLE atlas_event_unresolved (
+    event_id uuid NOT NULL,
+    position smallint NOT NULL,
+    attempts smallint NOT NULL DEFAULT 1,
+    tenant_id text COLLATE "C" NOT NULL DEFAULT '',
+    object_type text COLLATE "C" NOT NULL,
+    object_id text COLLATE "C",
+    external_id text COLLATE "C",
+    outcome text COLLATE "C" NOT NULL CHECK (outcome IN ('NOT_FOUND', 'ERROR')),
+    reason text NOT NULL,
+    first_attempt_at timestamptz NOT NULL,
+    next_attempt_at timestamptz,
+    PRIMARY KEY (event_id, position)
+);
+
+CREATE INDEX atlas_event_unresolved_next_attempt_at_idx ON atlas_event_unresolved (next_attempt_at)
+    WHERE next_attempt_at IS NOT NULL;
+
+COMMENT ON TABLE atlas_event_unresolved IS 'References of linked events that were not found, or failed; tried again for atlas_events.relink_window';
+COMMENT ON COLUMN atlas_event_unresolved.event_id IS 'The event';
+COMMENT ON COLUMN atlas_event_unresolved.position IS 'Place of the reference in the event''s related objects, from 1';
+COMMENT ON COLUMN atlas_event_unresolved.attempts IS 'Times it was looked up';
+COMMENT ON COLUMN atlas_event_unresolved.tenant_id IS 'Tenant of the event';
+COMMENT ON COLUMN atlas_event_unresolved.object_type IS 'Type of the object referred to';
+COMMENT ON COLUMN atlas_event_unresolved.object_id IS 'Id as submitted';
+COMMENT ON COLUMN atlas_event_unresolved.external_id IS 'External id as submitted';
+COMMENT ON COLUMN atlas_event_unresolved.outcome IS 'NOT_FOUND: no such object; ERROR: it could not be looked up';
+COMMENT ON COLUMN atlas_event_unresolved.reason IS 'Why, in words';
+COMMENT ON COLUMN atlas_event_unresolved.first_attempt_at IS 'When it was looked up first';
+COMMENT ON COLUMN atlas_event_unresolved.next_attempt_at IS 'When it is looked up again; null: never';
+
+CREATE TABLE atlas_event_keys (
+    tenant_id text COLLATE "C" NOT NULL DEFAULT '',
+    idempotency_key text COLLATE "C" NOT NULL,
+    event_id uuid NOT NULL,
+    event_hash bytea NOT NULL,
+    PRIMARY KEY (tenant_id, idempotency_key)
+);
+
+COMMENT ON TABLE atlas_event_keys IS 'Idempotency keys and the events stored under them';
+COMMENT ON COLUMN atlas_event_keys.tenant_id IS 'Tenant that used the key';
+COMMENT ON COLUMN atlas_event_keys.idempotency_key IS 'The key, unique for its tenant';
+COMMENT ON COLUMN atlas_event_keys.event_id IS 'The event that was stored first';
+COMMENT ON COLUMN atlas_event_keys.event_hash IS 'SHA-256 of the normalised event, to tell a retry from a different event';
+
+CREATE TABLE atlas_object_types (
+    object_type text COLLATE "C" NOT NULL PRIMARY KEY,
+    relation regclass NOT NULL,
+    id_column name NOT NULL,
+    external_id_column name,
+    tenant_column name,
+    aliases text[] COLLATE "C" NOT NULL DEFAULT '{}'
+);
+
+COMMENT ON TABLE atlas_object_types IS 'The registry: which table holds the objects of a type';
+COMMENT ON COLUMN atlas_object_types.object_type IS 'Canonical type, upper case';
+COMMENT ON COLUMN atlas_object_types.relation IS 'Table that holds the objects';
+COMMENT ON COLUMN atlas_object_types.id_column IS 'Column with the Atlas id';
+COMMENT ON COLUMN atlas_object_types.external_id_column IS 'Column with the id in the submitter''s system of record, if there is one';
+COMMENT ON COLUMN atlas_object_types.tenant_column IS 'Column that must equal atlas_events.tenant, if there is one';
+COMMENT ON COLUMN atlas_object_types.aliases IS 'Further names of the type, besides the built-in ones';
+
+CREATE FUNCTION atlas_object_types_changed() RETURNS trigger
+    AS 'MODULE_PATHNAME', 'atlas_object_types_changed'
+    LANGUAGE C;
+
+COMMENT ON FUNCTION atlas_object_types_changed() IS 'Tells every session that the registry has changed';
+
+CREATE TRIGGER atlas_object_types_changed
+    AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON atlas_object_types
+    FOR EACH STATEMENT EXECUTE FUNCTION atlas_object_types_changed();
+
+-- The linker's own note of what it is at, so that after a crash the next
+-- linker knows which events to approach with care. Never dumped.
+CREATE TABLE atlas_linker_state (
+    started_at timestamptz NOT NULL,
+    batch uuid[] NOT NULL DEFAULT '{}'
+);
+
+COMMENT ON TABLE atlas_linker_state IS 'One row while a linker is at work; a row that a new linker finds says that the one before was killed';
+COMMENT ON COLUMN atlas_linker_state.started_at IS 'When the linker began';
+COMMENT ON COLUMN atlas_linker_state.batch IS 'Events it is at, noted only after a crash';
+
+-- ---------------------------------------------------------------------
+-- Dump and restore. Partitions are dumped as ordinary tables.
+-- ---------------------------------------------------------------------
+
+SELECT pg_catalog.pg_extension_config_dump('atlas_events', '');
+SELECT pg_catalog.pg_extension_config_dump('atlas_event_queue', '');
+SELECT pg_catalog.pg_extension_config_dump('atlas_event_links', '');
+SELECT pg_catalog.pg_extension_config_dump('atlas_event_unresolved', '');
+SELECT pg_catalog.pg_extension_config_dump('atlas_event_keys', '');
+SELECT pg_catalog.pg_extension_config_dump('atlas_object_types',
+    'WHERE relation IN (SELECT oid FROM pg_catalog.pg_class)');
+
+-- ---------------------------------------------------------------------
+-- Row security: a role with SELECT on these tables sees its own tenant's
+-- rows. The owner, superusers and BYPASSRLS roles see all.
+-- ---------------------------------------------------------------------
+
+ALTER TABLE atlas_events ENABLE ROW LEVEL SECURITY;
+ALTER TABLE atlas_event_queue ENABLE ROW LEVEL SECURITY;
+ALTER TABLE atlas_event_links ENABLE ROW LEVEL SECURITY;
+ALTER TABLE atlas_event_unresolved ENABLE ROW LEVEL SECURITY;
+ALTER TABLE atlas_event_keys ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY atlas_tenant ON atlas_events
+    USING (tenant_id = (SELECT @extschema@.atlas_tenant()));
+CREATE POLICY atlas_tenant ON atlas_event_queue
+    USING (tenant_id = (SELECT @extschema@.atlas_tenant()));
+CREATE POLICY atlas_tenant ON atlas_event_links
+    USING (tenant_id = (SELECT @extschema@.atlas_tenant()));
+CREATE POLICY atlas_tenant ON atlas_event_unresolved
+    USING (tenant_id = (SELECT @extschema@.atlas_tenant()));
+CREATE POLICY atlas_tenant ON atlas_event_keys
+    USING (tenant_id = (SELECT @extschema@.atlas_tenant()));
+
+-- ---------------------------------------------------------------------
+-- Object types
+-- ---------------------------------------------------------------------
+
+CREATE FUNCTION atlas_register_object_type(
+    object_type text,
+    relation regclass,
+    id_column name DEFAULT 'id',
+    external_id_column name DEFAULT NULL,
+    tenant_column name DEFAULT NULL,
+    aliases text[] DEFAULT '{}')
+    RETURNS void
+    AS 'MODULE_PATHNAME', 'atlas_register_object_type'
+    LANGUAGE C;
+
+COMMENT ON FUNCTION atlas_register_object_type(text, regclass, name, name, name, text[]) IS
+'Connects an object type to the table that holds its objects, or changes the connection.
+The caller must own the table. The id column must be unique: alone, with the tenant column, or with the partition key; an external id column must be indexed. Ids are of type uuid, smallint, integer, bigint, text, varchar, or a domain over one of them. A view is taken as it is.';
+
+CREATE FUNCTION atlas_unregister_object_type(object_type text)
+    RETURNS void
+    AS 'MODULE_PATHNAME', 'atlas_unregister_object_type'
+    LANGUAGE C;
+
+COMMENT ON FUNCTION atlas_unregister_object_type(text) IS
+'Disconnects an object type from its table. Events and links stay.
+The caller must own the table, if it still exists.';
+
+CREATE FUNCTION atlas_discover_object_types(
+    in_schema regnamespace DEFAULT NULL,
+    OUT object_type text,
+    OUT relation regclass,
+    OUT id_column name,
+    OUT external_id_column name,
+    OUT registered boolean)
+    RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'atlas_discover_object_types'
+    LANGUAGE C;
+
+COMMENT ON FUNCTION atlas_discover_object_types(regnamespace) IS
+'Finds tables named after the built-in object types (customers, tickets, agents, ...) and registers those not registered yet.
+Looks in one schema, or in all but the system''s. Only tables that the caller owns and that have a usable id column are considered; registered is true for those that this call registered.';
+
+-- ---------------------------------------------------------------------
+-- Submitting
+-- ---------------------------------------------------------------------
+
+CREATE FUNCTION submit_event(event atlas_event) RETURNS uuid
+    AS 'MODULE_PATHNAME', 'submit_event_composite'
+    LANGUAGE C;
+
+COMMENT ON FUNCTION submit_event(atlas_event) IS
+'Stores an event on the timeline of its primary object and returns the event id.
+Raises PT400 (invalid event; DETAIL lists all problems as JSON), PT404 (no such primary object), PT409 (conflict), PT413 (too large).';
+
+CREATE FUNCTION submit_event(
+    object_type text,
+    object_id text,
+    name text,
+    description text DEFAULT NULL,
+    icon text DEFAULT NULL,
+    external_id text DEFAULT NULL,
+    payload jsonb DEFAULT NULL,
+    related_objects atlas_object[] DEFAULT NULL,
+    occurred_at timestamptz DEFAULT NULL,
+    idempotency_key text DEFAULT NULL)
+    RETURNS uuid
+    AS 'MODULE_PATHNAME', 'submit_event_arguments'
+    LANGUAGE C;
+
+COMMENT ON FUNCTION submit_event(text, text, text, text, text, text, jsonb, atlas_object[], timestamptz, text) IS
+'Stores an event, given as (named) arguments, and returns the event id.
+Raises PT400, PT404, PT409 and PT413 like submit_event(atlas_event).';
+
+CREATE FUNCTION submit_event(text) RETURNS json
+    AS 'MODULE_PATHNAME', 'submit_event_text'
+    LANGUAGE C;
+
+COMMENT ON FUNCTION submit_event(text) IS
+'Stores an event, given as the JSON of the Events API, and returns its receipt.
+The receipt is {"message":"Event Linked","eventId":...,"processingStatus":"LINKED" or "PENDING","duplicate":false}. Malformed JSON raises PT400 with line and column; PT404, PT409 and PT413 as for submit_event(atlas_event).';
+
+CREATE FUNCTION submit_event(json) RETURNS json
+    AS 'MODULE_PATHNAME', 'submit_event_text'
+    LANGUAGE C;
+
+COMMENT ON FUNCTION submit_event(json) IS
+'Stores an event, given as the JSON of the Events API, and returns its receipt.
+See submit_event(text).';
+
+CREATE FUNCTION submit_event(jsonb) RETURNS json
+    AS 'MODULE_PATHNAME', 'submit_event_jsonb'
+    LANGUAGE C;
+
+COMMENT ON FUNCTION submit_event(jsonb) IS
+'Stores an event, given as the JSON of the Events API, and returns its receipt.
+See submit_event(text).';
+
+CREATE FUNCTION submit_events(events atlas_event[]) RETURNS uuid[]
+    AS 'MODULE_PATHNAME', 'submit_events_array'
+    LANGUAGE C;
+
+COMMENT ON FUNCTION submit_events(atlas_event[]) IS
+'Stores several events, all or nothing, and returns the event ids in order.
+Raises what submit_event(atlas_event) would raise for the first event that cannot be stored.';
+
+CREATE FUNCTION submit_events(text) RETURNS json
+    AS 'MODULE_PATHNAME', 'submit_events_text'
+    LANGUAGE C;
+
+COMMENT ON FUNCTION submit_events(text) IS
+'Stores several events, given as a JSON array, each standing for itself.
+Returns {"accepted":n,"rejected":n,"results":[...]}, one result an event in order, with index, status, and the receipt or the error. Raises PT400 only when the whole is no JSON array, PT413 when it has more than atlas_events.max_batch_size items.';
+
+CREATE FUNCTION submit_events(json) RETURNS json
+    AS 'MODULE_PATHNAME', 'submit_events_text'
+    LANGUAGE C;
+
+COMMENT ON FUNCTION submit_events(json) IS
+'Stores several events, given as a JSON array, each standing for itself.
+See submit_events(text).';
+
+CREATE FUNCTION submit_events(jsonb) RETURNS json
+    AS 'MODULE_PATHNAME', 'submit_events_jsonb'
+    LANGUAGE C;
+
+COMMENT ON FUNCTION submit_events(jsonb) IS
+'Stores several events, given as a JSON array, each standing for itself.
+See submit_events(text).';
+
+-- ---------------------------------------------------------------------
+-- Linking
+-- ---------------------------------------------------------------------
+
+CREATE FUNCTION atlas_link_events(max_events int DEFAULT 1000) RETURNS bigint
+    AS 'MODULE_PATHNAME', 'atlas_link_events'
+    LANGUAGE C;
+
+COMMENT ON FUNCTION atlas_link_events(int) IS
+'Links up to max_events pending events here and now, without any worker, and returns how many became LINKED.
+Also looks up again the unresolved references that are due. Works beside a running linker: each event is linked by one of them.';
+
+CREATE FUNCTION atlas_retry_failed(event_id uuid DEFAULT NULL) RETURNS bigint
+    AS 'MODULE_PATHNAME', 'atlas_retry_failed'
+    LANGUAGE C;
+
+COMMENT ON FUNCTION atlas_retry_failed(uuid) IS
+'Puts FAILED events, one or all, of every tenant, back to PENDING with a fresh count of attempts, and returns how many.';
+
+-- ---------------------------------------------------------------------
+-- Reading
+-- ---------------------------------------------------------------------
+
+CREATE FUNCTION atlas_timeline(
+    object_type text,
+    object_id text,
+    before_event uuid DEFAULT NULL,
+    max_events int DEFAULT 50,
+    OUT event_id uuid,
+    OUT occurred_at timestamptz,
+    OUT role text,
+    OUT name text,
+    OUT description text,
+    OUT icon text,
+    OUT payload jsonb,
+    OUT object_type text,
+    OUT object_id text,
+    OUT external_id text,
+    OUT processing_status text)
+    RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'atlas_timeline'
+    LANGUAGE C;
+
+COMMENT ON FUNCTION atlas_timeline(text, text, uuid, int) IS
+'The events of an object of the session''s tenant, newest first: as primary object (role PRIMARY) and as related object (RELATED).
+before_event continues after the last event of the page before; max_events is the page size.';
+
+-- Each branch has its own constant status and its own order, so that a page
+-- reads the newest events only, and a filter on the status skips the other
+-- branches. OFFSET 0 keeps the lookup of a queued event's row a lookup.
+CREATE VIEW atlas_event_logs WITH (security_invoker = true) AS
+(
+    SELECT e.event_id, e.tenant_id, e.object_type, e.object_id, e.external_id,
+           e.name, e.description, e.icon, e.payload,
+           (SELECT jsonb_agg(
+                       o.item || CASE WHEN u.event_id IS NULL
+                           THEN jsonb_build_object('outcome', 'LINKED')
+                           ELSE jsonb_build_object('outcome', u.outcome, 'reason', u.reason) END
+                       ORDER BY o.position)
+              FROM jsonb_array_elements(e.related_objects) WITH ORDINALITY AS o (item, position)
+              LEFT JOIN atlas_event_unresolved u
+                ON u.event_id = e.event_id AND u.position = o.position) AS related_objects,
+           'LINKED'::text AS processing_status, 0::smallint AS attempts, NULL::text AS last_error,
+           e.occurred_at, e.received_at,
+           COALESCE((SELECT min(l.linked_at) FROM atlas_event_links l WHERE l.event_id = e.event_id),
+                    (SELECT min(u.first_attempt_at) FROM atlas_event_unresolved u WHERE u.event_id = e.event_id),
+                    e.received_at) AS linked_at
+      FROM atlas_events e
+     WHERE NOT EXISTS (SELECT FROM atlas_event_queue q WHERE q.event_id = e.event_id)
+     ORDER BY e.event_id DESC
+)
+UNION ALL
+(
+    SELECT q.event_id, e.tenant_id, e.object_type, e.object_id, e.external_id,
+           e.name, e.description, e.icon, e.payload,
+           (SELECT jsonb_agg(o.item || jsonb_build_object('outcome', 'PENDING') ORDER BY o.position)
+              FROM jsonb_array_elements(e.related_objects) WITH ORDINALITY AS o (item, position)),
+           'PENDING'::text, q.attempts, q.last_error,
+           e.occurred_at, e.received_at, NULL::timestamptz
+      FROM atlas_event_queue q,
+           LATERAL (SELECT * FROM atlas_events e WHERE e.event_id = q.event_id OFFSET 0) e
+     WHERE q.next_attempt_at IS DISTINCT FROM 'infinity'
+     ORDER BY q.event_id DESC
+)
+UNION ALL
+(
+    SELECT q.event_id, e.tenant_id, e.object_type, e.object_id, e.external_id,
+           e.name, e.description, e.icon, e.payload,
+           (SELECT jsonb_agg(o.item || jsonb_build_object('outcome', 'ERROR', 'reason', q.last_error)
+                       ORDER BY o.position)
+              FROM jsonb_array_elements(e.related_objects) WITH ORDINALITY AS o (item, position)),
+           'FAILED'::text, q.attempts, q.last_error,
+           e.occurred_at, e.received_at, NULL::timestamptz
+      FROM atlas_event_queue q,
+           LATERAL (SELECT * FROM atlas_events e WHERE e.event_id = q.event_id OFFSET 0) e
+     WHERE q.next_attempt_at = 'infinity'
+     ORDER BY q.event_id DESC
+);
+
+COMMENT ON VIEW atlas_event_logs IS 'The event logs: one row an event, with its processing status and the outcome of each related object. Order by event_id for a page.';
+COMMENT ON COLUMN atlas_event_logs.related_objects IS 'Array of {objectType, objectId, externalId, outcome, reason}; outcome is PENDING, LINKED, NOT_FOUND or ERROR';
+COMMENT ON COLUMN atlas_event_logs.processing_status IS 'PENDING, LINKED or FAILED';
+COMMENT ON COLUMN atlas_event_logs.attempts IS 'Failed attempts at linking; 0 once LINKED';
+COMMENT ON COLUMN atlas_event_logs.last_error IS 'Why the last attempt at linking failed or was put off';
+COMMENT ON COLUMN atlas_event_logs.linked_at IS 'When the event became LINKED; null before';
+
+CREATE FUNCTION atlas_status(
+    OUT preloaded boolean,
+    OUT worker_pid int,
+    OUT worker_state text,
+    OUT submitted bigint,
+    OUT linked bigint,
+    OUT not_found bigint,
+    OUT failed bigint,
+    OUT queue_depth bigint,
+    OUT oldest_pending_age interval,
+    OUT last_error text,
+    OUT last_error_at timestamptz,
+    OUT advice text)
+    RETURNS record
+    AS 'MODULE_PATHNAME', 'atlas_status'
+    LANGUAGE C;
+
+COMMENT ON FUNCTION atlas_status() IS 'The row of the view atlas_events_status';
+
+CREATE VIEW atlas_events_status WITH (security_invoker = true) AS
+    SELECT * FROM atlas_status();
+
+COMMENT ON VIEW atlas_events_status IS 'State of the linking in this database: one row';
+COMMENT ON COLUMN atlas_events_status.preloaded IS 'Is the library in shared_preload_libraries, so that events are linked in the background';
+COMMENT ON COLUMN atlas_events_status.worker_pid IS 'Process id of the linker; null when none runs';
+COMMENT ON COLUMN atlas_events_status.worker_state IS 'What the linker does: linking, idle, asleep (comes with the next event), waiting, held, off';
+COMMENT ON COLUMN atlas_events_status.submitted IS 'Events stored since the server started; null when not preloaded';
+COMMENT ON COLUMN atlas_events_status.linked IS 'Queued events that became LINKED since the server started; null when not preloaded';
+COMMENT ON COLUMN atlas_events_status.not_found IS 'References that were not found at first since the server started; null when not preloaded';
+COMMENT ON COLUMN atlas_events_status.failed IS 'Events that are FAILED now';
+COMMENT ON COLUMN atlas_events_status.queue_depth IS 'Events that are PENDING now';
+COMMENT ON COLUMN atlas_events_status.oldest_pending_age IS 'Time since the oldest pending event was received';
+COMMENT ON COLUMN atlas_events_status.last_error IS 'Last error of a linker of this database since the server started';
+COMMENT ON COLUMN atlas_events_status.last_error_at IS 'When that was';
+COMMENT ON COLUMN atlas_events_status.advice IS 'What to do about it; null when all is well';
+
+-- ---------------------------------------------------------------------
+-- Privileges: nothing for PUBLIC but asking for one's own tenant. Every other
+-- call is granted one by one.
+-- ---------------------------------------------------------------------
+
+REVOKE ALL ON FUNCTION
+    submit_event(atlas_event),
+    submit_event(text, text, text, text, text, text, jsonb, atlas_object[], timestamptz, text),
+    submit_event(text), submit_event(json), submit_event(jsonb),
+    submit_events(atlas_event[]),
+    submit_events(text), submit_events(json), submit_events(jsonb),
+    atlas_register_object_type(text, regclass, name, name, name, text[]),
+    atlas_unregister_object_type(text),
+    atlas_discover_object_types(regnamespace),
+    atlas_object_types_changed(),
+    atlas_link_events(int),
+    atlas_retry_failed(uuid),
+    atlas_timeline(text, text, uuid, int),
+    atlas_status()
+    FROM PUBLIC;
+
+GRANT EXECUTE ON FUNCTION atlas_status() TO pg_monitor;
+GRANT SELECT ON atlas_events_status TO pg_monitor;

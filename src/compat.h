@@ -1,0 +1,35 @@
+/*
+ * compat.h
+ *		Differences between PostgreSQL 15 to 18, and nowhere else.
+ */
+#ifndef ATLAS_COMPAT_H
+#define ATLAS_COMPAT_H
+
+#include "catalog/pg_class.h"
+#include "catalog/pg_database.h"
+#include "storage/latch.h"
+#include "utils/acl.h"
+#include "utils/wait_event.h"
+
+#if PG_VERSION_NUM < 150000
+#error "atlas_events needs PostgreSQL 15 or later"
+#endif
+
+#if PG_VERSION_NUM >= 160000
+#define atlas_owns_relation(relid, roleid) \
+	object_ownercheck(RelationRelationId, (relid), (roleid))
+#define atlas_owns_database(dbid, roleid) \
+	object_ownercheck(DatabaseRelationId, (dbid), (roleid))
+#else
+#define atlas_owns_relation(relid, roleid) pg_class_ownercheck((relid), (roleid))
+#define atlas_owns_database(dbid, roleid) pg_database_ownercheck((dbid), (roleid))
+#endif
+
+/* 17 lets an extension name what it waits for. */
+#if PG_VERSION_NUM >= 170000
+#define atlas_wait_event(name) WaitEventExtensionNew(name)
+#else
+#define atlas_wait_event(name) PG_WAIT_EXTENSION
+#endif
+
+#endif							/* ATLAS_COMPAT_H */

@@ -1,0 +1,182 @@
+/*
+ * error.c
+ *		The errors of the Events API, raised or written into a response.
+ *
+ * An AtlasError collects what is wrong with one event. It ends in ereport()
+ * when the event was submitted alone, or in the results of submit_events()
+ * when it stands among others.
+ *
+ * JSON is built with jansson, whose memory is not a memory context's: every
+ * json_t made here is freed in a PG_FINALLY, and nothing that may raise an
+ * error runs inside of jansson.
+ */
+#include "postgres.h"
+
+#include "error.h"
+#include "mb/pg_wchar.h"
+#include "nodes/pg_list.h"
+
+void
+atlas_add_problem(AtlasError *error, const char *code, char *field, const char *message_format,...)
+{
+	AtlasProblem *problem = palloc(sizeof(AtlasProblem));
+	StringInfoData message;
+
+	initStringInfo(&message);
+	for (;;)
+	{
+		va_list		args;
+		int			needed;
+
+		va_start(args, message_format);
+		needed = appendStringInfoVA(&message, message_format, args);
+		va_end(args);
+		if (needed == 0)
+			break;
+		enlargeStringInfo(&message, needed);
+	}
+
+	problem->field = field;
+	problem->code = code;
+	problem->message = message.data;
+	error->status = ATLAS_INVALID_EVENT;
+	error->problems = lappend(error->problems, problem);
+}
+
+void
+atlas_refuse(AtlasError *error, AtlasStatus status, const char *detail, const char *hint)
+{
+	if (error->status != 0)
+		return;
+	error->status = status;
+	error->detail = detail;
+	error->hint = hint;
+}
+
+const char *
+atlas_status_code(AtlasStatus status)
+{
+	switch (status)
+	{
+		case ATLAS_INVALID_EVENT:
+			return "PT400";
+		case ATLAS_OBJECT_NOT_FOUND:
+			return "PT404";
+		case ATLAS_CONFLICT:
+			return "PT409";
+		case ATLAS_TOO_LARGE:
+			return "PT413";
+		case ATLAS_OK:
+			break;
+	}
+	return "00000";
+}
+
+const char *
+atlas_status_message(AtlasStatus status)
+{
+	switch (status)
+	{
+		case ATLAS_INVALID_EVENT:
+			return "Invalid Event";
+		case ATLAS_OBJECT_NOT_FOUND:
+			return "Object Not Found";
+		case ATLAS_CONFLICT:
+			return "Conflict";
+		case ATLAS_TOO_LARGE:
+			return "Event Too Large";
+		case ATLAS_OK:
+			break;
+	}
+	return "Event Linked";
+}
+
+void
+atlas_raise(const AtlasError *error)
+{
+	const char *code = atlas_status_code(error->status);
+	const char *detail = error->detail;
+
+	if (error->status == ATLAS_INVALID_EVENT)
+		detail = atlas_json_to_string(atlas_problems_to_json(error->problems));
+
+	ereport(ERROR,
+			(errcode(MAKE_SQLSTATE(code[0], code[1], code[2], code[3], code[4])),
+			 errmsg_internal("%s", atlas_status_message(error->status)),
+			 detail ? errdetail_internal("%s", detail) : 0,
+			 error->hint ? errhint("%s", error->hint) : 0));
+	pg_unreachable();
+}
+
+json_t *
+atlas_json_string(const char *string)
+{
+	char	   *utf8 = pg_server_to_any(string, strlen(string), PG_UTF8);
+
+	return json_string(utf8);
+}
+
+json_t *
+atlas_problems_to_json(const List *problems)
+{
+	json_t	   *array = json_array();
+	ListCell   *cell;
+
+	PG_TRY();
+	{
+		foreach(cell, problems)
+		{
+			const AtlasProblem *problem = lfirst(cell);
+			json_t	   *item = json_object();
+
+			/* The array owns the item at once, so that an error frees both. */
+			if (json_array_append_new(array, item) != 0)
+				elog(ERROR, "out of memory");
+			json_object_set_new(item, "field", atlas_json_string(problem->field));
+			json_object_set_new(item, "code", json_string(problem->code));
+			json_object_set_new(item, "message", atlas_json_string(problem->message));
+		}
+	}
+	PG_CATCH();
+	{
+		json_decref(array);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+
+	return array;
+}
+
+char *
+atlas_json_to_string(json_t *json)
+{
+	size_t		flags = JSON_COMPACT;
+	char	   *buffer = NULL;
+
+	if (json == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("out of memory"),
+				 errdetail("Failed while building JSON.")));
+
+	/* Pure ASCII is text in every encoding. */
+	if (GetDatabaseEncoding() != PG_UTF8)
+		flags |= JSON_ENSURE_ASCII;
+
+	PG_TRY();
+	{
+		size_t		size = json_dumpb(json, NULL, 0, flags);
+
+		buffer = palloc(size + 1);
+		if (size == 0 || json_dumpb(json, buffer, size, flags) != size)
+			elog(ERROR, "could not write JSON");
+		buffer[size] = '\0';
+	}
+	PG_FINALLY();
+	{
+		json_decref(json);
+	}
+	PG_END_TRY();
+
+	return buffer;
+}

@@ -1,0 +1,68 @@
+/*
+ * error.h
+ *		The errors of the Events API: PT400, PT404, PT409 and PT413.
+ *
+ * PostgREST turns these SQLSTATEs into HTTP statuses and copies the message
+ * into the status line, so the message is a constant ASCII phrase; whatever
+ * varies is in the detail and the hint.
+ */
+#ifndef ATLAS_ERROR_H
+#define ATLAS_ERROR_H
+
+#include <jansson.h>
+
+typedef enum AtlasStatus
+{
+	ATLAS_OK = 200,
+	ATLAS_INVALID_EVENT = 400,
+	ATLAS_OBJECT_NOT_FOUND = 404,
+	ATLAS_CONFLICT = 409,
+	ATLAS_TOO_LARGE = 413
+} AtlasStatus;
+
+/* One thing that is wrong with an event. */
+typedef struct AtlasProblem
+{
+	char	   *field;			/* JSON pointer into the event */
+	const char *code;			/* a word for programs, such as "required" */
+	char	   *message;		/* a sentence for people */
+} AtlasProblem;
+
+/* Why an event is refused. All zero means that it is not, so far. */
+typedef struct AtlasError
+{
+	AtlasStatus status;			/* 0 while nothing is wrong */
+	List	   *problems;		/* of AtlasProblem, for ATLAS_INVALID_EVENT */
+	const char *detail;			/* for the others */
+	const char *hint;
+} AtlasError;
+
+/* Adds a problem and makes the error an ATLAS_INVALID_EVENT. */
+extern void atlas_add_problem(AtlasError *error, const char *code, char *field,
+							  const char *message_format,...) pg_attribute_printf(4, 5);
+
+/* Makes the error one of the others, unless the event is refused already. */
+extern void atlas_refuse(AtlasError *error, AtlasStatus status,
+						 const char *detail, const char *hint);
+
+/* Raises the error with its SQLSTATE. */
+extern void atlas_raise(const AtlasError *error) pg_attribute_noreturn();
+
+/* "PT404" and "Object Not Found". */
+extern const char *atlas_status_code(AtlasStatus status);
+extern const char *atlas_status_message(AtlasStatus status);
+
+/* The problems as [{"field":...,"code":...,"message":...}]. */
+extern json_t *atlas_problems_to_json(const List *problems);
+
+/* A string of the server's encoding as a JSON string. */
+extern json_t *atlas_json_string(const char *string);
+
+/*
+ * JSON as text of the server's encoding, palloc'd. Frees the JSON, also when
+ * it fails. A null pointer, which is what jansson returns when it is out of
+ * memory, raises that error.
+ */
+extern char *atlas_json_to_string(json_t *json);
+
+#endif							/* ATLAS_ERROR_H */

@@ -1,0 +1,101 @@
+/*
+ * event.h
+ *		An event as it was submitted: from JSON, from the composite type or
+ *		from arguments; validated as far as that goes without looking at any
+ *		table.
+ */
+#ifndef ATLAS_EVENT_H
+#define ATLAS_EVENT_H
+
+#include "datatype/timestamp.h"
+#include "error.h"
+#include "utils/jsonb.h"
+
+#define ATLAS_MAX_ID_LENGTH 255		/* characters of an id or a key */
+#define ATLAS_MAX_NAME_LENGTH 255	/* characters of the name */
+#define ATLAS_MAX_TYPE_LENGTH 63	/* bytes of an object type */
+
+/* A reference to a support object. */
+typedef struct AtlasReference
+{
+	char	   *object_type;	/* folded: upper case, '_' for blank and hyphen */
+	text	   *object_id;		/* NULL when not given, like all of these */
+	text	   *external_id;
+} AtlasReference;
+
+typedef struct AtlasEvent
+{
+	AtlasReference primary;
+	text	   *name;
+	text	   *description;
+	text	   *icon;
+	Jsonb	   *payload;
+	AtlasReference *related;
+	int			nrelated;
+	bool		occurred_at_given;
+	TimestampTz occurred_at;	/* received_at when not given */
+	TimestampTz received_at;
+	text	   *idempotency_key;
+
+	Size		size;			/* bytes that count against max_event_size */
+	const char *pointer;		/* JSON pointer of the event: "" or "/3" */
+	AtlasError	error;			/* why it is refused, if it is */
+} AtlasEvent;
+
+/* The fields of the composite type atlas_event, and the arguments, in order. */
+typedef enum AtlasEventField
+{
+	ATLAS_FIELD_OBJECT_TYPE,
+	ATLAS_FIELD_OBJECT_ID,
+	ATLAS_FIELD_EXTERNAL_ID,
+	ATLAS_FIELD_NAME,
+	ATLAS_FIELD_DESCRIPTION,
+	ATLAS_FIELD_ICON,
+	ATLAS_FIELD_PAYLOAD,
+	ATLAS_FIELD_RELATED_OBJECTS,
+	ATLAS_FIELD_OCCURRED_AT,
+	ATLAS_FIELD_IDEMPOTENCY_KEY,
+	ATLAS_NFIELDS
+} AtlasEventField;
+
+/* Settings, see atlas_events.c. */
+extern int	atlas_max_event_size;	/* bytes */
+extern int	atlas_max_related_objects;
+extern int	atlas_max_batch_size;
+extern int	atlas_oldest_event; /* seconds */
+
+/* event.c */
+
+/* An empty event that was received now. */
+extern void atlas_event_init(AtlasEvent *event, const char *pointer);
+
+/*
+ * Checks all that can be checked without a table and collects every problem in
+ * event->error. The readers below call it.
+ */
+extern void atlas_event_validate(AtlasEvent *event);
+
+/* Refuses an event that has too many related objects. */
+extern bool atlas_event_check_related_count(AtlasEvent *event, int nrelated);
+
+/* Refuses more events in one call than max_batch_size. */
+extern void atlas_event_check_batch_size(int nevents);
+
+/* JSON pointer of a field of the event, palloc'd. */
+extern char *atlas_event_pointer(const AtlasEvent *event, const char *field);
+
+/* Folds an object type the way that input is folded, palloc'd. */
+extern char *atlas_fold_object_type(const char *type, int length);
+
+/* event_record.c */
+extern void atlas_event_from_datums(AtlasEvent *event, const Datum *values, const bool *nulls);
+extern void atlas_event_from_record(AtlasEvent *event, Datum record, bool isnull);
+
+/* event_json.c: the request body of the Events API, in the server's encoding */
+extern void atlas_event_from_json(AtlasEvent *event, const char *json, Size length);
+extern AtlasEvent *atlas_events_from_json(const char *json, Size length, int *nevents);
+
+/* event_json.c: the related objects as the log stores them */
+extern Jsonb *atlas_references_to_jsonb(const AtlasReference *references, int nreferences);
+
+#endif							/* ATLAS_EVENT_H */

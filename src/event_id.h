@@ -1,0 +1,30 @@
+/*
+ * event_id.h
+ *		Event ids: UUIDs of version 7 (RFC 9562) whose time is when the event
+ *		occurred, so that their order is timeline order.
+ */
+#ifndef ATLAS_EVENT_ID_H
+#define ATLAS_EVENT_ID_H
+
+#include "datatype/timestamp.h"
+#include "utils/uuid.h"
+
+/* A new id. The time must be between 1970 and the year 10889. */
+extern void atlas_event_id_make(TimestampTz occurred_at, pg_uuid_t *id);
+
+/* The smallest id that an event of this time could have. */
+extern void atlas_event_id_floor(TimestampTz occurred_at, pg_uuid_t *id);
+
+/* When the event with this id occurred, to the millisecond. */
+extern TimestampTz atlas_event_id_time(const pg_uuid_t *id);
+
+/* memcmp order, which is the order of the type uuid. */
+extern int	atlas_event_id_compare(const void *a, const void *b);
+
+/* As text, palloc'd. */
+extern char *atlas_event_id_string(const pg_uuid_t *id);
+
+/* Start of the UTC month of a time, and of the month so many months later. */
+extern TimestampTz atlas_month_start(TimestampTz time, int months_later);
+
+#endif							/* ATLAS_EVENT_ID_H */

@@ -1,0 +1,413 @@
+/*
+ * event_json.c
+ *		Reads events from the request body of the Events API.
+ *
+ * The body, one event or an array of them, comes in the server's encoding and
+ * is parsed as UTF-8. jansson decodes the envelope; the payloads are cut out
+ * first (json_payload.c) and go to jsonb byte by byte. What is wrong with the
+ * JSON as a whole is raised here, with line and column; what is wrong with one
+ * event is collected in it.
+ *
+ * jansson's memory is freed in a PG_FINALLY: reading an event may raise errors.
+ */
+#include "postgres.h"
+
+#include <jansson.h>
+
+#include "event.h"
+#include "json_payload.h"
+#include "mb/pg_wchar.h"
+#include "rfc3339.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+
+static void *
+text_from_utf8(const char *utf8)
+{
+	return cstring_to_text(pg_any_to_server(utf8, strlen(utf8), PG_UTF8));
+}
+
+static void *
+jsonb_from_utf8(const char *utf8)
+{
+	char	   *string = pg_any_to_server(utf8, strlen(utf8), PG_UTF8);
+
+	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(string)));
+}
+
+/*
+ * Converts a string, for the functions above. Returns NULL and the message when
+ * PostgreSQL does not take it. Nothing but memory is used between the error and
+ * its handling, so no subtransaction is needed.
+ */
+static void *
+convert(void *(*conversion) (const char *), const char *utf8, const char **message)
+{
+	MemoryContext context = CurrentMemoryContext;
+	void	   *volatile result = NULL;
+
+	PG_TRY();
+	{
+		result = conversion(utf8);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+		int			category = ERRCODE_TO_CATEGORY(geterrcode());
+
+		if (category != ERRCODE_DATA_EXCEPTION && category != ERRCODE_PROGRAM_LIMIT_EXCEEDED)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		*message = error->detail ? psprintf("%s: %s", error->message, error->detail)
+			: error->message;
+	}
+	PG_END_TRY();
+
+	return result;
+}
+
+/* Reads a string field; null is as good as absent. */
+static text *
+read_string(AtlasEvent *event, const json_t *value, const char *field)
+{
+	const char *message;
+	text	   *result;
+
+	if (json_is_null(value))
+		return NULL;
+	if (!json_is_string(value))
+	{
+		atlas_add_problem(&event->error, "invalid", atlas_event_pointer(event, field),
+						  "must be a string");
+		return NULL;
+	}
+	if (GetDatabaseEncoding() == PG_UTF8)
+		return cstring_to_text_with_len(json_string_value(value), json_string_length(value));
+	result = convert(text_from_utf8, json_string_value(value), &message);
+	if (result == NULL)
+		atlas_add_problem(&event->error, "invalid", atlas_event_pointer(event, field),
+						  "%s", message);
+	return result;
+}
+
+static char *
+read_type(AtlasEvent *event, const json_t *value, const char *field)
+{
+	text	   *type = read_string(event, value, field);
+
+	if (type == NULL || VARSIZE_ANY_EXHDR(type) == 0)
+		return NULL;
+	return atlas_fold_object_type(VARDATA_ANY(type), VARSIZE_ANY_EXHDR(type));
+}
+
+/* A key that the Events API does not have; a long one is shortened. */
+static void
+report_unknown_field(AtlasEvent *event, const char *prefix, const char *key)
+{
+	const char *message;
+	int			length = pg_encoding_mbcliplen(PG_UTF8, key, strlen(key), 64);
+	text	   *name = convert(text_from_utf8, pnstrdup(key, length), &message);
+
+	atlas_add_problem(&event->error, "unknown_field",
+					  atlas_event_pointer(event, psprintf("%s%s", prefix,
+														  name ? text_to_cstring(name) : "?")),
+					  "is not a field of the Events API");
+}
+
+static void
+read_reference(AtlasEvent *event, int index, json_t *item)
+{
+	AtlasReference *reference = &event->related[index];
+	char	   *prefix = psprintf("relatedObjects/%d/", index);
+	const char *key;
+	json_t	   *value;
+
+	if (!json_is_object(item))
+	{
+		atlas_add_problem(&event->error, "invalid",
+						  atlas_event_pointer(event, psprintf("relatedObjects/%d", index)),
+						  "must be an object");
+		return;
+	}
+	json_object_foreach(item, key, value)
+	{
+		char	   *field = psprintf("%s%s", prefix, key);
+
+		if (strcmp(key, "objectType") == 0)
+			reference->object_type = read_type(event, value, field);
+		else if (strcmp(key, "objectId") == 0)
+			reference->object_id = read_string(event, value, field);
+		else if (strcmp(key, "externalId") == 0)
+			reference->external_id = read_string(event, value, field);
+		else
+			report_unknown_field(event, prefix, key);
+	}
+}
+
+static void
+read_related(AtlasEvent *event, const json_t *value)
+{
+	int			nrelated = json_array_size(value);
+
+	if (json_is_null(value))
+		return;
+	if (!json_is_array(value))
+	{
+		atlas_add_problem(&event->error, "invalid", atlas_event_pointer(event, "relatedObjects"),
+						  "must be an array");
+		return;
+	}
+	if (!atlas_event_check_related_count(event, nrelated))
+		return;
+	event->related = palloc0(sizeof(AtlasReference) * Max(nrelated, 1));
+	event->nrelated = nrelated;
+	for (int i = 0; i < nrelated; i++)
+		read_reference(event, i, json_array_get(value, i));
+}
+
+static void
+read_occurred_at(AtlasEvent *event, const json_t *value)
+{
+	if (json_is_null(value))
+		return;
+	if (!json_is_string(value) ||
+		!atlas_parse_rfc3339(json_string_value(value), &event->occurred_at))
+	{
+		atlas_add_problem(&event->error, "invalid", atlas_event_pointer(event, "occurredAt"),
+						  "must be a date-time of RFC 3339, such as 2026-03-01T09:15:00Z");
+		return;
+	}
+	event->occurred_at_given = true;
+}
+
+static void
+read_payload(AtlasEvent *event, const char *json, const AtlasPayloadSpan *span)
+{
+	char	   *payload = pnstrdup(json + span->start, span->length);
+	const char *message;
+
+	if (strcmp(payload, "null") == 0)
+		return;
+	event->size += span->length;
+	if (payload[0] != '{')
+	{
+		atlas_add_problem(&event->error, "invalid", atlas_event_pointer(event, "payload"),
+						  "must be a JSON object");
+		return;
+	}
+	/* A payload that is refused for its size is not worth the parsing. */
+	if (event->size <= atlas_max_event_size)
+	{
+		event->payload = convert(jsonb_from_utf8, payload, &message);
+		if (event->payload == NULL)
+			atlas_add_problem(&event->error, "invalid", atlas_event_pointer(event, "payload"),
+							  "%s", message);
+	}
+	pfree(payload);
+}
+
+static void
+read_field(AtlasEvent *event, const char *key, const json_t *value, const char *json,
+		   const AtlasPayloadSpan *span)
+{
+	if (strcmp(key, "objectType") == 0)
+		event->primary.object_type = read_type(event, value, key);
+	else if (strcmp(key, "objectId") == 0)
+		event->primary.object_id = read_string(event, value, key);
+	else if (strcmp(key, "externalId") == 0)
+		event->primary.external_id = read_string(event, value, key);
+	else if (strcmp(key, "name") == 0)
+		event->name = read_string(event, value, key);
+	else if (strcmp(key, "description") == 0)
+		event->description = read_string(event, value, key);
+	else if (strcmp(key, "icon") == 0)
+		event->icon = read_string(event, value, key);
+	else if (strcmp(key, "payload") == 0)
+		read_payload(event, json, span);
+	else if (strcmp(key, "relatedObjects") == 0)
+		read_related(event, value);
+	else if (strcmp(key, "occurredAt") == 0)
+		read_occurred_at(event, value);
+	else if (strcmp(key, "idempotencyKey") == 0)
+		event->idempotency_key = read_string(event, value, key);
+	else
+		report_unknown_field(event, "", key);
+}
+
+static void
+read_event(AtlasEvent *event, json_t *object, const char *json, const AtlasPayloadSpan *span)
+{
+	const char *key;
+	json_t	   *value;
+
+	if (!json_is_object(object))
+	{
+		atlas_add_problem(&event->error, "invalid", pstrdup(event->pointer),
+						  "an event must be a JSON object");
+		return;
+	}
+	json_object_foreach(object, key, value)
+		read_field(event, key, value, json, span);
+	atlas_event_validate(event);
+}
+
+/* Raises what jansson says, with line and column of the original body. */
+static void
+raise_malformed(const char *json, Size length, const json_error_t *parse_error)
+{
+	AtlasError	error = {0};
+	char	   *reason = pstrdup(parse_error->text);
+	char	   *near = strstr(reason, " near '");
+	Size		position = Min(Max(parse_error->position, 0), length);
+	int			line = 1;
+	int			column = 0;
+
+	/* It may cut a character in two, and the place is given anyway. */
+	if (near != NULL)
+		*near = '\0';
+	for (Size i = 0; i < position; i++)
+	{
+		if (json[i] == '\n')
+		{
+			line++;
+			column = 0;
+		}
+		else if (!IS_HIGHBIT_SET(json[i]) || (json[i] & 0xC0) != 0x80)
+			column++;
+	}
+	atlas_add_problem(&error,
+					  json_error_code(parse_error) == json_error_duplicate_key ?
+					  "duplicate_key" : "malformed_json",
+					  "", "line %d, column %d: %s", line, column, reason);
+	atlas_raise(&error);
+}
+
+/* Parses the envelope; the caller frees it. */
+static json_t *
+parse_envelope(const char *json, Size length, bool is_batch, AtlasPayloads *payloads)
+{
+	json_error_t parse_error;
+	json_t	   *envelope;
+
+	atlas_cut_payloads(json, length, is_batch, payloads);
+	envelope = json_loadb(payloads->envelope, length, JSON_REJECT_DUPLICATES, &parse_error);
+	if (envelope == NULL)
+		raise_malformed(json, length, &parse_error);
+	return envelope;
+}
+
+/* The body as UTF-8. */
+static const char *
+body_to_utf8(const char *json, Size *length)
+{
+	char	   *utf8 = pg_server_to_any(json, *length, PG_UTF8);
+
+	if (utf8 != json)
+		*length = strlen(utf8);
+	return utf8;
+}
+
+void
+atlas_event_from_json(AtlasEvent *event, const char *json, Size length)
+{
+	AtlasPayloads payloads;
+	json_t	   *envelope;
+
+	if (length > atlas_max_event_size)
+	{
+		atlas_refuse(&event->error, ATLAS_TOO_LARGE,
+					 psprintf("atlas_events.max_event_size is %d bytes, the event has %zu.",
+							  atlas_max_event_size, length),
+					 "Shorten the description or the payload.");
+		return;
+	}
+
+	json = body_to_utf8(json, &length);
+	envelope = parse_envelope(json, length, false, &payloads);
+	PG_TRY();
+	{
+		read_event(event, envelope, json, &payloads.spans[0]);
+	}
+	PG_FINALLY();
+	{
+		json_decref(envelope);
+	}
+	PG_END_TRY();
+}
+
+AtlasEvent *
+atlas_events_from_json(const char *json, Size length, int *nevents)
+{
+	AtlasPayloads payloads;
+	AtlasEvent *events = NULL;
+	json_t	   *envelope;
+
+	json = body_to_utf8(json, &length);
+	envelope = parse_envelope(json, length, true, &payloads);
+	PG_TRY();
+	{
+		if (!json_is_array(envelope))
+		{
+			AtlasError	error = {0};
+
+			atlas_add_problem(&error, "invalid", "", "must be a JSON array of events");
+			atlas_raise(&error);
+		}
+		*nevents = json_array_size(envelope);
+		atlas_event_check_batch_size(*nevents);
+		events = palloc(sizeof(AtlasEvent) * Max(*nevents, 1));
+		for (int i = 0; i < *nevents; i++)
+		{
+			atlas_event_init(&events[i], "");
+			read_event(&events[i], json_array_get(envelope, i), json, &payloads.spans[i]);
+		}
+	}
+	PG_FINALLY();
+	{
+		json_decref(envelope);
+	}
+	PG_END_TRY();
+
+	return events;
+}
+
+static void
+push_string(JsonbParseState **state, const char *key, const char *value, int length)
+{
+	JsonbValue	item;
+
+	item.type = jbvString;
+	item.val.string.val = unconstify(char *, key);
+	item.val.string.len = strlen(key);
+	(void) pushJsonbValue(state, WJB_KEY, &item);
+	item.val.string.val = unconstify(char *, value);
+	item.val.string.len = length;
+	(void) pushJsonbValue(state, WJB_VALUE, &item);
+}
+
+Jsonb *
+atlas_references_to_jsonb(const AtlasReference *references, int nreferences)
+{
+	JsonbParseState *state = NULL;
+	JsonbValue *array;
+
+	(void) pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
+	for (int i = 0; i < nreferences; i++)
+	{
+		const AtlasReference *reference = &references[i];
+
+		(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+		push_string(&state, "objectType", reference->object_type, strlen(reference->object_type));
+		if (reference->object_id != NULL)
+			push_string(&state, "objectId", VARDATA_ANY(reference->object_id),
+						VARSIZE_ANY_EXHDR(reference->object_id));
+		if (reference->external_id != NULL)
+			push_string(&state, "externalId", VARDATA_ANY(reference->external_id),
+						VARSIZE_ANY_EXHDR(reference->external_id));
+		(void) pushJsonbValue(&state, WJB_END_OBJECT, NULL);
+	}
+	array = pushJsonbValue(&state, WJB_END_ARRAY, NULL);
+	return JsonbValueToJsonb(array);
+}

@@ -1,0 +1,222 @@
+/*
+ * extension.c
+ *		Where the extension lives in this database, its kept plans, and as
+ *		whom they run.
+ *
+ * What is known of the extension is looked up once and forgotten when the
+ * relation cache says that one of its relations changed, or the catalog cache
+ * that a schema did: CREATE and DROP EXTENSION, ALTER SCHEMA and REASSIGN OWNED
+ * all send one of the two.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_extension.h"
+#include "extension.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+
+static AtlasExtension extension;
+static bool extension_valid = false;
+static uint64 generation = 1;
+
+static void
+relation_changed(Datum arg, Oid relid)
+{
+	if (extension_valid &&
+		(relid == InvalidOid || relid == extension.events || relid == extension.queue ||
+		 relid == extension.links || relid == extension.object_types))
+		extension_valid = false;
+}
+
+static void
+schema_changed(Datum arg, int cacheid, uint32 hashvalue)
+{
+	extension_valid = false;
+}
+
+void
+atlas_extension_init(void)
+{
+	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(NAMESPACEOID, schema_changed, (Datum) 0);
+}
+
+/* Schema and owner, as pg_extension has them. */
+static bool
+read_catalog(AtlasExtension *result)
+{
+	Relation	pg_extension = table_open(ExtensionRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ,
+				CStringGetDatum(ATLAS_EXTENSION_NAME));
+	scan = systable_beginscan(pg_extension, ExtensionNameIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		Form_pg_extension form = (Form_pg_extension) GETSTRUCT(tuple);
+
+		result->oid = form->oid;
+		result->schema = form->extnamespace;
+		result->owner = form->extowner;
+	}
+	systable_endscan(scan);
+	table_close(pg_extension, AccessShareLock);
+	return OidIsValid(result->oid);
+}
+
+/* Nothing is found while CREATE EXTENSION has not come that far. */
+static bool
+read_extension(AtlasExtension *result)
+{
+	char	   *schema_name;
+
+	if (!read_catalog(result))
+		return false;
+	schema_name = get_namespace_name(result->schema);
+	if (schema_name == NULL)
+		return false;
+	strlcpy(result->schema_name, quote_identifier(schema_name), sizeof(result->schema_name));
+	result->events = get_relname_relid("atlas_events", result->schema);
+	result->queue = get_relname_relid("atlas_event_queue", result->schema);
+	result->links = get_relname_relid("atlas_event_links", result->schema);
+	result->object_types = get_relname_relid("atlas_object_types", result->schema);
+	return OidIsValid(result->events) && OidIsValid(result->queue) &&
+		OidIsValid(result->links) && OidIsValid(result->object_types);
+}
+
+const AtlasExtension *
+atlas_extension_if_any(void)
+{
+	AtlasExtension current = {0};
+
+	if (extension_valid)
+		return &extension;
+
+	/* An invalidation that comes meanwhile must not be lost. */
+	extension_valid = true;
+	if (!read_extension(&current))
+	{
+		extension_valid = false;
+		return NULL;
+	}
+	if (memcmp(&current, &extension, sizeof(extension)) != 0)
+	{
+		extension = current;
+		generation++;
+	}
+	return &extension;
+}
+
+const AtlasExtension *
+atlas_extension(void)
+{
+	const AtlasExtension *result = atlas_extension_if_any();
+
+	if (result == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("extension \"%s\" is not installed in this database",
+						ATLAS_EXTENSION_NAME),
+				 errhint("Run CREATE EXTENSION %s.", ATLAS_EXTENSION_NAME)));
+	return result;
+}
+
+char *
+atlas_sql(const char *sql)
+{
+	static const char placeholder[] = "@extschema@";
+	const char *schema_name = atlas_extension()->schema_name;
+	StringInfoData result;
+	const char *found;
+
+	initStringInfo(&result);
+	while ((found = strstr(sql, placeholder)) != NULL)
+	{
+		appendBinaryStringInfo(&result, sql, found - sql);
+		appendStringInfoString(&result, schema_name);
+		sql = found + sizeof(placeholder) - 1;
+	}
+	appendStringInfoString(&result, sql);
+	return result.data;
+}
+
+uint64
+atlas_execute(AtlasStatement *statement, Datum *values, const char *nulls,
+			  bool read_only, long limit)
+{
+	int			code;
+
+	(void) atlas_extension();
+	if (statement->plan == NULL || statement->generation != generation)
+	{
+		char	   *sql = atlas_sql(statement->sql);
+		SPIPlanPtr	plan;
+
+		if (statement->plan != NULL)
+		{
+			SPIPlanPtr	old = statement->plan;
+
+			statement->plan = NULL;
+			SPI_freeplan(old);
+		}
+		plan = SPI_prepare(sql, statement->nparameters, statement->parameters);
+		if (plan == NULL || SPI_keepplan(plan) != 0)
+			elog(ERROR, "could not plan \"%s\": %s", sql, SPI_result_code_string(SPI_result));
+		statement->plan = plan;
+		statement->generation = generation;
+	}
+
+	code = SPI_execute_plan(statement->plan, values, nulls, read_only, limit);
+	if (code < 0)
+		elog(ERROR, "could not execute \"%s\": %s", statement->sql, SPI_result_code_string(code));
+	return SPI_processed;
+}
+
+void
+atlas_become_owner(AtlasIdentity *saved)
+{
+	Oid			owner = atlas_extension()->owner;
+
+	GetUserIdAndSecContext(&saved->user, &saved->security_context);
+	saved->guc_level = 0;
+	SetUserIdAndSecContext(owner, saved->security_context | SECURITY_LOCAL_USERID_CHANGE);
+}
+
+void
+atlas_become(Oid role, bool restrict_settings, AtlasIdentity *saved)
+{
+	GetUserIdAndSecContext(&saved->user, &saved->security_context);
+	SetUserIdAndSecContext(role, saved->security_context | SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_RESTRICTED_OPERATION);
+	saved->guc_level = 0;
+	if (restrict_settings)
+	{
+		saved->guc_level = NewGUCNestLevel();
+		(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET,
+								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+		(void) set_config_option("row_security", "on", PGC_USERSET,
+								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	}
+}
+
+void
+atlas_return(const AtlasIdentity *saved)
+{
+	if (saved->guc_level > 0)
+		AtEOXact_GUC(false, saved->guc_level);
+	SetUserIdAndSecContext(saved->user, saved->security_context);
+}

@@ -1,0 +1,78 @@
+/*
+ * extension.h
+ *		Where the extension lives in this database, its kept plans, and as
+ *		whom they run.
+ */
+#ifndef ATLAS_EXTENSION_H
+#define ATLAS_EXTENSION_H
+
+#include "executor/spi.h"
+
+#define ATLAS_EXTENSION_NAME "atlas_events"
+
+typedef struct AtlasExtension
+{
+	Oid			oid;
+	Oid			schema;
+	Oid			owner;
+	char		schema_name[NAMEDATALEN * 2 + 3];	/* quoted */
+	Oid			events;			/* relations */
+	Oid			queue;
+	Oid			links;
+	Oid			object_types;
+} AtlasExtension;
+
+/*
+ * A statement of ours: @extschema@ stands for the quoted schema. It is planned
+ * at first use and kept until the extension is moved or dropped.
+ */
+#define ATLAS_MAX_PARAMETERS 12
+
+typedef struct AtlasStatement
+{
+	const char *sql;
+	int			nparameters;
+	Oid			parameters[ATLAS_MAX_PARAMETERS];
+	SPIPlanPtr	plan;
+	uint64		generation;		/* of the extension that it was planned for */
+} AtlasStatement;
+
+/* Who we were before atlas_become(). */
+typedef struct AtlasIdentity
+{
+	Oid			user;
+	int			security_context;
+	int			guc_level;		/* 0 when no settings are to be restored */
+} AtlasIdentity;
+
+extern void atlas_extension_init(void);
+
+/* The extension, or NULL when this database does not have it. */
+extern const AtlasExtension *atlas_extension_if_any(void);
+
+/* The extension; raises an error when there is none. */
+extern const AtlasExtension *atlas_extension(void);
+
+/* Our own SQL with @extschema@ replaced, palloc'd. */
+extern char *atlas_sql(const char *sql);
+
+/*
+ * Runs a statement with a kept plan, inside SPI_connect() and as the owner of
+ * the extension, and returns SPI_processed. nulls may be NULL.
+ */
+extern uint64 atlas_execute(AtlasStatement *statement, Datum *values, const char *nulls,
+							bool read_only, long limit);
+
+/* Becomes the owner of the extension, to use its tables. */
+extern void atlas_become_owner(AtlasIdentity *saved);
+
+/*
+ * Becomes another role, as foreign-key checks do, for SQL that is not ours.
+ * restrict_settings also takes the caller's search_path out of the way and
+ * undoes, in atlas_return(), every setting that is changed meanwhile.
+ */
+extern void atlas_become(Oid role, bool restrict_settings, AtlasIdentity *saved);
+
+extern void atlas_return(const AtlasIdentity *saved);
+
+#endif							/* ATLAS_EXTENSION_H */

@@ -1,0 +1,504 @@
+/*
+ * lookup.c
+ *		Looking objects up in the tables that their types are connected to.
+ *
+ * A lookup runs as the owner of the table, as a foreign-key check does, so that
+ * a submitter needs no right on it, and under SECURITY_RESTRICTED_OPERATION, so
+ * that code behind a view or a policy gains nothing.
+ *
+ * A kept plan finds its table by name, and a table that was renamed may have
+ * left its name to another one. So the OID that was registered is locked first,
+ * and what it is now (name, schema, owner, types of the columns) is compared
+ * with what the plans were made for, whenever an invalidation says that it may
+ * have changed. A schema can be renamed without any lock; after the plan has
+ * run, the tables that it did read are checked too.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "arrays.h"
+#include "catalog/pg_attribute.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "extension.h"
+#include "id_value.h"
+#include "nodes/pg_list.h"
+#include "object_type.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/plancache.h"
+#include "utils/syscache.h"
+
+/* The base type of a column, or a problem. An empty name is no column. */
+static Oid
+column_type(Oid relation, const NameData *column, const char **problem)
+{
+	HeapTuple	tuple;
+	Oid			type = InvalidOid;
+
+	if (NameStr(*column)[0] == '\0')
+		return InvalidOid;
+	tuple = SearchSysCacheAttName(relation, NameStr(*column));
+	if (!HeapTupleIsValid(tuple))
+	{
+		*problem = "a column of the table it is connected to is gone";
+		return InvalidOid;
+	}
+	type = atlas_id_base_type(((Form_pg_attribute) GETSTRUCT(tuple))->atttypid);
+	ReleaseSysCache(tuple);
+	if (!OidIsValid(type))
+		*problem = "a column of the table it is connected to has a type that ids cannot have";
+	return type;
+}
+
+/* What the registered table is now; false when it cannot be used. */
+static bool
+read_target(AtlasObjectType *type, AtlasTarget *target)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(type->relation));
+	Form_pg_class form;
+	char	   *schema_name;
+
+	type->problem = NULL;
+	memset(target, 0, sizeof(*target));
+	if (!HeapTupleIsValid(tuple))
+	{
+		type->problem = "the table it was connected to has been dropped";
+		return false;
+	}
+	form = (Form_pg_class) GETSTRUCT(tuple);
+	schema_name = get_namespace_name(form->relnamespace);
+	if (schema_name != NULL)
+		strlcpy(target->relation_name,
+				quote_qualified_identifier(schema_name, NameStr(form->relname)),
+				sizeof(target->relation_name));
+	target->owner = form->relowner;
+	target->runs_code = form->relkind == RELKIND_VIEW || form->relrowsecurity;
+	ReleaseSysCache(tuple);
+
+	target->id_type = column_type(type->relation, &type->id_column, &type->problem);
+	target->external_id_type = column_type(type->relation, &type->external_id_column,
+										   &type->problem);
+	target->tenant_type = column_type(type->relation, &type->tenant_column, &type->problem);
+	return type->problem == NULL;
+}
+
+static void
+free_plans(AtlasObjectType *type)
+{
+	SPIPlanPtr *plans[] = {&type->by_id, &type->by_external_id, &type->many};
+
+	for (int i = 0; i < lengthof(plans); i++)
+	{
+		SPIPlanPtr	plan = *plans[i];
+
+		*plans[i] = NULL;
+		if (plan != NULL)
+			SPI_freeplan(plan);
+	}
+}
+
+bool
+atlas_connect(AtlasObjectType *type, bool nowait)
+{
+	if (!OidIsValid(type->relation))
+	{
+		type->connection = ATLAS_NOT_CONNECTED;
+		return true;
+	}
+	if (!nowait)
+		LockRelationOid(type->relation, AccessShareLock);
+	else if (!ConditionalLockRelationOid(type->relation, AccessShareLock))
+		return false;
+
+	while (!type->checked)
+	{
+		AtlasTarget target;
+
+		/* An invalidation that comes meanwhile makes for another round. */
+		type->checked = true;
+		type->connection = read_target(type, &target) ? ATLAS_CONNECTED : ATLAS_BROKEN;
+		if (memcmp(&target, &type->target, sizeof(target)) != 0)
+		{
+			free_plans(type);
+			type->target = target;
+		}
+	}
+	return true;
+}
+
+/* "t.tenant = <expression>" for types with a tenant column, with an AND. */
+static const char *
+tenant_condition(const AtlasObjectType *type, const char *expression)
+{
+	if (!OidIsValid(type->target.tenant_type))
+		return "";
+	return psprintf(" AND t.%s OPERATOR(pg_catalog.=) %s",
+					quote_identifier(NameStr(type->tenant_column)), expression);
+}
+
+/* "t.id::text, t.external_id::text" */
+static const char *
+result_columns(const AtlasObjectType *type)
+{
+	return psprintf("t.%s::pg_catalog.text, %s",
+					quote_identifier(NameStr(type->id_column)),
+					OidIsValid(type->target.external_id_type) ?
+					psprintf("t.%s::pg_catalog.text",
+							 quote_identifier(NameStr(type->external_id_column))) :
+					"NULL::pg_catalog.text");
+}
+
+static SPIPlanPtr
+keep_plan(const char *sql, int nparameters, Oid *parameters)
+{
+	SPIPlanPtr	plan = SPI_prepare(sql, nparameters, parameters);
+
+	if (plan == NULL || SPI_keepplan(plan) != 0)
+		elog(ERROR, "could not plan \"%s\": %s", sql, SPI_result_code_string(SPI_result));
+	return plan;
+}
+
+/* A column of type varchar is compared as text. */
+static Oid
+parameter_type(Oid base_type)
+{
+	return base_type == VARCHAROID ? TEXTOID : base_type;
+}
+
+/* SELECT t.id::text, t.ext::text FROM s.customers t WHERE t.id = $1 AND t.tenant = $2 */
+static SPIPlanPtr
+plan_one(const AtlasObjectType *type, const NameData *column, Oid column_type)
+{
+	Oid			parameters[2];
+
+	parameters[0] = parameter_type(column_type);
+	parameters[1] = parameter_type(type->target.tenant_type);
+	return keep_plan(psprintf("SELECT %s FROM %s t WHERE t.%s OPERATOR(pg_catalog.=) $1%s",
+							  result_columns(type), type->target.relation_name,
+							  quote_identifier(NameStr(*column)),
+							  tenant_condition(type, "$2")),
+					 OidIsValid(type->target.tenant_type) ? 2 : 1, parameters);
+}
+
+/*
+ * SELECT k.n, t.id::text, t.ext::text
+ *   FROM unnest($1::int[], $2::uuid[], $3::text[]) k (n, id, tenant)
+ *   JOIN s.customers t ON t.id = k.id AND t.tenant = k.tenant
+ * and the same by external id, with $4 to $6.
+ */
+static char *
+many_branch(const AtlasObjectType *type, const NameData *column, int first_parameter)
+{
+	bool		has_tenant = OidIsValid(type->target.tenant_type);
+
+	return psprintf("SELECT k.n, %s FROM ROWS FROM (pg_catalog.unnest($%d), pg_catalog.unnest($%d)%s)"
+					" AS k (n, id%s) JOIN %s t ON t.%s OPERATOR(pg_catalog.=) k.id%s",
+					result_columns(type), first_parameter, first_parameter + 1,
+					has_tenant ? psprintf(", pg_catalog.unnest($%d)", first_parameter + 2) : "",
+					has_tenant ? ", tenant" : "",
+					type->target.relation_name, quote_identifier(NameStr(*column)),
+					tenant_condition(type, "k.tenant"));
+}
+
+static SPIPlanPtr
+plan_many(const AtlasObjectType *type)
+{
+	const AtlasTarget *target = &type->target;
+	bool		has_external_id = OidIsValid(target->external_id_type);
+	Oid			tenant_array = OidIsValid(target->tenant_type) ?
+		get_array_type(parameter_type(target->tenant_type)) : TEXTARRAYOID;
+	Oid			parameters[6];
+
+	parameters[0] = parameters[3] = INT4ARRAYOID;
+	parameters[1] = get_array_type(parameter_type(target->id_type));
+	parameters[2] = parameters[5] = tenant_array;
+	parameters[4] = has_external_id ?
+		get_array_type(parameter_type(target->external_id_type)) : TEXTARRAYOID;
+	return keep_plan(psprintf("%s%s", many_branch(type, &type->id_column, 1),
+							  has_external_id ?
+							  psprintf(" UNION ALL %s",
+									   many_branch(type, &type->external_id_column, 4)) : ""),
+					 6, parameters);
+}
+
+/* Did the plan read the registered table, and not one that took its name? */
+static void
+check_plan(AtlasObjectType *type, SPIPlanPtr plan)
+{
+	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
+
+	if (list_member_oid(source->relationOids, type->relation))
+		return;
+	type->checked = false;
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("the table of object type \"%s\" was renamed just now", type->name),
+			 errhint("Try again.")));
+}
+
+typedef enum PlanKind
+{
+	BY_ID,
+	BY_EXTERNAL_ID,
+	MANY
+} PlanKind;
+
+/* Makes the plan if there is none yet; as the owner of the table. */
+static SPIPlanPtr
+get_plan(AtlasObjectType *type, PlanKind kind)
+{
+	switch (kind)
+	{
+		case BY_ID:
+			if (type->by_id == NULL)
+				type->by_id = plan_one(type, &type->id_column, type->target.id_type);
+			return type->by_id;
+		case BY_EXTERNAL_ID:
+			if (type->by_external_id == NULL)
+				type->by_external_id = plan_one(type, &type->external_id_column,
+												type->target.external_id_type);
+			return type->by_external_id;
+		case MANY:
+			if (type->many == NULL)
+				type->many = plan_many(type);
+			return type->many;
+	}
+	return NULL;
+}
+
+/* Runs a lookup as the owner of the table. The rows are in SPI_tuptable. */
+static void
+execute_as_owner(AtlasObjectType *type, PlanKind kind, Datum *values, long limit)
+{
+	AtlasIdentity saved;
+
+	atlas_object_types_pin(true);
+	PG_TRY();
+	{
+		SPIPlanPtr	plan;
+		int			code;
+
+		atlas_become(type->target.owner, type->target.runs_code, &saved);
+		plan = get_plan(type, kind);
+		code = SPI_execute_plan(plan, values, NULL, false, limit);
+		if (code != SPI_OK_SELECT)
+			elog(ERROR, "could not look up objects: %s", SPI_result_code_string(code));
+		check_plan(type, plan);
+		atlas_return(&saved);
+	}
+	PG_FINALLY();
+	{
+		atlas_object_types_pin(false);
+	}
+	PG_END_TRY();
+}
+
+static text *
+column_text(HeapTuple row, int column)
+{
+	bool		isnull;
+	Datum		value = SPI_getbinval(row, SPI_tuptable->tupdesc, column, &isnull);
+
+	return isnull ? NULL : DatumGetTextPCopy(value);
+}
+
+static bool
+same_text(const text *a, const text *b)
+{
+	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
+		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
+}
+
+/*
+ * Takes a row that was found, whose id is in the given column and its external
+ * id in the next. A collation may find equal what is not the same.
+ */
+static void
+take_row(AtlasLookup *lookup, const AtlasTarget *target, HeapTuple row, int column)
+{
+	text	   *id = column_text(row, column);
+	text	   *external_id = column_text(row, column + 1);
+
+	if (lookup->object_id == NULL)
+	{
+		if (external_id == NULL || !same_text(external_id, lookup->external_id))
+			return;
+	}
+	else if (target->id_type != UUIDOID && !same_text(id, lookup->object_id))
+		return;
+
+	if (lookup->result == ATLAS_FOUND)
+		lookup->result = ATLAS_AMBIGUOUS;
+	if (lookup->result != ATLAS_NOT_FOUND)
+		return;
+	lookup->found_id = id;
+	lookup->found_external_id = external_id;
+	lookup->result = ATLAS_FOUND;
+	if (lookup->object_id != NULL && lookup->external_id != NULL && external_id != NULL &&
+		!same_text(external_id, lookup->external_id))
+		lookup->result = ATLAS_DIFFERENT;
+}
+
+static bool
+text_to_id(Oid base_type, const text *string, Datum *value)
+{
+	return atlas_id_from_text(base_type, VARDATA_ANY(string), VARSIZE_ANY_EXHDR(string), value);
+}
+
+/*
+ * The values to look for. False when the text cannot be an id of this table,
+ * which is then simply not found.
+ */
+static bool
+lookup_values(const AtlasTarget *target, const AtlasLookup *lookup, Datum *id, Datum *tenant)
+{
+	if (lookup->object_id != NULL)
+	{
+		if (!text_to_id(target->id_type, lookup->object_id, id))
+			return false;
+	}
+	else if (!OidIsValid(target->external_id_type) ||
+			 !text_to_id(target->external_id_type, lookup->external_id, id))
+		return false;
+	return !OidIsValid(target->tenant_type) ||
+		text_to_id(target->tenant_type, lookup->tenant, tenant);
+}
+
+void
+atlas_lookup_one(AtlasObjectType *type, AtlasLookup *lookup)
+{
+	Datum		values[2];
+
+	lookup->result = type->connection == ATLAS_CONNECTED ? ATLAS_NOT_FOUND : ATLAS_UNAVAILABLE;
+	if (type->connection != ATLAS_CONNECTED ||
+		!lookup_values(&type->target, lookup, &values[0], &values[1]))
+		return;
+
+	execute_as_owner(type, lookup->object_id != NULL ? BY_ID : BY_EXTERNAL_ID, values, 0);
+	for (uint64 i = 0; i < SPI_processed; i++)
+		take_row(lookup, &type->target, SPI_tuptable->vals[i], 1);
+}
+
+/* One side of the query for many: those by id, or those by external id. */
+typedef struct LookupKeys
+{
+	AtlasColumn numbers;
+	AtlasColumn ids;
+	AtlasColumn tenants;
+} LookupKeys;
+
+static void
+init_keys(LookupKeys *keys, int size)
+{
+	atlas_column_init(&keys->numbers, size);
+	atlas_column_init(&keys->ids, size);
+	atlas_column_init(&keys->tenants, size);
+}
+
+static void
+keys_to_arrays(const LookupKeys *keys, Oid id_type, Oid tenant_type, Datum *values)
+{
+	values[0] = atlas_column_array(&keys->numbers, INT4OID);
+	values[1] = atlas_column_array(&keys->ids, OidIsValid(id_type) ?
+								   parameter_type(id_type) : TEXTOID);
+	values[2] = atlas_column_array(&keys->tenants, OidIsValid(tenant_type) ?
+								   parameter_type(tenant_type) : TEXTOID);
+}
+
+void
+atlas_lookup_many(AtlasObjectType *type, AtlasLookup *lookups, int nlookups)
+{
+	const AtlasTarget *target = &type->target;
+	LookupKeys	by_id;
+	LookupKeys	by_external_id;
+	Datum		values[6];
+	bool		isnull;
+
+	init_keys(&by_id, nlookups);
+	init_keys(&by_external_id, nlookups);
+	for (int i = 0; i < nlookups; i++)
+	{
+		LookupKeys *keys = lookups[i].object_id != NULL ? &by_id : &by_external_id;
+		Datum		id;
+		Datum		tenant = (Datum) 0;
+
+		lookups[i].result = type->connection == ATLAS_CONNECTED ?
+			ATLAS_NOT_FOUND : ATLAS_UNAVAILABLE;
+		if (type->connection != ATLAS_CONNECTED ||
+			!lookup_values(target, &lookups[i], &id, &tenant))
+			continue;
+		atlas_column_add(&keys->numbers, Int32GetDatum(i));
+		atlas_column_add(&keys->ids, id);
+		if (OidIsValid(target->tenant_type))
+			atlas_column_add(&keys->tenants, tenant);
+	}
+	if (by_id.numbers.nvalues + by_external_id.numbers.nvalues == 0)
+		return;
+
+	keys_to_arrays(&by_id, target->id_type, target->tenant_type, &values[0]);
+	keys_to_arrays(&by_external_id, target->external_id_type, target->tenant_type, &values[3]);
+	execute_as_owner(type, MANY, values, 0);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple	row = SPI_tuptable->vals[i];
+		int			number = DatumGetInt32(SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &isnull));
+
+		take_row(&lookups[number], target, row, 2);
+	}
+}
+
+void
+atlas_refuse_lookup(const AtlasObjectType *type, const AtlasLookup *lookup, AtlasError *error)
+{
+	switch (lookup->result)
+	{
+		case ATLAS_FOUND:
+			break;
+		case ATLAS_NOT_FOUND:
+			atlas_refuse(error, ATLAS_OBJECT_NOT_FOUND,
+						 psprintf("There is no such object of type %s.", type->name),
+						 "Check objectType, objectId and externalId.");
+			break;
+		case ATLAS_UNAVAILABLE:
+			atlas_refuse(error, ATLAS_OBJECT_NOT_FOUND,
+						 type->connection == ATLAS_BROKEN ?
+						 psprintf("Object type %s cannot be looked up: %s.",
+								  type->name, type->problem) :
+						 psprintf("Object type %s is not connected to a table.", type->name),
+						 "Connect it with atlas_register_object_type() or atlas_discover_object_types().");
+			break;
+		case ATLAS_AMBIGUOUS:
+			atlas_refuse(error, ATLAS_CONFLICT,
+						 psprintf("The id names more than one object of type %s.", type->name),
+						 "Make the column unique, or name the object by its other id.");
+			break;
+		case ATLAS_DIFFERENT:
+			atlas_refuse(error, ATLAS_CONFLICT,
+						 psprintf("objectId and externalId name two different objects of type %s.",
+								  type->name),
+						 "Correct one of them, or leave it out.");
+			break;
+	}
+}
+
+const char *
+atlas_lookup_reason(const AtlasObjectType *type, const AtlasLookup *lookup)
+{
+	switch (lookup->result)
+	{
+		case ATLAS_FOUND:
+			break;
+		case ATLAS_NOT_FOUND:
+			return "there is no such object";
+		case ATLAS_UNAVAILABLE:
+			return type->connection == ATLAS_BROKEN ? type->problem :
+				"the object type is not connected to a table";
+		case ATLAS_AMBIGUOUS:
+			return "the id names more than one object";
+		case ATLAS_DIFFERENT:
+			return "objectId and externalId name two different objects";
+	}
+	return "";
+}

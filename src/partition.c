@@ -1,0 +1,266 @@
+/*
+ * partition.c
+ *		Monthly partitions of the log and of the links.
+ *
+ * A partition is made when the first event of its month comes, in the
+ * transaction that brings it, or ahead of time by the linker. It is created as
+ * a table of its own, indexed, and then attached, which takes SHARE UPDATE
+ * EXCLUSIVE on the parent: other sessions go on reading and writing, only
+ * another session that lacks a month waits.
+ *
+ * Partitions that a DBA has made, of any width, are used as they are; a month
+ * that they cover in part gets a partition for the gap.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "commands/defrem.h"
+#include "event_id.h"
+#include "extension.h"
+#include "partition.h"
+#include "partitioning/partbounds.h"
+#include "partitioning/partdesc.h"
+#include "pgtime.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/partcache.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+#define MONTHS_AHEAD 2
+
+/* What the two partitioned tables do not share. */
+typedef struct PartitionKind
+{
+	const char *parent;
+	const char *primary_key;
+	const char *index;
+} PartitionKind;
+
+static const PartitionKind kinds[] = {
+	[ATLAS_LOG] = {
+		.parent = "atlas_events",
+		.primary_key = "event_id",
+		.index = "tenant_id, object_type, object_id, event_id",
+	},
+	[ATLAS_LINKS] = {
+		.parent = "atlas_event_links",
+		.primary_key = "tenant_id, object_type, object_id, event_id",
+		.index = "event_id",
+	},
+};
+
+/* The ids from low, up to but without high. */
+typedef struct IdRange
+{
+	pg_uuid_t	low;
+	pg_uuid_t	high;
+	bool		bounded_low;
+	bool		bounded_high;
+} IdRange;
+
+/* A range that is known to have a partition, so that most calls end there. */
+typedef struct KnownRange
+{
+	bool		valid;
+	Oid			parent;
+	IdRange		range;
+} KnownRange;
+
+static KnownRange known[lengthof(kinds)];
+
+static void
+relation_changed(Datum arg, Oid relid)
+{
+	for (int i = 0; i < lengthof(known); i++)
+		if (relid == InvalidOid || relid == known[i].parent)
+			known[i].valid = false;
+}
+
+void
+atlas_partition_init(void)
+{
+	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+}
+
+static bool
+range_contains(const IdRange *range, const pg_uuid_t *id)
+{
+	return (!range->bounded_low || atlas_event_id_compare(&range->low, id) <= 0) &&
+		(!range->bounded_high || atlas_event_id_compare(id, &range->high) < 0);
+}
+
+static bool
+is_known(AtlasPartitioned table, const pg_uuid_t *id)
+{
+	return known[table].valid && range_contains(&known[table].range, id);
+}
+
+static Oid
+parent_oid(AtlasPartitioned table)
+{
+	return table == ATLAS_LOG ? atlas_extension()->events : atlas_extension()->links;
+}
+
+/*
+ * Finds the range between two partition bounds that contains the id, and says
+ * whether it is a partition, else it is a gap.
+ */
+static bool
+find_range(Relation parent, const pg_uuid_t *id, IdRange *range)
+{
+	PartitionKey key = RelationGetPartitionKey(parent);
+	PartitionDesc desc = RelationGetPartitionDesc(parent, true);
+	PartitionBoundInfo bounds = desc->boundinfo;
+	Datum		value = UUIDPGetDatum(id);
+	bool		is_equal;
+	int			below;
+
+	memset(range, 0, sizeof(*range));
+	if (desc->nparts == 0)
+		return false;
+
+	below = partition_range_datum_bsearch(key->partsupfunc, key->partcollation, bounds,
+										  1, &value, &is_equal);
+	if (below >= 0 && bounds->kind[below][0] == PARTITION_RANGE_DATUM_VALUE)
+	{
+		range->low = *DatumGetUUIDP(bounds->datums[below][0]);
+		range->bounded_low = true;
+	}
+	if (below + 1 < bounds->ndatums &&
+		bounds->kind[below + 1][0] == PARTITION_RANGE_DATUM_VALUE)
+	{
+		range->high = *DatumGetUUIDP(bounds->datums[below + 1][0]);
+		range->bounded_high = true;
+	}
+
+	return bounds->indexes[below + 1] >= 0 || bounds->default_index >= 0;
+}
+
+/* The part of the id's month that lies within a gap. */
+static void
+month_within(const pg_uuid_t *id, IdRange *gap)
+{
+	TimestampTz time = atlas_event_id_time(id);
+	pg_uuid_t	start,
+				end;
+
+	atlas_event_id_floor(atlas_month_start(time, 0), &start);
+	atlas_event_id_floor(atlas_month_start(time, 1), &end);
+	if (!gap->bounded_low || atlas_event_id_compare(&gap->low, &start) < 0)
+		gap->low = start;
+	if (!gap->bounded_high || atlas_event_id_compare(&end, &gap->high) < 0)
+		gap->high = end;
+	gap->bounded_low = gap->bounded_high = true;
+}
+
+static char *
+partition_name(AtlasPartitioned table, const pg_uuid_t *low)
+{
+	struct pg_tm tm;
+	fsec_t		fsec;
+
+	if (timestamp2tm(atlas_event_id_time(low), NULL, &tm, &fsec, NULL, NULL) != 0)
+		elog(ERROR, "timestamp out of range");
+	return psprintf("%s_%04d_%02d", kinds[table].parent, tm.tm_year, tm.tm_mon);
+}
+
+static void
+execute_utility(char *sql)
+{
+	int			code = SPI_execute(sql, false, 0);
+
+	if (code < 0)
+		elog(ERROR, "could not execute \"%s\": %s", sql, SPI_result_code_string(code));
+}
+
+static void
+create_partition(AtlasPartitioned table, const IdRange *range)
+{
+	const AtlasExtension *extension = atlas_extension();
+	const PartitionKind *kind = &kinds[table];
+	Oid			schema = extension->schema;
+	char	   *schema_name = pstrdup(extension->schema_name);
+	char	   *name = partition_name(table, &range->low);
+
+	/* A table that was detached keeps its name. */
+	if (OidIsValid(get_relname_relid(name, schema)))
+		name = ChooseRelationName(name, NULL, "part", schema, false);
+
+	execute_utility(psprintf("CREATE TABLE %s.%s (LIKE %s.%s INCLUDING DEFAULTS INCLUDING STORAGE)",
+							 schema_name, name, schema_name, kind->parent));
+	execute_utility(psprintf("ALTER TABLE %s.%s ADD PRIMARY KEY (%s)",
+							 schema_name, name, kind->primary_key));
+	execute_utility(psprintf("CREATE INDEX ON %s.%s (%s)", schema_name, name, kind->index));
+	execute_utility(psprintf("ALTER TABLE %s.%s ATTACH PARTITION %s.%s FOR VALUES FROM ('%s') TO ('%s')",
+							 schema_name, kind->parent, schema_name, name,
+							 atlas_event_id_string(&range->low),
+							 atlas_event_id_string(&range->high)));
+}
+
+/* Says whether the id has a partition, and remembers it; else gives the gap. */
+static bool
+has_partition(AtlasPartitioned table, Oid parent_relid, const pg_uuid_t *id, IdRange *gap)
+{
+	Relation	parent = table_open(parent_relid, AccessShareLock);
+	bool		found = find_range(parent, id, gap);
+
+	table_close(parent, NoLock);
+	if (found)
+	{
+		known[table].parent = parent_relid;
+		known[table].range = *gap;
+		known[table].valid = true;
+	}
+	return found;
+}
+
+void
+atlas_partition_ensure(AtlasPartitioned table, const pg_uuid_t *ids, int nids)
+{
+	Oid			parent = parent_oid(table);
+	IdRange		gap;
+
+	for (int i = 0; i < nids; i++)
+	{
+		if (is_known(table, &ids[i]) || has_partition(table, parent, &ids[i], &gap))
+			continue;
+
+		/* Another session may have made it while this one waited. */
+		LockRelationOid(parent, ShareUpdateExclusiveLock);
+		if (has_partition(table, parent, &ids[i], &gap))
+			continue;
+		month_within(&ids[i], &gap);
+		create_partition(table, &gap);
+		(void) has_partition(table, parent, &ids[i], &gap);
+	}
+}
+
+void
+atlas_partition_ahead(AtlasPartitioned table, TimestampTz now)
+{
+	Oid			parent = parent_oid(table);
+
+	for (int months = 0; months <= MONTHS_AHEAD; months++)
+	{
+		pg_uuid_t	id;
+		IdRange		gap;
+
+		atlas_event_id_floor(atlas_month_start(now, months), &id);
+		if (is_known(table, &id) || has_partition(table, parent, &id, &gap))
+			continue;
+		if (!gap.bounded_low && !gap.bounded_high)
+			return;				/* no partition yet */
+		if (!ConditionalLockRelationOid(parent, ShareUpdateExclusiveLock))
+			return;
+		if (has_partition(table, parent, &id, &gap))
+			continue;
+		month_within(&id, &gap);
+		if (OidIsValid(get_relname_relid(partition_name(table, &gap.low),
+										 atlas_extension()->schema)))
+			return;
+		create_partition(table, &gap);
+	}
+}

@@ -1,0 +1,34 @@
+/*
+ * partition.h
+ *		Monthly partitions of the log and of the links.
+ */
+#ifndef ATLAS_PARTITION_H
+#define ATLAS_PARTITION_H
+
+#include "datatype/timestamp.h"
+#include "utils/uuid.h"
+
+typedef enum AtlasPartitioned
+{
+	ATLAS_LOG,
+	ATLAS_LINKS
+} AtlasPartitioned;
+
+extern void atlas_partition_init(void);
+
+/*
+ * Makes sure that each of these event ids has a partition to go to. Makes the
+ * missing ones, oldest first. To be called before the first row of the call is
+ * written, as the owner of the extension, inside SPI_connect(). The ids must be
+ * in ascending order.
+ */
+extern void atlas_partition_ensure(AtlasPartitioned table, const pg_uuid_t *ids, int nids);
+
+/*
+ * Makes the partitions of the coming months, once there is one at all. Leaves
+ * it for another time when the table is locked or the name is taken, as it is
+ * in the middle of a restore.
+ */
+extern void atlas_partition_ahead(AtlasPartitioned table, TimestampTz now);
+
+#endif							/* ATLAS_PARTITION_H */

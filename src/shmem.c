@@ -1,0 +1,168 @@
+/*
+ * shmem.c
+ *		Shared state of the launcher, the linkers and the submitting backends.
+ *		See shmem.h for who may change what.
+ */
+#include "postgres.h"
+
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "shmem.h"
+#include "storage/ipc.h"
+#include "storage/shmem.h"
+#include "utils/timestamp.h"
+
+#define TRANCHE_NAME "atlas_events"
+
+AtlasShared *atlas_shared = NULL;
+
+static shmem_request_hook_type previous_shmem_request = NULL;
+static shmem_startup_hook_type previous_shmem_startup = NULL;
+
+static void
+request_shmem(void)
+{
+	if (previous_shmem_request)
+		previous_shmem_request();
+	RequestAddinShmemSpace(MAXALIGN(sizeof(AtlasShared)));
+	RequestNamedLWLockTranche(TRANCHE_NAME, 1);
+}
+
+/* Also called after a crash, with memory that has been wiped. */
+static void
+start_shmem(void)
+{
+	bool		found;
+
+	if (previous_shmem_startup)
+		previous_shmem_startup();
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	atlas_shared = ShmemInitStruct("atlas_events", sizeof(AtlasShared), &found);
+	if (!found)
+	{
+		memset(atlas_shared, 0, sizeof(AtlasShared));
+		atlas_shared->lock = &GetNamedLWLockTranche(TRANCHE_NAME)->lock;
+		pg_atomic_init_u64(&atlas_shared->launcher_latch, 0);
+		for (int i = 0; i < ATLAS_MAX_DATABASES; i++)
+		{
+			AtlasDatabase *slot = &atlas_shared->databases[i];
+
+			pg_atomic_init_u32(&slot->pending, 0);
+			pg_atomic_init_u64(&slot->latch, 0);
+			pg_atomic_init_u64(&slot->submitted, 0);
+			pg_atomic_init_u64(&slot->linked, 0);
+			pg_atomic_init_u64(&slot->not_found, 0);
+		}
+	}
+	LWLockRelease(AddinShmemInitLock);
+}
+
+void
+atlas_shmem_init(void)
+{
+	previous_shmem_request = shmem_request_hook;
+	shmem_request_hook = request_shmem;
+	previous_shmem_startup = shmem_startup_hook;
+	shmem_startup_hook = start_shmem;
+}
+
+AtlasDatabase *
+atlas_shmem_find(Oid database)
+{
+	for (int i = 0; i < ATLAS_MAX_DATABASES; i++)
+		if (atlas_shared->databases[i].database == database)
+			return &atlas_shared->databases[i];
+	return NULL;
+}
+
+/* A free slot becomes that of a database; the caller holds the lock. */
+static void
+take_slot(AtlasDatabase *slot, Oid database)
+{
+	slot->database = database;
+	slot->state = ATLAS_LINKER_ASLEEP;
+	slot->pid = 0;
+	slot->held_by = 0;
+	slot->leave = false;
+	slot->started_at = 0;
+	slot->next_visit = 0;
+	slot->failures = 0;
+	slot->last_error[0] = '\0';
+	slot->last_error_at = 0;
+	pg_atomic_write_u32(&slot->pending, 0);
+	pg_atomic_write_u64(&slot->latch, 0);
+	pg_atomic_write_u64(&slot->submitted, 0);
+	pg_atomic_write_u64(&slot->linked, 0);
+	pg_atomic_write_u64(&slot->not_found, 0);
+}
+
+AtlasDatabase *
+atlas_shmem_database(Oid database)
+{
+	AtlasDatabase *slot;
+
+	if (atlas_shared == NULL)
+		return NULL;
+
+	LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
+	slot = atlas_shmem_find(database);
+	if (slot == NULL)
+	{
+		slot = atlas_shmem_find(InvalidOid);
+		if (slot != NULL)
+			take_slot(slot, database);
+	}
+	LWLockRelease(atlas_shared->lock);
+	return slot;
+}
+
+void
+atlas_shmem_forget(AtlasDatabase *slot)
+{
+	LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
+	slot->database = InvalidOid;
+	LWLockRelease(atlas_shared->lock);
+}
+
+void
+atlas_shmem_note_error(AtlasDatabase *slot, const char *message)
+{
+	int			length;
+
+	if (slot == NULL)
+		return;
+	length = pg_mbcliplen(message, strlen(message), ATLAS_ERROR_LENGTH - 1);
+	LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
+	memcpy(slot->last_error, message, length);
+	slot->last_error[length] = '\0';
+	slot->last_error_at = GetCurrentTimestamp();
+	LWLockRelease(atlas_shared->lock);
+}
+
+static bool
+set_latch(pg_atomic_uint64 *latch)
+{
+	Latch	   *target = (Latch *) (uintptr_t) pg_atomic_read_u64(latch);
+
+	if (target == NULL)
+		return false;
+	/* A latch of a process that has gone belongs to nobody, or wakes its heir. */
+	SetLatch(target);
+	return true;
+}
+
+void
+atlas_shmem_wake_launcher(void)
+{
+	(void) set_latch(&atlas_shared->launcher_latch);
+}
+
+void
+atlas_shmem_wake(AtlasDatabase *slot)
+{
+	pg_atomic_write_u32(&slot->pending, 1);
+	pg_memory_barrier();
+	if (!set_latch(&slot->latch))
+		atlas_shmem_wake_launcher();
+}

@@ -1,0 +1,89 @@
+/*
+ * shmem.h
+ *		Shared state: one slot a database that has the extension, and the
+ *		launcher's latch. There is none unless the library is preloaded.
+ *
+ * Who may change what:
+ *	- lock guards which database a slot belongs to, and every field that is
+ *	  not atomic; whoever reads several fields together takes it shared;
+ *	- pending, the latches and the counters are atomic and need no lock: the
+ *	  commit of a transaction touches nothing else.
+ * A slot keeps its place as long as its database has the extension, so a
+ * backend may keep a pointer to the slot of its own database.
+ */
+#ifndef ATLAS_SHMEM_H
+#define ATLAS_SHMEM_H
+
+#include "datatype/timestamp.h"
+#include "port/atomics.h"
+#include "storage/latch.h"
+#include "storage/lwlock.h"
+
+#define ATLAS_MAX_DATABASES 1024
+#define ATLAS_ERROR_LENGTH 256
+
+/* What the linker of a database is doing. */
+typedef enum AtlasLinkerState
+{
+	ATLAS_LINKER_ASLEEP,		/* no process; comes when there is work */
+	ATLAS_LINKER_STARTING,		/* registered with the postmaster */
+	ATLAS_LINKER_LINKING,
+	ATLAS_LINKER_IDLE,			/* waits for more, until idle_timeout */
+	ATLAS_LINKER_NO_SLOT,		/* no background worker slot was free */
+	ATLAS_LINKER_OFF,			/* atlas_events.linking is off */
+	ATLAS_LINKER_SUBSCRIBED		/* the queue is filled by a subscription */
+} AtlasLinkerState;
+
+typedef struct AtlasDatabase
+{
+	Oid			database;		/* InvalidOid: the slot is free */
+	AtlasLinkerState state;
+	pid_t		pid;			/* of the linker, 0 without */
+	pid_t		held_by;		/* a backend that wants the database for itself */
+	bool		leave;			/* the linker is to leave at once */
+	TimestampTz started_at;		/* of the linker */
+	TimestampTz next_visit;		/* when the launcher starts a linker anyway */
+	int			failures;		/* linkers in a row that ended with an error */
+	char		last_error[ATLAS_ERROR_LENGTH];
+	TimestampTz last_error_at;
+
+	pg_atomic_uint32 pending;	/* work was committed since the last look */
+	pg_atomic_uint64 latch;		/* Latch * of the linker, 0 without */
+	pg_atomic_uint64 submitted; /* counters since the server started */
+	pg_atomic_uint64 linked;
+	pg_atomic_uint64 not_found;
+} AtlasDatabase;
+
+typedef struct AtlasShared
+{
+	LWLock	   *lock;
+	pg_atomic_uint64 launcher_latch;	/* Latch *, 0 without */
+	AtlasDatabase databases[ATLAS_MAX_DATABASES];
+} AtlasShared;
+
+/* NULL unless the library is preloaded. */
+extern AtlasShared *atlas_shared;
+
+/* Installs the hooks that reserve and set up the shared state. */
+extern void atlas_shmem_init(void);
+
+/*
+ * The slot of a database; makes one when there is none. NULL when the library
+ * is not preloaded or every slot is taken.
+ */
+extern AtlasDatabase *atlas_shmem_database(Oid database);
+
+/* The slot of a database if it has one; the caller holds the lock. */
+extern AtlasDatabase *atlas_shmem_find(Oid database);
+
+/* Frees the slot of a database that has no extension any more. */
+extern void atlas_shmem_forget(AtlasDatabase *slot);
+
+/* Notes an error of the linking for the status view. */
+extern void atlas_shmem_note_error(AtlasDatabase *slot, const char *message);
+
+/* Sets the latch of the linker, else that of the launcher. Never fails. */
+extern void atlas_shmem_wake(AtlasDatabase *slot);
+extern void atlas_shmem_wake_launcher(void);
+
+#endif							/* ATLAS_SHMEM_H */

@@ -1,0 +1,312 @@
+/*
+ * submit_sql.c
+ *		submit_event() and submit_events() as SQL sees them.
+ *
+ * Events come as the composite type, as named arguments or as JSON; what goes
+ * back is the event id, or for JSON a receipt in JSON. A single event that is
+ * refused raises its error; so does the first refused one of an array. In the
+ * JSON array each event stands for itself and has its own result.
+ */
+#include "postgres.h"
+
+#include <jansson.h>
+
+#include "catalog/pg_type.h"
+#include "event_id.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "submit.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+
+PG_FUNCTION_INFO_V1(atlas_tenant);
+PG_FUNCTION_INFO_V1(submit_event_composite);
+PG_FUNCTION_INFO_V1(submit_event_arguments);
+PG_FUNCTION_INFO_V1(submit_event_text);
+PG_FUNCTION_INFO_V1(submit_event_jsonb);
+PG_FUNCTION_INFO_V1(submit_events_array);
+PG_FUNCTION_INFO_V1(submit_events_text);
+PG_FUNCTION_INFO_V1(submit_events_jsonb);
+
+Datum
+atlas_tenant(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(atlas_session_tenant());
+}
+
+static void
+submit_connected(AtlasSubmission *submissions, int nsubmissions)
+{
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "could not connect to SPI");
+	atlas_submit(submissions, nsubmissions);
+}
+
+/* Stores one event, or raises why not. */
+static void
+submit_one(AtlasSubmission *submission)
+{
+	submit_connected(submission, 1);
+	if (submission->event.error.status != 0)
+		atlas_raise(&submission->event.error);
+	SPI_finish();
+}
+
+static Datum
+event_id_datum(const AtlasSubmission *submission)
+{
+	pg_uuid_t  *result = palloc(sizeof(pg_uuid_t));
+
+	*result = submission->event_id;
+	return UUIDPGetDatum(result);
+}
+
+/* The fields of a receipt, added to a JSON object. */
+static void
+add_receipt(json_t *object, const AtlasSubmission *submission)
+{
+	char		id[UUID_LEN * 2 + 5];
+
+	strlcpy(id, atlas_event_id_string(&submission->event_id), sizeof(id));
+	json_object_set_new(object, "message", json_string(atlas_status_message(ATLAS_OK)));
+	json_object_set_new(object, "eventId", json_string(id));
+	json_object_set_new(object, "processingStatus", json_string(submission->processing_status));
+	json_object_set_new(object, "duplicate", json_boolean(submission->duplicate));
+}
+
+Datum
+submit_event_composite(PG_FUNCTION_ARGS)
+{
+	AtlasSubmission submission = {0};
+
+	atlas_event_init(&submission.event, "");
+	atlas_event_from_record(&submission.event, PG_GETARG_DATUM(0), PG_ARGISNULL(0));
+	submit_one(&submission);
+	return event_id_datum(&submission);
+}
+
+/* The arguments are in an order of their own: the required ones come first. */
+Datum
+submit_event_arguments(PG_FUNCTION_ARGS)
+{
+	static const AtlasEventField order[ATLAS_NFIELDS] = {
+		ATLAS_FIELD_OBJECT_TYPE, ATLAS_FIELD_OBJECT_ID, ATLAS_FIELD_NAME,
+		ATLAS_FIELD_DESCRIPTION, ATLAS_FIELD_ICON, ATLAS_FIELD_EXTERNAL_ID,
+		ATLAS_FIELD_PAYLOAD, ATLAS_FIELD_RELATED_OBJECTS, ATLAS_FIELD_OCCURRED_AT,
+		ATLAS_FIELD_IDEMPOTENCY_KEY
+	};
+	AtlasSubmission submission = {0};
+	Datum		values[ATLAS_NFIELDS];
+	bool		nulls[ATLAS_NFIELDS];
+
+	for (int i = 0; i < ATLAS_NFIELDS; i++)
+	{
+		nulls[order[i]] = PG_ARGISNULL(i);
+		values[order[i]] = PG_GETARG_DATUM(i);
+	}
+	atlas_event_init(&submission.event, "");
+	atlas_event_from_datums(&submission.event, values, nulls);
+	submit_one(&submission);
+	return event_id_datum(&submission);
+}
+
+static Datum
+submit_json(const char *json, Size length)
+{
+	AtlasSubmission submission = {0};
+	json_t	   *receipt;
+
+	atlas_event_init(&submission.event, "");
+	atlas_event_from_json(&submission.event, json, length);
+	submit_one(&submission);
+
+	receipt = json_object();
+	add_receipt(receipt, &submission);
+	return CStringGetTextDatum(atlas_json_to_string(receipt));
+}
+
+/* What was passed is no event at all. */
+static void
+raise_null(const char *message)
+{
+	AtlasError	error = {0};
+
+	atlas_add_problem(&error, "required", "", "%s", message);
+	atlas_raise(&error);
+}
+
+Datum
+submit_event_text(PG_FUNCTION_ARGS)
+{
+	text	   *json;
+
+	if (PG_ARGISNULL(0))
+		raise_null("an event is required");
+	json = PG_GETARG_TEXT_PP(0);
+	return submit_json(VARDATA_ANY(json), VARSIZE_ANY_EXHDR(json));
+}
+
+static char *
+jsonb_argument(Jsonb *jsonb)
+{
+	return JsonbToCString(NULL, &jsonb->root, VARSIZE(jsonb));
+}
+
+Datum
+submit_event_jsonb(PG_FUNCTION_ARGS)
+{
+	char	   *json;
+
+	if (PG_ARGISNULL(0))
+		raise_null("an event is required");
+	json = jsonb_argument(PG_GETARG_JSONB_P(0));
+	return submit_json(json, strlen(json));
+}
+
+Datum
+submit_events_array(PG_FUNCTION_ARGS)
+{
+	ArrayType  *array;
+	Datum	   *items;
+	bool	   *nulls;
+	int			nitems;
+	AtlasSubmission *submissions;
+	Datum	   *ids;
+
+	if (PG_ARGISNULL(0))
+		raise_null("an array of events is required");
+	array = PG_GETARG_ARRAYTYPE_P(0);
+	deconstruct_array(array, ARR_ELEMTYPE(array), -1, false, TYPALIGN_DOUBLE,
+					  &items, &nulls, &nitems);
+	atlas_event_check_batch_size(nitems);
+	if (nitems == 0)
+		PG_RETURN_ARRAYTYPE_P(construct_empty_array(UUIDOID));
+
+	submissions = palloc0(sizeof(AtlasSubmission) * nitems);
+	for (int i = 0; i < nitems; i++)
+	{
+		atlas_event_init(&submissions[i].event, psprintf("/%d", i));
+		atlas_event_from_record(&submissions[i].event, items[i], nulls[i]);
+	}
+	submit_connected(submissions, nitems);
+	for (int i = 0; i < nitems; i++)
+	{
+		AtlasError *error = &submissions[i].event.error;
+
+		if (error->status == 0)
+			continue;
+		if (error->detail != NULL)
+			error->detail = psprintf("Event %d: %s", i, error->detail);
+		atlas_raise(error);
+	}
+	SPI_finish();
+
+	ids = palloc(sizeof(Datum) * nitems);
+	for (int i = 0; i < nitems; i++)
+		ids[i] = UUIDPGetDatum(&submissions[i].event_id);
+	PG_RETURN_ARRAYTYPE_P(construct_array(ids, nitems, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
+}
+
+/* The result of one event among others, added to a JSON object. */
+static void
+add_result(json_t *object, const AtlasSubmission *submission)
+{
+	const AtlasError *error = &submission->event.error;
+
+	if (error->status == 0)
+	{
+		json_object_set_new(object, "status", json_integer(ATLAS_OK));
+		add_receipt(object, submission);
+		return;
+	}
+	json_object_set_new(object, "status", json_integer(error->status));
+	json_object_set_new(object, "code", json_string(atlas_status_code(error->status)));
+	json_object_set_new(object, "message", json_string(atlas_status_message(error->status)));
+	if (error->status == ATLAS_INVALID_EVENT)
+		json_object_set_new(object, "details", atlas_problems_to_json(error->problems));
+	else
+	{
+		json_object_set_new(object, "details", atlas_json_string(error->detail));
+		json_object_set_new(object, "hint", atlas_json_string(error->hint));
+	}
+}
+
+static json_t *
+results_to_json(const AtlasSubmission *submissions, int nsubmissions)
+{
+	json_t	   *response = json_object();
+	json_t	   *results = json_array();
+	int			accepted = 0;
+
+	for (int i = 0; i < nsubmissions; i++)
+		if (submissions[i].event.error.status == 0)
+			accepted++;
+	json_object_set_new(response, "accepted", json_integer(accepted));
+	json_object_set_new(response, "rejected", json_integer(nsubmissions - accepted));
+
+	/* The response owns all the rest, so that an error frees everything. */
+	json_object_set_new(response, "results", results);
+	PG_TRY();
+	{
+		for (int i = 0; i < nsubmissions; i++)
+		{
+			json_t	   *item = json_object();
+
+			if (json_array_append_new(results, item) != 0)
+				elog(ERROR, "out of memory");
+			json_object_set_new(item, "index", json_integer(i));
+			add_result(item, &submissions[i]);
+		}
+	}
+	PG_CATCH();
+	{
+		json_decref(response);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	return response;
+}
+
+static Datum
+submit_json_array(const char *json, Size length)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	int			nevents;
+	AtlasEvent *events = atlas_events_from_json(json, length, &nevents);
+	AtlasSubmission *submissions = palloc0(sizeof(AtlasSubmission) * Max(nevents, 1));
+	char	   *response;
+
+	for (int i = 0; i < nevents; i++)
+		submissions[i].event = events[i];
+	submit_connected(submissions, nevents);
+
+	/* The errors are in SPI's memory, the response must outlive it. */
+	MemoryContextSwitchTo(caller);
+	response = atlas_json_to_string(results_to_json(submissions, nevents));
+	SPI_finish();
+	return CStringGetTextDatum(response);
+}
+
+Datum
+submit_events_text(PG_FUNCTION_ARGS)
+{
+	text	   *json;
+
+	if (PG_ARGISNULL(0))
+		raise_null("an array of events is required");
+	json = PG_GETARG_TEXT_PP(0);
+	return submit_json_array(VARDATA_ANY(json), VARSIZE_ANY_EXHDR(json));
+}
+
+Datum
+submit_events_jsonb(PG_FUNCTION_ARGS)
+{
+	char	   *json;
+
+	if (PG_ARGISNULL(0))
+		raise_null("an array of events is required");
+	json = jsonb_argument(PG_GETARG_JSONB_P(0));
+	return submit_json_array(json, strlen(json));
+}
