@@ -509,8 +509,8 @@ COMMENT ON COLUMN atlas_events_status.preloaded IS 'Is the library in shared_pre
 COMMENT ON COLUMN atlas_events_status.worker_pid IS 'Process id of the linker; null when none runs';
 COMMENT ON COLUMN atlas_events_status.worker_state IS 'What the linker does: linking, idle, asleep (comes with the next event), waiting, held, off';
 COMMENT ON COLUMN atlas_events_status.submitted IS 'Events stored since the server started; null when not preloaded';
-COMMENT ON COLUMN atlas_events_status.linked IS 'Queued events that became LINKED since the server started; null when not preloaded';
-COMMENT ON COLUMN atlas_events_status.not_found IS 'References that were not found at first since the server started; null when not preloaded';
+COMMENT ON COLUMN atlas_events_status.linked IS 'Events that linkers linked since the server started; null when not preloaded';
+COMMENT ON COLUMN atlas_events_status.not_found IS 'References that linkers did not find at first since the server started; null when not preloaded';
 COMMENT ON COLUMN atlas_events_status.failed IS 'Events that are FAILED now';
 COMMENT ON COLUMN atlas_events_status.queue_depth IS 'Events that are PENDING now';
 COMMENT ON COLUMN atlas_events_status.oldest_pending_age IS 'Time since the oldest pending event was received';

@@ -23,10 +23,19 @@ atlas_column_add(AtlasColumn *column, Datum value)
 }
 
 void
+atlas_column_add_null(AtlasColumn *column)
+{
+	column->values[column->nvalues] = (Datum) 0;
+	column->nulls[column->nvalues++] = true;
+}
+
+void
 atlas_column_add_pointer(AtlasColumn *column, const void *value)
 {
-	column->values[column->nvalues] = PointerGetDatum(value);
-	column->nulls[column->nvalues++] = value == NULL;
+	if (value == NULL)
+		atlas_column_add_null(column);
+	else
+		atlas_column_add(column, PointerGetDatum(value));
 }
 
 Datum

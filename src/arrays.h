@@ -18,6 +18,8 @@ typedef struct AtlasColumn
 extern void atlas_column_init(AtlasColumn *column, int size);
 extern void atlas_column_add(AtlasColumn *column, Datum value);
 
+extern void atlas_column_add_null(AtlasColumn *column);
+
 /* Adds a pointer's value; NULL is null. */
 extern void atlas_column_add_pointer(AtlasColumn *column, const void *value);
 

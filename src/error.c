@@ -5,16 +5,11 @@
  * An AtlasError collects what is wrong with one event. It ends in ereport()
  * when the event was submitted alone, or in the results of submit_events()
  * when it stands among others.
- *
- * JSON is built with jansson, whose memory is not a memory context's: every
- * json_t made here is freed in a PG_FINALLY, and nothing that may raise an
- * error runs inside of jansson.
  */
 #include "postgres.h"
 
 #include "error.h"
-#include "mb/pg_wchar.h"
-#include "nodes/pg_list.h"
+#include "lib/stringinfo.h"
 
 void
 atlas_add_problem(AtlasError *error, const char *code, char *field, const char *message_format,...)
@@ -109,14 +104,6 @@ atlas_raise(const AtlasError *error)
 }
 
 json_t *
-atlas_json_string(const char *string)
-{
-	char	   *utf8 = pg_server_to_any(string, strlen(string), PG_UTF8);
-
-	return json_string(utf8);
-}
-
-json_t *
 atlas_problems_to_json(const List *problems)
 {
 	json_t	   *array = json_array();
@@ -127,7 +114,7 @@ atlas_problems_to_json(const List *problems)
 		foreach(cell, problems)
 		{
 			const AtlasProblem *problem = lfirst(cell);
-			json_t	   *item = json_object();
+			json_t	   *item = atlas_json_object();
 
 			/* The array owns the item at once, so that an error frees both. */
 			if (json_array_append_new(array, item) != 0)
@@ -145,38 +132,4 @@ atlas_problems_to_json(const List *problems)
 	PG_END_TRY();
 
 	return array;
-}
-
-char *
-atlas_json_to_string(json_t *json)
-{
-	size_t		flags = JSON_COMPACT;
-	char	   *buffer = NULL;
-
-	if (json == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OUT_OF_MEMORY),
-				 errmsg("out of memory"),
-				 errdetail("Failed while building JSON.")));
-
-	/* Pure ASCII is text in every encoding. */
-	if (GetDatabaseEncoding() != PG_UTF8)
-		flags |= JSON_ENSURE_ASCII;
-
-	PG_TRY();
-	{
-		size_t		size = json_dumpb(json, NULL, 0, flags);
-
-		buffer = palloc(size + 1);
-		if (size == 0 || json_dumpb(json, buffer, size, flags) != size)
-			elog(ERROR, "could not write JSON");
-		buffer[size] = '\0';
-	}
-	PG_FINALLY();
-	{
-		json_decref(json);
-	}
-	PG_END_TRY();
-
-	return buffer;
 }

@@ -9,7 +9,8 @@
 #ifndef ATLAS_ERROR_H
 #define ATLAS_ERROR_H
 
-#include <jansson.h>
+#include "json.h"
+#include "nodes/pg_list.h"
 
 typedef enum AtlasStatus
 {
@@ -54,15 +55,5 @@ extern const char *atlas_status_message(AtlasStatus status);
 
 /* The problems as [{"field":...,"code":...,"message":...}]. */
 extern json_t *atlas_problems_to_json(const List *problems);
-
-/* A string of the server's encoding as a JSON string. */
-extern json_t *atlas_json_string(const char *string);
-
-/*
- * JSON as text of the server's encoding, palloc'd. Frees the JSON, also when
- * it fails. A null pointer, which is what jansson returns when it is out of
- * memory, raises that error.
- */
-extern char *atlas_json_to_string(json_t *json);
 
 #endif							/* ATLAS_ERROR_H */

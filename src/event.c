@@ -17,6 +17,11 @@
 #include "parser/scansup.h"
 #include "utils/timestamp.h"
 
+int			atlas_max_event_size = 256 * 1024;
+int			atlas_max_related_objects = 100;
+int			atlas_max_batch_size = 10000;
+int			atlas_oldest_event = 10 * 365 * SECS_PER_DAY;
+
 /* How far a submitter's clock may be ahead of ours. */
 #define MAX_CLOCK_LEAD_SECONDS 300
 

@@ -12,8 +12,6 @@
  */
 #include "postgres.h"
 
-#include <jansson.h>
-
 #include "event.h"
 #include "json_payload.h"
 #include "mb/pg_wchar.h"

@@ -86,7 +86,7 @@ atlas_partition_init(void)
 }
 
 static bool
-range_contains(const IdRange *range, const pg_uuid_t *id)
+in_range(const IdRange *range, const pg_uuid_t *id)
 {
 	return (!range->bounded_low || atlas_event_id_compare(&range->low, id) <= 0) &&
 		(!range->bounded_high || atlas_event_id_compare(id, &range->high) < 0);
@@ -95,7 +95,7 @@ range_contains(const IdRange *range, const pg_uuid_t *id)
 static bool
 is_known(AtlasPartitioned table, const pg_uuid_t *id)
 {
-	return known[table].valid && range_contains(&known[table].range, id);
+	return known[table].valid && in_range(&known[table].range, id);
 }
 
 static Oid

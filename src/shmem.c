@@ -87,6 +87,7 @@ take_slot(AtlasDatabase *slot, Oid database)
 	slot->leave = false;
 	slot->started_at = 0;
 	slot->next_visit = 0;
+	slot->not_before = 0;
 	slot->failures = 0;
 	slot->last_error[0] = '\0';
 	slot->last_error_at = 0;

@@ -43,6 +43,7 @@ typedef struct AtlasDatabase
 	bool		leave;			/* the linker is to leave at once */
 	TimestampTz started_at;		/* of the linker */
 	TimestampTz next_visit;		/* when the launcher starts a linker anyway */
+	TimestampTz not_before;		/* not even for pending work: backoff */
 	int			failures;		/* linkers in a row that ended with an error */
 	char		last_error[ATLAS_ERROR_LENGTH];
 	TimestampTz last_error_at;

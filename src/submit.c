@@ -80,7 +80,7 @@ static AtlasStatement queue_events = {
 
 static AtlasStatement select_queued = {
 	.sql =
-	"SELECT event_id, next_attempt_at IS NOT DISTINCT FROM 'infinity'"
+	"SELECT event_id, COALESCE(next_attempt_at OPERATOR(pg_catalog.=) 'infinity', false)"
 	"  FROM @extschema@.atlas_event_queue"
 	" WHERE event_id OPERATOR(pg_catalog.=) ANY ($1)",
 	.nparameters = 1,

@@ -9,8 +9,6 @@
  */
 #include "postgres.h"
 
-#include <jansson.h>
-
 #include "catalog/pg_type.h"
 #include "event_id.h"
 #include "executor/spi.h"
@@ -122,7 +120,7 @@ submit_json(const char *json, Size length)
 	atlas_event_from_json(&submission.event, json, length);
 	submit_one(&submission);
 
-	receipt = json_object();
+	receipt = atlas_json_object();
 	add_receipt(receipt, &submission);
 	return CStringGetTextDatum(atlas_json_to_string(receipt));
 }
@@ -236,7 +234,7 @@ add_result(json_t *object, const AtlasSubmission *submission)
 static json_t *
 results_to_json(const AtlasSubmission *submissions, int nsubmissions)
 {
-	json_t	   *response = json_object();
+	json_t	   *response = atlas_json_object();
 	json_t	   *results = json_array();
 	int			accepted = 0;
 
@@ -252,7 +250,7 @@ results_to_json(const AtlasSubmission *submissions, int nsubmissions)
 	{
 		for (int i = 0; i < nsubmissions; i++)
 		{
-			json_t	   *item = json_object();
+			json_t	   *item = atlas_json_object();
 
 			if (json_array_append_new(results, item) != 0)
 				elog(ERROR, "out of memory");

@@ -1,0 +1,141 @@
+/*
+ * atlas_events.c
+ *		Module entry: settings, callbacks, and, when the library is preloaded,
+ *		shared memory and the launcher.
+ *
+ * atlas_events puts events on the timelines of customer-support objects. One
+ * call stores an event, see src/submit.c; a background worker links the objects
+ * related to it, see src/linker.c and src/link.c. Without preloading everything
+ * works but the workers.
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "src/event.h"
+#include "src/extension.h"
+#include "src/link.h"
+#include "src/object_type.h"
+#include "src/partition.h"
+#include "src/shmem.h"
+#include "src/submit.h"
+#include "src/wakeup.h"
+#include "src/worker.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/guc.h"
+
+PG_MODULE_MAGIC;
+
+PGDLLEXPORT void _PG_init(void);
+
+bool		atlas_linking = true;
+int			atlas_batch_size = 1000;
+int			atlas_poll_interval = 1000;
+int			atlas_idle_timeout = 2000;
+int			atlas_naptime = 60;
+int			atlas_max_workers = 4;
+
+#define SECONDS_A_YEAR (365 * 86400)
+
+static void
+define_limits(void)
+{
+	DefineCustomIntVariable("atlas_events.max_event_size",
+							"Largest event that is accepted.",
+							"Counts the text of all fields and the payload; of JSON, the whole request.",
+							&atlas_max_event_size, 256 * 1024, 1024, 64 * 1024 * 1024,
+							PGC_SUSET, GUC_UNIT_BYTE, NULL, NULL, NULL);
+	DefineCustomIntVariable("atlas_events.max_related_objects",
+							"Most related objects that an event may have.",
+							NULL,
+							&atlas_max_related_objects, 100, 0, 10000,
+							PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("atlas_events.max_batch_size",
+							"Most events that one call of submit_events() may have.",
+							NULL,
+							&atlas_max_batch_size, 10000, 1, 1000000,
+							PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("atlas_events.oldest_event",
+							"How long ago an event may have occurred.",
+							NULL,
+							&atlas_oldest_event, 10 * SECONDS_A_YEAR, 0, INT_MAX,
+							PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
+}
+
+static void
+define_linking(void)
+{
+	DefineCustomBoolVariable("atlas_events.linking",
+							 "Whether workers link events.",
+							 "Off for restores and maintenance: events are accepted and wait.",
+							 &atlas_linking, true,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("atlas_events.batch_size",
+							"Most events that are linked in one transaction.",
+							NULL,
+							&atlas_batch_size, 1000, 1, 100000,
+							PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("atlas_events.max_attempts",
+							"Failed attempts at linking after which an event is FAILED.",
+							NULL,
+							&atlas_max_attempts, 5, 1, 1000,
+							PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("atlas_events.relink_window",
+							"How long references that were not found are looked up again.",
+							"Zero looks them up once.",
+							&atlas_relink_window, 86400, 0, INT_MAX,
+							PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
+}
+
+static void
+define_workers(void)
+{
+	DefineCustomIntVariable("atlas_events.poll_interval",
+							"Longest time for which a running linker waits before it looks for events.",
+							"Commits wake it at once; prepared transactions and restores do not.",
+							&atlas_poll_interval, 1000, 10, INT_MAX,
+							PGC_SUSET, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("atlas_events.idle_timeout",
+							"Time without events after which a linker exits.",
+							NULL,
+							&atlas_idle_timeout, 2000, 0, INT_MAX,
+							PGC_SUSET, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("atlas_events.naptime",
+							"Time after which the launcher visits every database with the extension.",
+							NULL,
+							&atlas_naptime, 60, 1, 86400,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("atlas_events.max_workers",
+							"Most linkers that run at a time, over all databases.",
+							"Each takes one of max_worker_processes, and so does the launcher.",
+							&atlas_max_workers, 4, 1, 1024,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+}
+
+void
+_PG_init(void)
+{
+	DefineCustomStringVariable("atlas_events.tenant",
+							   "The tenant that this session acts for.",
+							   "Events, objects and timelines of other tenants are not seen.",
+							   &atlas_tenant_setting, "",
+							   PGC_SUSET, 0, NULL, NULL, NULL);
+	define_limits();
+	define_linking();
+	define_workers();
+	MarkGUCPrefixReserved("atlas_events");
+
+	atlas_extension_init();
+	atlas_partition_init();
+	atlas_object_type_init();
+
+	if (process_shared_preload_libraries_in_progress)
+	{
+		atlas_shmem_init();
+		atlas_wakeup_init();
+		atlas_hold_init();
+		if (!IsBinaryUpgrade)
+			atlas_launcher_register();
+	}
+}

@@ -1,0 +1,37 @@
+/*
+ * attempt.h
+ *		Trying, failing and trying again: which errors may pass, how a failing
+ *		batch is narrowed down, and how long to wait.
+ */
+#ifndef ATLAS_ATTEMPT_H
+#define ATLAS_ATTEMPT_H
+
+#include "datatype/timestamp.h"
+
+/* Does some of a batch's items, [from, to). Raises an error to fail. */
+typedef void (*AtlasProcess) (void *batch, int from, int to);
+
+/* Records that one item fails, and why. */
+typedef void (*AtlasFail) (void *batch, int item, const ErrorData *error);
+
+/*
+ * Processes the items in a subtransaction. If that fails, does it in halves,
+ * until the failing item stands alone; that one is recorded. An error that may
+ * pass is raised: the items are not to blame.
+ */
+extern void atlas_bisect(void *batch, int from, int to, AtlasProcess process, AtlasFail fail);
+
+/* Runs a function in a subtransaction; returns its error, or NULL. */
+extern ErrorData *atlas_try(void (*function) (void *), void *argument);
+
+/* Is this an error that says nothing about the data? */
+extern bool atlas_may_pass(const ErrorData *error);
+
+/* Is it somebody's lock, or a deadlock? */
+extern bool atlas_is_lock_conflict(const ErrorData *error);
+
+/* Seconds, doubled with each attempt up to a limit, and spread by a quarter. */
+extern TimestampTz atlas_backoff(TimestampTz now, int first_seconds, int attempts,
+								 int max_seconds);
+
+#endif							/* ATLAS_ATTEMPT_H */

@@ -1,0 +1,203 @@
+/*
+ * hold.c
+ *		Makes linkers leave a database that somebody wants for himself.
+ *
+ * DROP DATABASE, ALTER DATABASE ... RENAME or SET TABLESPACE and CREATE DATABASE
+ * ... TEMPLATE fail while anybody else is connected to the database. Before such
+ * a command runs, the linker is asked to leave, and none is started until the
+ * command has ended. It leaves between two batches, which takes milliseconds;
+ * one that is stuck is terminated.
+ *
+ * Only a role that may run the command does this. CREATE EXTENSION also comes by
+ * here: it wakes the launcher, which would not know of the database otherwise.
+ */
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "catalog/pg_authid.h"
+#include "commands/dbcommands.h"
+#include "commands/defrem.h"
+#include "extension.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "shmem.h"
+#include "storage/ipc.h"
+#include "tcop/utility.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+#include "compat.h"
+#include "wakeup.h"
+#include "worker.h"
+
+#define ASK_MILLISECONDS 500	/* until a linker that does not leave is terminated */
+#define GIVE_UP_MILLISECONDS 2000
+#define LOOK_MILLISECONDS 10
+
+static ProcessUtility_hook_type previous_process_utility = NULL;
+
+/* The database that this command wants for itself, or NULL. */
+static const char *
+wanted_database(Node *statement, bool *is_template)
+{
+	ListCell   *cell;
+
+	*is_template = false;
+	switch (nodeTag(statement))
+	{
+		case T_DropdbStmt:
+			return ((DropdbStmt *) statement)->dbname;
+		case T_RenameStmt:
+			if (((RenameStmt *) statement)->renameType == OBJECT_DATABASE)
+				return ((RenameStmt *) statement)->subname;
+			return NULL;
+		case T_AlterDatabaseStmt:
+			foreach(cell, ((AlterDatabaseStmt *) statement)->options)
+				if (strcmp(((DefElem *) lfirst(cell))->defname, "tablespace") == 0)
+					return ((AlterDatabaseStmt *) statement)->dbname;
+			return NULL;
+		case T_CreatedbStmt:
+			*is_template = true;
+			foreach(cell, ((CreatedbStmt *) statement)->options)
+			{
+				DefElem    *option = lfirst(cell);
+
+				if (strcmp(option->defname, "template") == 0 && option->arg != NULL)
+					return defGetString(option);
+			}
+			return "template1";
+		default:
+			return NULL;
+	}
+}
+
+static bool
+may_create_databases(void)
+{
+	HeapTuple	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(GetUserId()));
+	bool		result = false;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		result = ((Form_pg_authid) GETSTRUCT(tuple))->rolcreatedb;
+		ReleaseSysCache(tuple);
+	}
+	return result;
+}
+
+static bool
+linker_is_there(const AtlasDatabase *slot)
+{
+	bool		result;
+
+	LWLockAcquire(atlas_shared->lock, LW_SHARED);
+	result = slot->pid != 0 || slot->state == ATLAS_LINKER_STARTING;
+	LWLockRelease(atlas_shared->lock);
+	return result;
+}
+
+static void
+terminate_linker(const AtlasDatabase *slot)
+{
+	LWLockAcquire(atlas_shared->lock, LW_SHARED);
+	if (slot->pid != 0)
+		(void) kill(slot->pid, SIGTERM);
+	LWLockRelease(atlas_shared->lock);
+}
+
+/* Takes the database; returns its slot, or NULL when no linker ever comes. */
+static AtlasDatabase *
+hold(Oid database)
+{
+	AtlasDatabase *slot;
+
+	LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
+	slot = atlas_shmem_find(database);
+	if (slot != NULL)
+		slot->held_by = MyProcPid;
+	LWLockRelease(atlas_shared->lock);
+	if (slot != NULL)
+		atlas_shmem_wake(slot);
+	return slot;
+}
+
+static void
+wait_until_left(const AtlasDatabase *slot)
+{
+	TimestampTz start = GetCurrentTimestamp();
+	bool		terminated = false;
+
+	while (linker_is_there(slot) &&
+		   !TimestampDifferenceExceeds(start, GetCurrentTimestamp(), GIVE_UP_MILLISECONDS))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!terminated &&
+			TimestampDifferenceExceeds(start, GetCurrentTimestamp(), ASK_MILLISECONDS))
+		{
+			terminate_linker(slot);
+			terminated = true;
+		}
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 LOOK_MILLISECONDS, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+	}
+}
+
+static void
+release(AtlasDatabase *slot)
+{
+	LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
+	if (slot->held_by == MyProcPid)
+		slot->held_by = 0;
+	LWLockRelease(atlas_shared->lock);
+	atlas_shmem_wake_launcher();
+}
+
+static void
+process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
+				ProcessUtilityContext context, ParamListInfo params,
+				QueryEnvironment *environment, DestReceiver *receiver, QueryCompletion *completion)
+{
+	bool		is_template;
+	const char *name = wanted_database(pstmt->utilityStmt, &is_template);
+	Oid			database = name ? get_database_oid(name, true) : InvalidOid;
+	AtlasDatabase *volatile slot = NULL;
+
+	if (OidIsValid(database) && database != MyDatabaseId &&
+		(atlas_owns_database(database, GetUserId()) || (is_template && may_create_databases())))
+		slot = hold(database);
+
+	PG_TRY();
+	{
+		if (slot != NULL)
+			wait_until_left(slot);
+		if (previous_process_utility)
+			previous_process_utility(pstmt, query, read_only_tree, context, params,
+									 environment, receiver, completion);
+		else
+			standard_ProcessUtility(pstmt, query, read_only_tree, context, params,
+									environment, receiver, completion);
+		if (slot != NULL && IsA(pstmt->utilityStmt, DropdbStmt))
+		{
+			atlas_shmem_forget(slot);
+			slot = NULL;
+		}
+	}
+	PG_FINALLY();
+	{
+		if (slot != NULL)
+			release(slot);
+	}
+	PG_END_TRY();
+
+	if (IsA(pstmt->utilityStmt, CreateExtensionStmt) &&
+		strcmp(((CreateExtensionStmt *) pstmt->utilityStmt)->extname, ATLAS_EXTENSION_NAME) == 0)
+		atlas_wake_at_commit(0, 1);
+}
+
+void
+atlas_hold_init(void)
+{
+	previous_process_utility = ProcessUtility_hook;
+	ProcessUtility_hook = process_utility;
+}

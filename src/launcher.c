@@ -1,0 +1,452 @@
+/*
+ * launcher.c
+ *		The background worker that starts linkers where they are needed.
+ *
+ * The launcher is connected to no database, so it cannot see which ones have
+ * the extension. It has every connectable database visited once: a linker that
+ * finds no extension gives its slot back and the database is probed again only
+ * after a long time. CREATE EXTENSION and every commit that queues an event take
+ * a slot and wake the launcher themselves.
+ *
+ * A linker is started when events were committed in its database, when one is
+ * due for another attempt, and every naptime in any case. Of max_workers, one is
+ * always left for the latter. When there are more databases with work than
+ * workers, the linker that has been at it longest is asked to leave for the
+ * next one.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_database.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "shmem.h"
+#include "storage/ipc.h"
+#include "storage/procarray.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "compat.h"
+#include "worker.h"
+
+#define RESTART_SECONDS 5		/* after the launcher itself failed */
+#define PROBE_NAPTIMES 60		/* databases without the extension */
+#define TURN_MILLISECONDS 1000	/* a linker's turn, when others wait */
+#define RETRY_MILLISECONDS 1000 /* when there was no worker slot */
+
+/* A database as the launcher sees it; those without a slot too. */
+typedef struct KnownDatabase
+{
+	Oid			oid;			/* hash key */
+	TimestampTz next_probe;
+	uint64		round;			/* when it was last seen in pg_database */
+} KnownDatabase;
+
+static HTAB *known = NULL;
+static uint64 round_number = 0;
+static BackgroundWorkerHandle *handles[ATLAS_MAX_DATABASES];
+static bool slot_missing = false;	/* said so in the log already */
+
+void
+atlas_launcher_register(void)
+{
+	BackgroundWorker worker = {0};
+
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = RESTART_SECONDS;
+	strlcpy(worker.bgw_library_name, "atlas_events", sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name, "atlas_launcher_main", sizeof(worker.bgw_function_name));
+	strlcpy(worker.bgw_name, "atlas_events launcher", sizeof(worker.bgw_name));
+	strlcpy(worker.bgw_type, "atlas_events launcher", sizeof(worker.bgw_type));
+	RegisterBackgroundWorker(&worker);
+}
+
+/* ----- Which databases there are ----- */
+
+static void
+see_database(Oid oid, TimestampTz now)
+{
+	bool		found;
+	KnownDatabase *database = hash_search(known, &oid, HASH_ENTER, &found);
+	AtlasDatabase *slot;
+
+	if (!found)
+		database->next_probe = now;
+	database->round = round_number;
+	if (database->next_probe > now)
+		return;
+
+	/* A visit needs a slot; without an extension the visitor frees it. */
+	database->next_probe = TimestampTzPlusMilliseconds(now, (int64) atlas_naptime *
+													   PROBE_NAPTIMES * 1000);
+	LWLockAcquire(atlas_shared->lock, LW_SHARED);
+	slot = atlas_shmem_find(oid);
+	LWLockRelease(atlas_shared->lock);
+	if (slot == NULL && atlas_shmem_database(oid) == NULL)
+		ereport(LOG,
+				(errmsg("atlas_events serves %d databases at most; database %u is not among them",
+						ATLAS_MAX_DATABASES, oid)));
+}
+
+/* Reads pg_database. Templates have no events of their own to link. */
+static void
+read_databases(TimestampTz now)
+{
+	Relation	pg_database;
+	TableScanDesc scan;
+	HeapTuple	tuple;
+
+	StartTransactionCommand();
+	(void) GetTransactionSnapshot();
+	pg_database = table_open(DatabaseRelationId, AccessShareLock);
+	scan = table_beginscan_catalog(pg_database, 0, NULL);
+	while (HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection)))
+	{
+		Form_pg_database form = (Form_pg_database) GETSTRUCT(tuple);
+
+		if (form->datallowconn && !form->datistemplate)
+			see_database(form->oid, now);
+	}
+	table_endscan(scan);
+	table_close(pg_database, AccessShareLock);
+	CommitTransactionCommand();
+}
+
+/* Forgets the databases that have been dropped. */
+static void
+forget_databases(void)
+{
+	HASH_SEQ_STATUS status;
+	KnownDatabase *database;
+
+	hash_seq_init(&status, known);
+	while ((database = hash_seq_search(&status)) != NULL)
+	{
+		AtlasDatabase *slot;
+
+		if (database->round == round_number)
+			continue;
+		LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
+		slot = atlas_shmem_find(database->oid);
+		if (slot != NULL && slot->pid == 0 && slot->state != ATLAS_LINKER_STARTING)
+			slot->database = InvalidOid;
+		LWLockRelease(atlas_shared->lock);
+		(void) hash_search(known, &database->oid, HASH_REMOVE, NULL);
+	}
+}
+
+/* ----- Starting linkers ----- */
+
+/* Looks after linkers that ended before they could take their slot. */
+static void
+check_handles(TimestampTz now)
+{
+	for (int i = 0; i < ATLAS_MAX_DATABASES; i++)
+	{
+		AtlasDatabase *slot = &atlas_shared->databases[i];
+		pid_t		pid;
+
+		if (handles[i] == NULL || GetBackgroundWorkerPid(handles[i], &pid) != BGWH_STOPPED)
+			continue;
+		pfree(handles[i]);
+		handles[i] = NULL;
+		LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
+		if (slot->state == ATLAS_LINKER_STARTING && slot->pid == 0)
+		{
+			slot->state = ATLAS_LINKER_ASLEEP;
+			slot->failures++;
+			slot->not_before = TimestampTzPlusMilliseconds(now, (1 << Min(slot->failures, 6)) *
+														   INT64CONST(1000));
+		}
+		LWLockRelease(atlas_shared->lock);
+	}
+}
+
+static bool
+start_linker(int index, TimestampTz now)
+{
+	AtlasDatabase *slot = &atlas_shared->databases[index];
+	BackgroundWorker worker = {0};
+	bool		started;
+
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	worker.bgw_main_arg = ObjectIdGetDatum(slot->database);
+	worker.bgw_notify_pid = MyProcPid;
+	strlcpy(worker.bgw_library_name, "atlas_events", sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name, "atlas_linker_main", sizeof(worker.bgw_function_name));
+	snprintf(worker.bgw_name, sizeof(worker.bgw_name), "atlas_events linker of database %u",
+			 slot->database);
+	strlcpy(worker.bgw_type, "atlas_events linker", sizeof(worker.bgw_type));
+
+	/* The linker may take its slot before this process goes on. */
+	LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
+	slot->state = ATLAS_LINKER_STARTING;
+	LWLockRelease(atlas_shared->lock);
+	if (handles[index] != NULL)
+		pfree(handles[index]);
+	handles[index] = NULL;
+	started = RegisterDynamicBackgroundWorker(&worker, &handles[index]);
+	if (!started)
+	{
+		LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
+		slot->state = ATLAS_LINKER_NO_SLOT;
+		slot->not_before = TimestampTzPlusMilliseconds(now, RETRY_MILLISECONDS);
+		LWLockRelease(atlas_shared->lock);
+		if (!slot_missing)
+			ereport(LOG,
+					(errmsg("no background worker slot is free for an atlas_events linker"),
+					 errhint("Increase max_worker_processes; events wait until one is free.")));
+	}
+	slot_missing = !started;
+	return started;
+}
+
+typedef enum Need
+{
+	NO_NEED,
+	ROUTINE_VISIT,
+	PENDING_WORK
+} Need;
+
+/* Does the database of this slot need a linker now? The caller holds the lock. */
+static Need
+need_of(AtlasDatabase *slot, TimestampTz now)
+{
+	if (!OidIsValid(slot->database) || slot->pid != 0 || slot->state == ATLAS_LINKER_STARTING)
+		return NO_NEED;
+	if (slot->held_by != 0)
+	{
+		/* A holder that was terminated could not say that it is done. */
+		if (BackendPidGetProc(slot->held_by) != NULL)
+			return NO_NEED;
+		slot->held_by = 0;
+	}
+	if (slot->not_before > now)
+		return NO_NEED;
+	if (slot->state != ATLAS_LINKER_OFF && slot->state != ATLAS_LINKER_SUBSCRIBED &&
+		pg_atomic_read_u32(&slot->pending) != 0)
+		return PENDING_WORK;
+	return slot->next_visit <= now ? ROUTINE_VISIT : NO_NEED;
+}
+
+/* Asks the linker that has had the longest turn to make room for others. */
+static void
+end_a_turn(TimestampTz now)
+{
+	AtlasDatabase *longest = NULL;
+
+	LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < ATLAS_MAX_DATABASES; i++)
+	{
+		AtlasDatabase *slot = &atlas_shared->databases[i];
+
+		if (!OidIsValid(slot->database) || slot->pid == 0)
+			continue;
+		if (slot->leave)
+		{
+			longest = NULL;		/* one is leaving already */
+			break;
+		}
+		if (slot->state == ATLAS_LINKER_IDLE)
+		{
+			longest = slot;
+			break;
+		}
+		if (TimestampDifferenceExceeds(slot->started_at, now, TURN_MILLISECONDS) &&
+			(longest == NULL || slot->started_at < longest->started_at))
+			longest = slot;
+	}
+	if (longest != NULL)
+	{
+		/* It may have more to do: it stays pending and comes back in turn. */
+		longest->leave = true;
+		atlas_shmem_wake(longest);
+	}
+	LWLockRelease(atlas_shared->lock);
+}
+
+static int
+count_running(void)
+{
+	int			count = 0;
+
+	LWLockAcquire(atlas_shared->lock, LW_SHARED);
+	for (int i = 0; i < ATLAS_MAX_DATABASES; i++)
+		if (OidIsValid(atlas_shared->databases[i].database) &&
+			(atlas_shared->databases[i].pid != 0 ||
+			 atlas_shared->databases[i].state == ATLAS_LINKER_STARTING))
+			count++;
+	LWLockRelease(atlas_shared->lock);
+	return count;
+}
+
+/* The slot with the greatest need, and among equals the one after the last. */
+static int
+next_candidate(TimestampTz now, int limit, int running)
+{
+	static int	last = 0;
+	int			best = -1;
+	Need		best_need = NO_NEED;
+
+	LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
+	for (int i = 1; i <= ATLAS_MAX_DATABASES; i++)
+	{
+		int			index = (last + i) % ATLAS_MAX_DATABASES;
+		Need		need = need_of(&atlas_shared->databases[index], now);
+
+		/* The last worker is for visits, so that none waits for long. */
+		if (need == PENDING_WORK && limit > 1 && running >= limit - 1)
+			continue;
+		if (need > best_need)
+		{
+			best = index;
+			best_need = need;
+		}
+	}
+	LWLockRelease(atlas_shared->lock);
+	if (best >= 0)
+		last = best;
+	return best;
+}
+
+/* Is there a database that waits for a linker? */
+static bool
+somebody_waits(TimestampTz now)
+{
+	bool		result = false;
+
+	LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < ATLAS_MAX_DATABASES && !result; i++)
+		result = need_of(&atlas_shared->databases[i], now) != NO_NEED;
+	LWLockRelease(atlas_shared->lock);
+	return result;
+}
+
+/* When the launcher must look again, if nobody wakes it before. */
+static TimestampTz
+next_look(TimestampTz now, TimestampTz until)
+{
+	LWLockAcquire(atlas_shared->lock, LW_SHARED);
+	for (int i = 0; i < ATLAS_MAX_DATABASES; i++)
+	{
+		AtlasDatabase *slot = &atlas_shared->databases[i];
+		TimestampTz due;
+
+		if (!OidIsValid(slot->database) || slot->pid != 0 || slot->state == ATLAS_LINKER_STARTING)
+			continue;
+		due = pg_atomic_read_u32(&slot->pending) != 0 ? slot->not_before :
+			Max(slot->next_visit, slot->not_before);
+		if (due > now && due < until)
+			until = due;
+	}
+	LWLockRelease(atlas_shared->lock);
+	return until;
+}
+
+/* Starts what is needed; returns when to look again at the latest. */
+static TimestampTz
+start_linkers(TimestampTz now, TimestampTz next_round)
+{
+	int			running = count_running();
+
+	while (running < atlas_max_workers)
+	{
+		int			index = next_candidate(now, atlas_max_workers, running);
+
+		if (index < 0 || !start_linker(index, now))
+			break;
+		running++;
+	}
+	if (somebody_waits(now) && !slot_missing)
+	{
+		end_a_turn(now);
+		return TimestampTzPlusMilliseconds(now, TURN_MILLISECONDS);
+	}
+	return next_look(now, next_round);
+}
+
+/* The settings have changed: look everywhere whether linking was turned on. */
+static void
+visit_all(TimestampTz now)
+{
+	LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < ATLAS_MAX_DATABASES; i++)
+		atlas_shared->databases[i].next_visit = now;
+	LWLockRelease(atlas_shared->lock);
+}
+
+static void
+forget_launcher(int code, Datum argument)
+{
+	pg_atomic_write_u64(&atlas_shared->launcher_latch, 0);
+}
+
+static void
+launcher_loop(void)
+{
+	uint32		wait_event = atlas_wait_event("AtlasLauncherMain");
+	TimestampTz next_round = 0;
+
+	for (;;)
+	{
+		TimestampTz now = GetCurrentTimestamp();
+		TimestampTz until;
+
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+			visit_all(now);
+			next_round = 0;
+		}
+		if (now >= next_round)
+		{
+			round_number++;
+			read_databases(now);
+			forget_databases();
+			next_round = TimestampTzPlusMilliseconds(now, (int64) atlas_naptime * 1000);
+		}
+		check_handles(now);
+		until = start_linkers(now, next_round);
+
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 Max(TimestampDifferenceMilliseconds(now, until), 1), wait_event);
+		ResetLatch(MyLatch);
+	}
+}
+
+void
+atlas_launcher_main(Datum argument)
+{
+	HASHCTL		control = {0};
+
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+	pgstat_report_appname("atlas_events launcher");
+
+	control.keysize = sizeof(Oid);
+	control.entrysize = sizeof(KnownDatabase);
+	control.hcxt = TopMemoryContext;
+	known = hash_create("atlas_events databases", 64, &control,
+						HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+
+	before_shmem_exit(forget_launcher, (Datum) 0);
+	pg_atomic_write_u64(&atlas_shared->launcher_latch, (uint64) (uintptr_t) MyLatch);
+	launcher_loop();
+}

@@ -1,0 +1,60 @@
+/*
+ * link.h
+ *		Linking: the related objects of queued events are looked up, links are
+ *		written, and the events leave the queue.
+ */
+#ifndef ATLAS_LINK_H
+#define ATLAS_LINK_H
+
+#include "queue.h"
+#include "resolve.h"
+
+/* Settings, see atlas_events.c. */
+extern int	atlas_max_attempts;
+extern int	atlas_relink_window;	/* seconds */
+
+typedef struct AtlasLinkCounts
+{
+	uint64		linked;			/* events that left the queue */
+	uint64		not_found;		/* references recorded as unresolved */
+	uint64		failed;			/* attempts that failed */
+	uint64		deferred;		/* events put off because of a lock */
+} AtlasLinkCounts;
+
+/*
+ * All of these run inside SPI_connect(), as the owner of the extension, in a
+ * transaction of the caller's.
+ */
+
+/* link.c */
+
+/* Links events that have been claimed, and counts. */
+extern void atlas_link(const pg_uuid_t *ids, int nids, AtlasLinkCounts *counts);
+
+/*
+ * Claims and links one batch: what is new, then what is due again. Returns the
+ * number of events claimed; fewer than limit: there is no more for now.
+ */
+extern int	atlas_link_batch(AtlasCursor *cursor, int limit, AtlasLinkCounts *counts);
+
+/* Records a failed attempt at one event; after max_attempts it is FAILED. */
+extern void atlas_link_failed(const pg_uuid_t *id, const char *message);
+
+/* Rows for atlas_event_links, gathered and then written with one statement. */
+typedef struct AtlasLinkRows AtlasLinkRows;
+extern AtlasLinkRows *atlas_link_rows(int size);
+extern void atlas_link_rows_add(AtlasLinkRows *rows, const pg_uuid_t *event_id, const AtlasRef *ref);
+extern void atlas_link_rows_write(const AtlasLinkRows *rows, TimestampTz now);
+
+/* relink.c */
+
+/*
+ * Looks up again a batch of unresolved references that are due. Returns how
+ * many were due; fewer than limit: there are no more for now.
+ */
+extern int	atlas_relink_batch(int limit);
+
+/* When a reference that was looked up so many times is looked up again. */
+extern TimestampTz atlas_relink_time(TimestampTz now, int attempts);
+
+#endif							/* ATLAS_LINK_H */

@@ -1,0 +1,433 @@
+/*
+ * registration.c
+ *		atlas_register_object_type() and atlas_unregister_object_type().
+ *
+ * All that can go wrong with a table is said here, when it is connected, so that
+ * no event fails for it later: the kind of relation, the types of its columns,
+ * and the indexes that make an id name one row and be found fast.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/sysattr.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_index.h"
+#include "catalog/pg_type.h"
+#include "event.h"
+#include "executor/spi.h"
+#include "extension.h"
+#include "fmgr.h"
+#include "id_value.h"
+#include "miscadmin.h"
+#include "nodes/primnodes.h"
+#include "object_type.h"
+#include "registration.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/partcache.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+#include "arrays.h"
+#include "compat.h"
+
+PG_FUNCTION_INFO_V1(atlas_register_object_type);
+PG_FUNCTION_INFO_V1(atlas_unregister_object_type);
+
+static AtlasStatement upsert_type = {
+	.sql =
+	"INSERT INTO @extschema@.atlas_object_types"
+	"       (object_type, relation, id_column, external_id_column, tenant_column, aliases)"
+	" VALUES ($1, $2, $3, $4, $5, $6)"
+	" ON CONFLICT (object_type) DO UPDATE"
+	"   SET relation = excluded.relation, id_column = excluded.id_column,"
+	"       external_id_column = excluded.external_id_column,"
+	"       tenant_column = excluded.tenant_column, aliases = excluded.aliases",
+	.nparameters = 6,
+	.parameters = {TEXTOID, REGCLASSOID, NAMEOID, NAMEOID, NAMEOID, TEXTARRAYOID},
+};
+
+static AtlasStatement delete_type = {
+	.sql = "DELETE FROM @extschema@.atlas_object_types WHERE object_type OPERATOR(pg_catalog.=) $1",
+	.nparameters = 1,
+	.parameters = {TEXTOID},
+};
+
+/* ----- Indexes ----- */
+
+static bool
+is_partition_key_column(Relation relation, AttrNumber column)
+{
+	PartitionKey key;
+
+	if (relation->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
+		return false;
+	key = RelationGetPartitionKey(relation);
+	for (int i = 0; i < key->partnatts; i++)
+		if (key->partattrs[i] == column)
+			return true;
+	return false;
+}
+
+/* Is an index on other columns as well still one for this column? */
+static bool
+may_accompany(Relation relation, AttrNumber column, AttrNumber tenant_column)
+{
+	return (tenant_column != InvalidAttrNumber && column == tenant_column) ||
+		is_partition_key_column(relation, column);
+}
+
+/* No predicate, or only that the column is not null. */
+static bool
+covers_all_rows(Relation index, AttrNumber column)
+{
+	List	   *predicate = RelationGetIndexPredicate(index);
+	NullTest   *test;
+
+	if (predicate == NIL)
+		return true;
+	if (list_length(predicate) != 1 || !IsA(linitial(predicate), NullTest))
+		return false;
+	test = linitial_node(NullTest, predicate);
+	return test->nulltesttype == IS_NOT_NULL && IsA(test->arg, Var) &&
+		((Var *) test->arg)->varattno == column;
+}
+
+static bool
+index_fits(Relation relation, Relation index, AttrNumber column, AttrNumber tenant_column,
+		   bool unique)
+{
+	Form_pg_index form = index->rd_index;
+
+	if (!form->indisvalid || !covers_all_rows(index, column))
+		return false;
+	if (unique && !form->indisunique)
+		return false;
+	for (int i = 0; i < form->indnkeyatts; i++)
+	{
+		AttrNumber	key = form->indkey.values[i];
+
+		/* For finding rows the columns behind do not matter; for one row they do. */
+		if (key == column && !unique)
+			return true;
+		if (key != column && !may_accompany(relation, key, tenant_column))
+			return false;
+	}
+	if (!unique)
+		return false;
+	for (int i = 0; i < form->indnkeyatts; i++)
+		if (form->indkey.values[i] == column)
+			return true;
+	return false;
+}
+
+static bool
+has_index(Relation relation, AttrNumber column, AttrNumber tenant_column, bool unique)
+{
+	List	   *indexes = RelationGetIndexList(relation);
+	ListCell   *cell;
+	bool		found = false;
+
+	foreach(cell, indexes)
+	{
+		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
+
+		found = index_fits(relation, index, column, tenant_column, unique);
+		index_close(index, AccessShareLock);
+		if (found)
+			break;
+	}
+	list_free(indexes);
+	return found;
+}
+
+bool
+atlas_is_unique_column(Relation relation, AttrNumber column, AttrNumber tenant_column)
+{
+	return has_index(relation, column, tenant_column, true);
+}
+
+bool
+atlas_is_indexed_column(Relation relation, AttrNumber column, AttrNumber tenant_column)
+{
+	return has_index(relation, column, tenant_column, false);
+}
+
+/* ----- Checks ----- */
+
+static void
+check_name(const char *name)
+{
+	bool		valid = name[0] >= 'A' && name[0] <= 'Z' && strlen(name) <= ATLAS_MAX_TYPE_LENGTH;
+
+	for (const char *c = name; valid && *c != '\0'; c++)
+		valid = (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') || *c == '_';
+	if (!valid)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_NAME),
+				 errmsg("\"%s\" is not a name for an object type", name),
+				 errdetail("A name begins with a letter and consists of at most %d letters, digits and underscores.",
+						   ATLAS_MAX_TYPE_LENGTH)));
+}
+
+static char *
+folded_argument(text *name)
+{
+	return atlas_fold_object_type(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
+}
+
+/* The canonical name of the type to be registered; built-in aliases count. */
+static char *
+canonical_name(text *argument)
+{
+	char	   *name = folded_argument(argument);
+	const AtlasBuiltInType *built_in = atlas_built_in_type(name);
+	AtlasObjectType *type;
+
+	if (built_in != NULL)
+		return pstrdup(built_in->name);
+	check_name(name);
+	type = atlas_object_type(name);
+	if (type != NULL && strcmp(type->name, name) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("\"%s\" is an alias of object type \"%s\"", name, type->name),
+				 errhint("Register \"%s\", or give it other aliases first.", type->name)));
+	return name;
+}
+
+static List *
+read_aliases(ArrayType *array, const char *canonical)
+{
+	Datum	   *items;
+	bool	   *nulls;
+	int			nitems;
+	List	   *aliases = NIL;
+
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &items, &nulls, &nitems);
+	for (int i = 0; i < nitems; i++)
+	{
+		char	   *alias;
+		AtlasObjectType *type;
+
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("an alias must not be null")));
+		alias = folded_argument(DatumGetTextPP(items[i]));
+		check_name(alias);
+		type = atlas_object_type(alias);
+		if (type != NULL && strcmp(type->name, canonical) != 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_DUPLICATE_OBJECT),
+					 errmsg("\"%s\" is a name of object type \"%s\" already", alias, type->name)));
+		aliases = lappend(aliases, alias);
+	}
+	return aliases;
+}
+
+static void
+check_owner(Oid relation)
+{
+	if (!atlas_owns_relation(relation, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(get_rel_relkind(relation)),
+					   get_rel_name(relation));
+}
+
+/* Who does not own the table of a type cannot connect the type to another. */
+static void
+check_present_owner(const char *name)
+{
+	AtlasObjectType *type = atlas_object_type(name);
+
+	if (type != NULL && OidIsValid(type->relation) && get_rel_name(type->relation) != NULL)
+		check_owner(type->relation);
+}
+
+static void
+check_kind(Relation relation)
+{
+	char		kind = relation->rd_rel->relkind;
+
+	if (kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE &&
+		kind != RELKIND_VIEW && kind != RELKIND_MATVIEW)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not a table or view", RelationGetRelationName(relation))));
+	if (relation->rd_rel->relpersistence == RELPERSISTENCE_TEMP)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is temporary", RelationGetRelationName(relation)),
+				 errdetail("Other sessions and the linker cannot see it.")));
+}
+
+/* The number of a column that may hold ids; no name, no column. */
+static AttrNumber
+id_column_number(Relation relation, const char *column)
+{
+	AttrNumber	number;
+	Oid			type;
+
+	if (column == NULL)
+		return InvalidAttrNumber;
+	number = get_attnum(RelationGetRelid(relation), column);
+	if (number <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("column \"%s\" of relation \"%s\" does not exist",
+						column, RelationGetRelationName(relation)),
+				 errhint("Name the column that holds the ids, as it is written in the catalog.")));
+	type = get_atttype(RelationGetRelid(relation), number);
+	if (!OidIsValid(atlas_id_base_type(type)))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" of relation \"%s\" has type %s",
+						column, RelationGetRelationName(relation), format_type_be(type)),
+				 errhint("Ids are of type uuid, smallint, integer, bigint, text or varchar, or of a domain over one of them.")));
+	return number;
+}
+
+static void
+check_indexes(Relation relation, const AtlasRegistration *registration, AttrNumber id,
+			  AttrNumber external_id, AttrNumber tenant)
+{
+	if (relation->rd_rel->relkind == RELKIND_VIEW)
+		return;
+	if (!atlas_is_unique_column(relation, id, tenant))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+				 errmsg("column \"%s\" of relation \"%s\" is not unique",
+						registration->id_column, RelationGetRelationName(relation)),
+				 errhint("Create a unique index on it: alone, with the tenant column, or with the partition key.")));
+	if (external_id != InvalidAttrNumber && !atlas_is_indexed_column(relation, external_id, tenant))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+				 errmsg("column \"%s\" of relation \"%s\" has no index",
+						registration->external_id_column, RelationGetRelationName(relation)),
+				 errhint("Create an index that begins with it, best a unique one.")));
+}
+
+static void
+check_registration(const AtlasRegistration *registration)
+{
+	Relation	relation = relation_open(registration->relation, AccessShareLock);
+	AttrNumber	id;
+	AttrNumber	external_id;
+	AttrNumber	tenant;
+
+	check_owner(registration->relation);
+	check_kind(relation);
+	id = id_column_number(relation, registration->id_column);
+	external_id = id_column_number(relation, registration->external_id_column);
+	tenant = id_column_number(relation, registration->tenant_column);
+	check_indexes(relation, registration, id, external_id, tenant);
+	relation_close(relation, NoLock);
+}
+
+/* ----- Writing ----- */
+
+static void
+put_name(const char *column, int index, Datum *values, char *nulls)
+{
+	NameData   *name = palloc0(sizeof(NameData));
+
+	if (column == NULL)
+		nulls[index] = 'n';
+	else
+		namestrcpy(name, column);
+	values[index] = NameGetDatum(name);
+}
+
+void
+atlas_write_registration(const AtlasRegistration *registration)
+{
+	AtlasColumn aliases;
+	AtlasIdentity saved;
+	ListCell   *cell;
+	Datum		values[6];
+	char		nulls[6];
+
+	memset(nulls, ' ', sizeof(nulls));
+	atlas_column_init(&aliases, list_length(registration->aliases));
+	foreach(cell, registration->aliases)
+		atlas_column_add(&aliases, CStringGetTextDatum((char *) lfirst(cell)));
+	values[0] = CStringGetTextDatum(registration->object_type);
+	values[1] = ObjectIdGetDatum(registration->relation);
+	put_name(registration->id_column, 2, values, nulls);
+	put_name(registration->external_id_column, 3, values, nulls);
+	put_name(registration->tenant_column, 4, values, nulls);
+	values[5] = atlas_column_array(&aliases, TEXTOID);
+
+	SPI_connect();
+	atlas_become_owner(&saved);
+	(void) atlas_execute(&upsert_type, values, nulls, false, 0);
+	atlas_return(&saved);
+	SPI_finish();
+}
+
+static const char *
+name_argument(FunctionCallInfo fcinfo, int number)
+{
+	if (PG_ARGISNULL(number))
+		return NULL;
+	return pstrdup(NameStr(*PG_GETARG_NAME(number)));
+}
+
+static void
+require_argument(FunctionCallInfo fcinfo, int number, const char *name)
+{
+	if (PG_ARGISNULL(number))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not be null", name)));
+}
+
+Datum
+atlas_register_object_type(PG_FUNCTION_ARGS)
+{
+	AtlasRegistration registration = {0};
+
+	require_argument(fcinfo, 0, "object_type");
+	require_argument(fcinfo, 1, "relation");
+	require_argument(fcinfo, 2, "id_column");
+	registration.object_type = canonical_name(PG_GETARG_TEXT_PP(0));
+	registration.relation = PG_GETARG_OID(1);
+	registration.id_column = name_argument(fcinfo, 2);
+	registration.external_id_column = name_argument(fcinfo, 3);
+	registration.tenant_column = name_argument(fcinfo, 4);
+	if (!PG_ARGISNULL(5))
+		registration.aliases = read_aliases(PG_GETARG_ARRAYTYPE_P(5), registration.object_type);
+
+	check_present_owner(registration.object_type);
+	check_registration(&registration);
+	atlas_write_registration(&registration);
+	PG_RETURN_VOID();
+}
+
+Datum
+atlas_unregister_object_type(PG_FUNCTION_ARGS)
+{
+	AtlasObjectType *type;
+	AtlasIdentity saved;
+	char	   *name;
+	Datum		value;
+
+	require_argument(fcinfo, 0, "object_type");
+	name = folded_argument(PG_GETARG_TEXT_PP(0));
+	type = atlas_object_type(name);
+	if (type == NULL || !OidIsValid(type->relation))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("object type \"%s\" is not registered", name)));
+	check_present_owner(type->name);
+	value = CStringGetTextDatum(type->name);
+
+	SPI_connect();
+	atlas_become_owner(&saved);
+	(void) atlas_execute(&delete_type, &value, NULL, false, 0);
+	atlas_return(&saved);
+	SPI_finish();
+	PG_RETURN_VOID();
+}

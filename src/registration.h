@@ -1,0 +1,30 @@
+/*
+ * registration.h
+ *		Connecting object types to tables.
+ */
+#ifndef ATLAS_REGISTRATION_H
+#define ATLAS_REGISTRATION_H
+
+#include "utils/relcache.h"
+
+/* A connection as it is asked for. */
+typedef struct AtlasRegistration
+{
+	char	   *object_type;	/* canonical */
+	Oid			relation;
+	const char *id_column;
+	const char *external_id_column; /* NULL without, like the next */
+	const char *tenant_column;
+	List	   *aliases;		/* of char *, folded */
+} AtlasRegistration;
+
+/* Is this column unique, if need be together with tenant or partition key? */
+extern bool atlas_is_unique_column(Relation relation, AttrNumber column, AttrNumber tenant_column);
+
+/* Is there an index that finds rows by this column? */
+extern bool atlas_is_indexed_column(Relation relation, AttrNumber column, AttrNumber tenant_column);
+
+/* Writes the registration, which has been checked. */
+extern void atlas_write_registration(const AtlasRegistration *registration);
+
+#endif							/* ATLAS_REGISTRATION_H */

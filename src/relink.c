@@ -1,0 +1,301 @@
+/*
+ * relink.c
+ *		Looking up unresolved references again.
+ *
+ * In real life the event of an order often comes before the account that it
+ * names. A reference that was not found is looked up again with growing delays
+ * for atlas_events.relink_window; a late hit becomes a link and the record of
+ * the failure goes. After the window the record stays.
+ */
+#include "postgres.h"
+
+#include "arrays.h"
+#include "attempt.h"
+#include "catalog/pg_type.h"
+#include "event_id.h"
+#include "extension.h"
+#include "link.h"
+#include "partition.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/timestamp.h"
+
+#define FIRST_DELAY_SECONDS 5
+#define MAX_DELAY_SECONDS 3600
+
+/* Index Cond on atlas_event_unresolved_next_attempt_at_idx. */
+static AtlasStatement select_due = {
+	.sql =
+	"SELECT event_id, position, tenant_id, object_type, object_id, external_id, attempts,"
+	"       first_attempt_at"
+	"  FROM @extschema@.atlas_event_unresolved"
+	" WHERE next_attempt_at OPERATOR(pg_catalog.<=) $1"
+	" ORDER BY next_attempt_at"
+	" LIMIT $2"
+	"   FOR UPDATE SKIP LOCKED",
+	.nparameters = 2,
+	.parameters = {TIMESTAMPTZOID, INT8OID},
+};
+
+/* The primary objects: an event needs no link to its own. */
+static AtlasStatement select_primaries = {
+	.sql =
+	"SELECT event_id, object_type, object_id"
+	"  FROM @extschema@.atlas_events"
+	" WHERE event_id OPERATOR(pg_catalog.=) ANY ($1)"
+	"   AND event_id OPERATOR(pg_catalog.>=) $2 AND event_id OPERATOR(pg_catalog.<=) $3",
+	.nparameters = 3,
+	.parameters = {UUIDARRAYOID, UUIDOID, UUIDOID},
+};
+
+static AtlasStatement delete_resolved = {
+	.sql =
+	"DELETE FROM @extschema@.atlas_event_unresolved u"
+	" USING ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS r (event_id, position)"
+	" WHERE u.event_id OPERATOR(pg_catalog.=) r.event_id"
+	"   AND u.position OPERATOR(pg_catalog.=) r.position",
+	.nparameters = 2,
+	.parameters = {UUIDARRAYOID, INT2ARRAYOID},
+};
+
+static AtlasStatement update_unresolved = {
+	.sql =
+	"UPDATE @extschema@.atlas_event_unresolved u"
+	"   SET attempts = r.attempts, next_attempt_at = r.next_attempt_at, outcome = r.outcome,"
+	"       reason = r.reason"
+	"  FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3),"
+	"                  pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6))"
+	"       AS r (event_id, position, attempts, next_attempt_at, outcome, reason)"
+	" WHERE u.event_id OPERATOR(pg_catalog.=) r.event_id"
+	"   AND u.position OPERATOR(pg_catalog.=) r.position",
+	.nparameters = 6,
+	.parameters = {UUIDARRAYOID, INT2ARRAYOID, INT2ARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID,
+	TEXTARRAYOID},
+};
+
+typedef struct Unresolved
+{
+	pg_uuid_t	event_id;
+	int16		position;
+	int16		attempts;
+	TimestampTz first_attempt_at;
+	AtlasRef	ref;
+	bool		event_exists;
+	char	   *primary_type;
+	text	   *primary_id;
+} Unresolved;
+
+typedef struct RelinkBatch
+{
+	Unresolved *items;
+	int			nitems;
+} RelinkBatch;
+
+TimestampTz
+atlas_relink_time(TimestampTz now, int attempts)
+{
+	return atlas_backoff(now, FIRST_DELAY_SECONDS, attempts, MAX_DELAY_SECONDS);
+}
+
+static text *
+text_column(HeapTuple row, TupleDesc tupdesc, int column)
+{
+	bool		isnull;
+	Datum		value = SPI_getbinval(row, tupdesc, column, &isnull);
+
+	return isnull ? NULL : DatumGetTextPCopy(value);
+}
+
+static int
+compare_items(const void *a, const void *b)
+{
+	return atlas_event_id_compare(&((const Unresolved *) a)->event_id,
+								  &((const Unresolved *) b)->event_id);
+}
+
+/* Claims what is due; the items come out sorted by event. */
+static void
+claim_due(RelinkBatch *batch, int limit)
+{
+	Datum		values[2];
+
+	values[0] = TimestampTzGetDatum(GetCurrentTimestamp());
+	values[1] = Int64GetDatum(limit);
+	batch->nitems = (int) atlas_execute(&select_due, values, NULL, false, 0);
+	batch->items = palloc0(sizeof(Unresolved) * Max(batch->nitems, 1));
+	for (int i = 0; i < batch->nitems; i++)
+	{
+		HeapTuple	row = SPI_tuptable->vals[i];
+		TupleDesc	tupdesc = SPI_tuptable->tupdesc;
+		Unresolved *item = &batch->items[i];
+		bool		isnull;
+
+		item->event_id = *DatumGetUUIDP(SPI_getbinval(row, tupdesc, 1, &isnull));
+		item->position = DatumGetInt16(SPI_getbinval(row, tupdesc, 2, &isnull));
+		item->ref.lookup.tenant = text_column(row, tupdesc, 3);
+		item->ref.object_type = SPI_getvalue(row, tupdesc, 4);
+		item->ref.lookup.object_id = text_column(row, tupdesc, 5);
+		item->ref.lookup.external_id = text_column(row, tupdesc, 6);
+		item->attempts = DatumGetInt16(SPI_getbinval(row, tupdesc, 7, &isnull));
+		item->first_attempt_at = DatumGetTimestampTz(SPI_getbinval(row, tupdesc, 8, &isnull));
+	}
+	qsort(batch->items, batch->nitems, sizeof(Unresolved), compare_items);
+}
+
+/* Reads the primary objects of the events, which are sorted. */
+static void
+read_primaries(RelinkBatch *batch)
+{
+	AtlasColumn ids;
+	Datum		values[3];
+	bool		isnull;
+
+	atlas_column_init(&ids, batch->nitems);
+	for (int i = 0; i < batch->nitems; i++)
+		atlas_column_add(&ids, UUIDPGetDatum(&batch->items[i].event_id));
+	values[0] = atlas_column_array(&ids, UUIDOID);
+	values[1] = UUIDPGetDatum(&batch->items[0].event_id);
+	values[2] = UUIDPGetDatum(&batch->items[batch->nitems - 1].event_id);
+	(void) atlas_execute(&select_primaries, values, NULL, false, 0);
+
+	for (uint64 row = 0; row < SPI_processed; row++)
+	{
+		HeapTuple	tuple = SPI_tuptable->vals[row];
+		TupleDesc	tupdesc = SPI_tuptable->tupdesc;
+		pg_uuid_t  *id = DatumGetUUIDP(SPI_getbinval(tuple, tupdesc, 1, &isnull));
+
+		for (int i = 0; i < batch->nitems; i++)
+		{
+			Unresolved *item = &batch->items[i];
+
+			if (atlas_event_id_compare(&item->event_id, id) != 0)
+				continue;
+			item->event_exists = true;
+			item->primary_type = SPI_getvalue(tuple, tupdesc, 2);
+			item->primary_id = text_column(tuple, tupdesc, 3);
+		}
+	}
+}
+
+static bool
+is_primary(const Unresolved *item)
+{
+	return strcmp(item->ref.object_type, item->primary_type) == 0 &&
+		datumIsEqual(PointerGetDatum(item->ref.lookup.found_id),
+					 PointerGetDatum(item->primary_id), false, -1);
+}
+
+/* Turns the late hits into links. */
+static void
+write_resolved(const Unresolved *items, int nitems, TimestampTz now)
+{
+	AtlasLinkRows *links = atlas_link_rows(nitems);
+	AtlasColumn ids;
+	AtlasColumn positions;
+	Datum		values[2];
+
+	atlas_column_init(&ids, nitems);
+	atlas_column_init(&positions, nitems);
+	for (int i = 0; i < nitems; i++)
+	{
+		if (items[i].ref.outcome != ATLAS_LINKED || !items[i].event_exists)
+			continue;
+		atlas_column_add(&ids, UUIDPGetDatum(&items[i].event_id));
+		atlas_column_add(&positions, Int16GetDatum(items[i].position));
+		if (!is_primary(&items[i]))
+			atlas_link_rows_add(links, &items[i].event_id, &items[i].ref);
+	}
+	if (ids.nvalues == 0)
+		return;
+	atlas_link_rows_write(links, now);
+	values[0] = atlas_column_array(&ids, UUIDOID);
+	values[1] = atlas_column_array(&positions, INT2OID);
+	(void) atlas_execute(&delete_resolved, values, NULL, false, 0);
+}
+
+/*
+ * Notes the others for another time. A table that is locked does not count as
+ * an attempt; an event that is not there (yet, in a restore) does.
+ */
+static void
+write_unresolved(const Unresolved *items, int nitems, TimestampTz now)
+{
+	AtlasColumn columns[6];
+	static const Oid types[6] = {UUIDOID, INT2OID, INT2OID, TIMESTAMPTZOID, TEXTOID, TEXTOID};
+	Datum		values[6];
+
+	for (int i = 0; i < lengthof(columns); i++)
+		atlas_column_init(&columns[i], nitems);
+	for (int i = 0; i < nitems; i++)
+	{
+		const Unresolved *item = &items[i];
+		bool		locked = item->ref.outcome == ATLAS_DEFERRED;
+		int			attempts = Min(item->attempts + (locked ? 0 : 1), PG_INT16_MAX);
+		TimestampTz next = atlas_relink_time(now, attempts);
+
+		if (item->ref.outcome == ATLAS_LINKED && item->event_exists)
+			continue;
+		atlas_column_add(&columns[0], UUIDPGetDatum(&item->event_id));
+		atlas_column_add(&columns[1], Int16GetDatum(item->position));
+		atlas_column_add(&columns[2], Int16GetDatum(attempts));
+		if (next <= TimestampTzPlusMilliseconds(item->first_attempt_at,
+												(int64) atlas_relink_window * 1000))
+			atlas_column_add(&columns[3], TimestampTzGetDatum(next));
+		else
+			atlas_column_add_null(&columns[3]);
+		atlas_column_add(&columns[4], CStringGetTextDatum(
+							item->ref.outcome == ATLAS_REFERENCE_NOT_FOUND ? "NOT_FOUND" : "ERROR"));
+		atlas_column_add(&columns[5], CStringGetTextDatum(
+							item->ref.outcome == ATLAS_LINKED ? "the event is not there" : item->ref.reason));
+	}
+	if (columns[0].nvalues == 0)
+		return;
+	for (int i = 0; i < lengthof(columns); i++)
+		values[i] = atlas_column_array(&columns[i], types[i]);
+	(void) atlas_execute(&update_unresolved, values, NULL, false, 0);
+}
+
+static void
+relink_items(void *argument, int from, int to)
+{
+	RelinkBatch *batch = argument;
+	Unresolved *items = &batch->items[from];
+	int			nitems = to - from;
+	TimestampTz now = GetCurrentTimestamp();
+	AtlasRef  **refs = palloc(sizeof(AtlasRef *) * nitems);
+
+	for (int i = 0; i < nitems; i++)
+		refs[i] = &items[i].ref;
+	atlas_resolve(refs, nitems);
+	write_resolved(items, nitems, now);
+	write_unresolved(items, nitems, now);
+}
+
+static void
+fail_item(void *argument, int index, const ErrorData *error)
+{
+	RelinkBatch *batch = argument;
+	Unresolved *item = &batch->items[index];
+
+	item->ref.outcome = ATLAS_REFERENCE_ERROR;
+	item->ref.reason = error->message;
+	write_unresolved(item, 1, GetCurrentTimestamp());
+}
+
+int
+atlas_relink_batch(int limit)
+{
+	RelinkBatch batch;
+	pg_uuid_t  *ids;
+
+	claim_due(&batch, limit);
+	if (batch.nitems == 0)
+		return 0;
+	read_primaries(&batch);
+	ids = palloc(sizeof(pg_uuid_t) * batch.nitems);
+	for (int i = 0; i < batch.nitems; i++)
+		ids[i] = batch.items[i].event_id;
+	atlas_partition_ensure(ATLAS_LINKS, ids, batch.nitems);
+	atlas_bisect(&batch, 0, batch.nitems, relink_items, fail_item);
+	return batch.nitems;
+}

@@ -1,0 +1,161 @@
+/*
+ * resolve.c
+ *		Looking up the references of a batch: sorted, each once, one query an
+ *		object type.
+ *
+ * Each type is looked up in a subtransaction. A table that is locked, dropped,
+ * renamed or retyped concerns the references to its type and no others: those
+ * are put off, or get the reason as their outcome.
+ */
+#include "postgres.h"
+
+#include "attempt.h"
+#include "resolve.h"
+
+/* Equal references stand together in refs; each is looked up once. */
+typedef struct TypeGroup
+{
+	AtlasRef  **refs;			/* sorted, all of one type */
+	int			nrefs;
+	AtlasLookup *lookups;		/* the distinct ones */
+	int		   *lookup_of;		/* of each ref */
+	int			nlookups;
+	bool		locked;
+	const char **reasons;		/* of each lookup */
+} TypeGroup;
+
+static int
+compare_texts(const text *a, const text *b)
+{
+	int			length_a;
+	int			length_b;
+	int			result;
+
+	if (a == NULL || b == NULL)
+		return (a != NULL) - (b != NULL);
+	length_a = VARSIZE_ANY_EXHDR(a);
+	length_b = VARSIZE_ANY_EXHDR(b);
+	result = memcmp(VARDATA_ANY(a), VARDATA_ANY(b), Min(length_a, length_b));
+	return result != 0 ? result : length_a - length_b;
+}
+
+static int
+compare_refs(const void *a, const void *b)
+{
+	const AtlasRef *left = *(AtlasRef *const *) a;
+	const AtlasRef *right = *(AtlasRef *const *) b;
+	int			result = strcmp(left->object_type, right->object_type);
+
+	if (result == 0)
+		result = compare_texts(left->lookup.object_id, right->lookup.object_id);
+	if (result == 0)
+		result = compare_texts(left->lookup.external_id, right->lookup.external_id);
+	if (result == 0)
+		result = compare_texts(left->lookup.tenant, right->lookup.tenant);
+	return result;
+}
+
+/* The body of the subtransaction. */
+static void
+look_up_group(void *argument)
+{
+	TypeGroup  *group = argument;
+	AtlasObjectType *type = atlas_object_type(group->refs[0]->object_type);
+
+	if (type == NULL)
+	{
+		for (int i = 0; i < group->nlookups; i++)
+		{
+			group->lookups[i].result = ATLAS_UNAVAILABLE;
+			group->reasons[i] = "the object type is not registered any more";
+		}
+		return;
+	}
+	if (!atlas_connect(type, true))
+	{
+		group->locked = true;
+		return;
+	}
+	atlas_lookup_many(type, group->lookups, group->nlookups);
+	for (int i = 0; i < group->nlookups; i++)
+		group->reasons[i] = pstrdup(atlas_lookup_reason(type, &group->lookups[i]));
+}
+
+static void
+apply_results(const TypeGroup *group)
+{
+	for (int i = 0; i < group->nrefs; i++)
+	{
+		AtlasRef   *ref = group->refs[i];
+		int			lookup = group->lookup_of[i];
+
+		ref->lookup = group->lookups[lookup];
+		ref->reason = group->reasons[lookup];
+		if (group->locked)
+		{
+			ref->outcome = ATLAS_DEFERRED;
+			ref->reason = psprintf("the table of object type %s is locked", ref->object_type);
+		}
+		else if (ref->lookup.result == ATLAS_FOUND)
+			ref->outcome = ATLAS_LINKED;
+		else if (ref->lookup.result == ATLAS_NOT_FOUND)
+			ref->outcome = ATLAS_REFERENCE_NOT_FOUND;
+		else
+			ref->outcome = ATLAS_REFERENCE_ERROR;
+	}
+}
+
+/* Errors of the table itself: undefined, of another type, not permitted. */
+static bool
+is_of_the_table(const ErrorData *error)
+{
+	return ERRCODE_TO_CATEGORY(error->sqlerrcode) ==
+		ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION;
+}
+
+static void
+resolve_group(AtlasRef **refs, int nrefs)
+{
+	TypeGroup	group = {.refs = refs,.nrefs = nrefs};
+	ErrorData  *error;
+
+	group.lookups = palloc(sizeof(AtlasLookup) * nrefs);
+	group.lookup_of = palloc(sizeof(int) * nrefs);
+	group.reasons = palloc0(sizeof(char *) * nrefs);
+	for (int i = 0; i < nrefs; i++)
+	{
+		if (i == 0 || compare_refs(&refs[i - 1], &refs[i]) != 0)
+			group.lookups[group.nlookups++] = refs[i]->lookup;
+		group.lookup_of[i] = group.nlookups - 1;
+	}
+
+	error = atlas_try(look_up_group, &group);
+	if (error != NULL)
+	{
+		if (atlas_is_lock_conflict(error))
+			group.locked = true;
+		else if (!is_of_the_table(error))
+			ReThrowError(error);
+		for (int i = 0; i < group.nlookups; i++)
+		{
+			group.lookups[i].result = ATLAS_UNAVAILABLE;
+			group.reasons[i] = error->message;
+		}
+	}
+	apply_results(&group);
+}
+
+void
+atlas_resolve(AtlasRef **refs, int nrefs)
+{
+	int			end;
+
+	qsort(refs, nrefs, sizeof(AtlasRef *), compare_refs);
+	for (int start = 0; start < nrefs; start = end)
+	{
+		for (end = start + 1; end < nrefs; end++)
+			if (strcmp(refs[start]->object_type, refs[end]->object_type) != 0)
+				break;
+		resolve_group(&refs[start], end - start);
+	}
+}

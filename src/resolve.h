@@ -1,0 +1,33 @@
+/*
+ * resolve.h
+ *		Looking up the references of a batch: one query an object type.
+ */
+#ifndef ATLAS_RESOLVE_H
+#define ATLAS_RESOLVE_H
+
+#include "object_type.h"
+
+typedef enum AtlasOutcome
+{
+	ATLAS_LINKED,				/* found_id is the object's own id */
+	ATLAS_REFERENCE_NOT_FOUND,
+	ATLAS_REFERENCE_ERROR,
+	ATLAS_DEFERRED				/* the table is locked: try again later */
+} AtlasOutcome;
+
+/* A reference of an event to be looked up. */
+typedef struct AtlasRef
+{
+	const char *object_type;	/* canonical */
+	AtlasLookup lookup;			/* what to look up, and what was found */
+	AtlasOutcome outcome;
+	const char *reason;			/* unless linked */
+} AtlasRef;
+
+/*
+ * Resolves references, inside SPI_connect(). Errors of one object type's table
+ * touch its references only; others that are not the table's are raised.
+ */
+extern void atlas_resolve(AtlasRef **refs, int nrefs);
+
+#endif							/* ATLAS_RESOLVE_H */
