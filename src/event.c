@@ -66,6 +66,34 @@ is_blank(const text *value)
 	return true;
 }
 
+/* Has a problem been found with this field already, or with what holds it? */
+static bool
+has_problem(const AtlasEvent *event, const char *pointer)
+{
+	ListCell   *cell;
+
+	foreach(cell, event->error.problems)
+	{
+		const char *field = ((AtlasProblem *) lfirst(cell))->field;
+		size_t		length = strlen(field);
+
+		if (strncmp(field, pointer, length) == 0 &&
+			(pointer[length] == '\0' || pointer[length] == '/'))
+			return true;
+	}
+	return false;
+}
+
+/* Reports that a field is missing, unless it was there and could not be read. */
+static void
+report_missing(AtlasEvent *event, const char *field, const char *message)
+{
+	char	   *pointer = atlas_event_pointer(event, field);
+
+	if (!has_problem(event, pointer))
+		atlas_add_problem(&event->error, "required", pointer, "%s", message);
+}
+
 /* Checks a text of limited length, which may not be blank; NULL is fine. */
 static void
 check_text(AtlasEvent *event, const text *value, int max_length, const char *field)
@@ -85,13 +113,10 @@ static void
 check_reference(AtlasEvent *event, const AtlasReference *reference, const char *prefix)
 {
 	if (reference->object_type == NULL)
-		atlas_add_problem(&event->error, "required",
-						  atlas_event_pointer(event, psprintf("%sobjectType", prefix)),
-						  "objectType is required");
-	if (reference->object_id == NULL && reference->external_id == NULL)
-		atlas_add_problem(&event->error, "required",
-						  atlas_event_pointer(event, psprintf("%sobjectId", prefix)),
-						  "objectId or externalId is required");
+		report_missing(event, psprintf("%sobjectType", prefix), "objectType is required");
+	if (reference->object_id == NULL && reference->external_id == NULL &&
+		!has_problem(event, atlas_event_pointer(event, psprintf("%sexternalId", prefix))))
+		report_missing(event, psprintf("%sobjectId", prefix), "objectId or externalId is required");
 	check_text(event, reference->object_id, ATLAS_MAX_ID_LENGTH, psprintf("%sobjectId", prefix));
 	check_text(event, reference->external_id, ATLAS_MAX_ID_LENGTH,
 			   psprintf("%sexternalId", prefix));
@@ -224,8 +249,7 @@ atlas_event_validate(AtlasEvent *event)
 
 	check_reference(event, &event->primary, "");
 	if (event->name == NULL)
-		atlas_add_problem(&event->error, "required", atlas_event_pointer(event, "name"),
-						  "name is required");
+		report_missing(event, "name", "name is required");
 	check_text(event, event->name, ATLAS_MAX_NAME_LENGTH, "name");
 	check_text(event, event->idempotency_key, ATLAS_MAX_ID_LENGTH, "idempotencyKey");
 	check_icon(event);
