@@ -15,6 +15,13 @@
 #error "atlas_events needs PostgreSQL 15 or later"
 #endif
 
+/* A function that does not return: stands before its declaration. */
+#if PG_VERSION_NUM >= 180000
+#define atlas_noreturn pg_noreturn
+#else
+#define atlas_noreturn pg_attribute_noreturn()
+#endif
+
 #if PG_VERSION_NUM >= 160000
 #define atlas_owns_relation(relid, roleid) \
 	object_ownercheck(RelationRelationId, (relid), (roleid))

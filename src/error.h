@@ -9,6 +9,7 @@
 #ifndef ATLAS_ERROR_H
 #define ATLAS_ERROR_H
 
+#include "compat.h"
 #include "json.h"
 #include "nodes/pg_list.h"
 
@@ -47,7 +48,7 @@ extern void atlas_refuse(AtlasError *error, AtlasStatus status,
 						 const char *detail, const char *hint);
 
 /* Raises the error with its SQLSTATE. */
-extern void atlas_raise(const AtlasError *error) pg_attribute_noreturn();
+atlas_noreturn extern void atlas_raise(const AtlasError *error);
 
 /* "PT404" and "Object Not Found". */
 extern const char *atlas_status_code(AtlasStatus status);
