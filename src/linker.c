@@ -96,7 +96,8 @@ detach(int code, Datum argument)
 		slot->not_before = TimestampTzPlusMilliseconds(now, Min(seconds, MAX_RESTART_SECONDS) *
 													   INT64CONST(1000));
 	}
-	if (!has_extension)
+	/* Unless somebody is just about to create it. */
+	if (!has_extension && pg_atomic_read_u32(&slot->interested) == 0)
 		slot->database = InvalidOid;
 	LWLockRelease(atlas_shared->lock);
 	atlas_shmem_wake_launcher();

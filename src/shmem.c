@@ -48,6 +48,7 @@ start_shmem(void)
 		{
 			AtlasDatabase *slot = &atlas_shared->databases[i];
 
+			pg_atomic_init_u32(&slot->interested, 0);
 			pg_atomic_init_u32(&slot->pending, 0);
 			pg_atomic_init_u64(&slot->latch, 0);
 			pg_atomic_init_u64(&slot->submitted, 0);
@@ -91,6 +92,7 @@ take_slot(AtlasDatabase *slot, Oid database)
 	slot->failures = 0;
 	slot->last_error[0] = '\0';
 	slot->last_error_at = 0;
+	pg_atomic_write_u32(&slot->interested, 0);
 	pg_atomic_write_u32(&slot->pending, 0);
 	pg_atomic_write_u64(&slot->latch, 0);
 	pg_atomic_write_u64(&slot->submitted, 0);
@@ -116,6 +118,37 @@ atlas_shmem_database(Oid database)
 	}
 	LWLockRelease(atlas_shared->lock);
 	return slot;
+}
+
+AtlasDatabase *
+atlas_shmem_declare_interest(void)
+{
+	static AtlasDatabase *own = NULL;
+	bool		declared = false;
+
+	if (atlas_shared == NULL)
+		return NULL;
+	while (!declared)
+	{
+		if (own == NULL || own->database != MyDatabaseId)
+			own = atlas_shmem_database(MyDatabaseId);
+		if (own == NULL)
+			return NULL;
+
+		/* Who gives the slot up holds the lock exclusively. */
+		LWLockAcquire(atlas_shared->lock, LW_SHARED);
+		declared = own->database == MyDatabaseId;
+		if (declared)
+			pg_atomic_fetch_add_u32(&own->interested, 1);
+		LWLockRelease(atlas_shared->lock);
+	}
+	return own;
+}
+
+void
+atlas_shmem_release_interest(AtlasDatabase *slot)
+{
+	pg_atomic_fetch_sub_u32(&slot->interested, 1);
 }
 
 void

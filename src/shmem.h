@@ -8,8 +8,9 @@
  *	  not atomic; whoever reads several fields together takes it shared;
  *	- pending, the latches and the counters are atomic and need no lock: the
  *	  commit of a transaction touches nothing else.
- * A slot keeps its place as long as its database has the extension, so a
- * backend may keep a pointer to the slot of its own database.
+ * A slot is given up when its database is dropped, or has no extension and no
+ * transaction is interested in it; a backend that keeps a pointer to the slot of
+ * its own database declares its interest before each use.
  */
 #ifndef ATLAS_SHMEM_H
 #define ATLAS_SHMEM_H
@@ -48,6 +49,7 @@ typedef struct AtlasDatabase
 	char		last_error[ATLAS_ERROR_LENGTH];
 	TimestampTz last_error_at;
 
+	pg_atomic_uint32 interested;	/* transactions that will wake the linker */
 	pg_atomic_uint32 pending;	/* work was committed since the last look */
 	pg_atomic_uint64 latch;		/* Latch * of the linker, 0 without */
 	pg_atomic_uint64 submitted; /* counters since the server started */
@@ -77,7 +79,14 @@ extern AtlasDatabase *atlas_shmem_database(Oid database);
 /* The slot of a database if it has one; the caller holds the lock. */
 extern AtlasDatabase *atlas_shmem_find(Oid database);
 
-/* Frees the slot of a database that has no extension any more. */
+/*
+ * The slot of this backend's database, which is kept until it is released at
+ * the end of the transaction. NULL as above.
+ */
+extern AtlasDatabase *atlas_shmem_declare_interest(void);
+extern void atlas_shmem_release_interest(AtlasDatabase *slot);
+
+/* Frees the slot of a database that has been dropped. */
 extern void atlas_shmem_forget(AtlasDatabase *slot);
 
 /* Notes an error of the linking for the status view. */

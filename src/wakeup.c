@@ -13,7 +13,6 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "miscadmin.h"
 #include "shmem.h"
 #include "utils/memutils.h"
 #include "wakeup.h"
@@ -28,21 +27,25 @@ typedef struct Pending
 } Pending;
 
 static Pending *pending = NULL;
-static AtlasDatabase *own_slot = NULL;
+static AtlasDatabase *slot = NULL;	/* while the transaction is interested in it */
 
 static void
 end_of_transaction(XactEvent event, void *arg)
 {
-	if (pending != NULL && event == XACT_EVENT_COMMIT && own_slot != NULL)
+	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
+		return;
+	if (slot != NULL)
 	{
-		pg_atomic_fetch_add_u64(&own_slot->submitted, pending->stored);
-		if (pending->queued > 0)
-			atlas_shmem_wake(own_slot);
+		if (event == XACT_EVENT_COMMIT && pending != NULL)
+		{
+			pg_atomic_fetch_add_u64(&slot->submitted, pending->stored);
+			if (pending->queued > 0)
+				atlas_shmem_wake(slot);
+		}
+		atlas_shmem_release_interest(slot);
+		slot = NULL;
 	}
-
-	/* It is in TopTransactionContext. */
-	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
-		pending = NULL;
+	pending = NULL;				/* it is in TopTransactionContext */
 }
 
 static void
@@ -83,9 +86,9 @@ atlas_wake_at_commit(int nstored, int nqueued)
 
 	if (atlas_shared == NULL || nstored + nqueued == 0)
 		return;
-	if (own_slot == NULL || own_slot->database != MyDatabaseId)
-		own_slot = atlas_shmem_database(MyDatabaseId);
-	if (own_slot == NULL)
+	if (slot == NULL)
+		slot = atlas_shmem_declare_interest();
+	if (slot == NULL)
 		return;
 
 	if (pending == NULL || pending->level < level)
