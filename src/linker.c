@@ -56,9 +56,20 @@ static bool has_extension = true;
 static bool in_good_order = false;	/* leaving because there is nothing to do */
 static bool state_noted = false;
 static bool careful = false;	/* the linker before was killed */
+static volatile sig_atomic_t in_step = false;
 static AtlasCursor cursor;
 static TimestampTz next_due = DT_NOEND;
 static TimestampTz next_round = 0;	/* sweep, partitions, may it link */
+
+/* Between two steps there is time to leave in good order. */
+static void
+handle_sigterm(SIGNAL_ARGS)
+{
+	if (in_step)
+		die(postgres_signal_arg);
+	else
+		SignalHandlerForShutdownRequest(postgres_signal_arg);
+}
 
 static void
 set_state(AtlasLinkerState state)
@@ -167,6 +178,7 @@ begin_step(const char *activity, AtlasIdentity *saved)
 {
 	const AtlasExtension *extension;
 
+	in_step = true;
 	pgstat_report_activity(STATE_RUNNING, activity);
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
@@ -180,6 +192,7 @@ begin_step(const char *activity, AtlasIdentity *saved)
 	{
 		has_extension = false;
 		CommitTransactionCommand();
+		in_step = false;
 		return false;
 	}
 	PushActiveSnapshot(GetTransactionSnapshot());
@@ -197,6 +210,7 @@ end_step(const AtlasIdentity *saved)
 	CommitTransactionCommand();
 	pgstat_report_stat(false);
 	pgstat_report_activity(STATE_IDLE, NULL);
+	in_step = false;
 }
 
 /* ----- Steps ----- */
@@ -377,7 +391,7 @@ must_leave(void)
 		next_round = 0;
 	}
 	LWLockAcquire(atlas_shared->lock, LW_SHARED);
-	leave = slot->leave || slot->held_by != 0;
+	leave = slot->leave || slot->held_by != 0 || ShutdownRequestPending;
 	LWLockRelease(atlas_shared->lock);
 	return leave;
 }
@@ -390,9 +404,10 @@ recover(pg_uuid_t *suspects, int nsuspects)
 	int			batch_size = atlas_batch_size;
 	int			nids;
 
-	ereport(LOG,
-			(errmsg("the atlas_events linker before this one was killed; %d events are linked one by one",
-					nsuspects)));
+	if (nsuspects > 0)
+		ereport(LOG,
+				(errmsg("the atlas_events linker before this one was killed; %d events are linked one by one",
+						nsuspects)));
 	for (int i = 0; i < nsuspects; i++)
 		if (must_leave() || !step_suspect(suspects[i]))
 			return false;
@@ -490,7 +505,7 @@ void
 atlas_linker_main(Datum argument)
 {
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	pqsignal(SIGTERM, die);
+	pqsignal(SIGTERM, handle_sigterm);
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(argument), InvalidOid, 0);
 
