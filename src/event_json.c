@@ -100,6 +100,25 @@ read_type(AtlasEvent *event, const json_t *value, const char *field)
 	return atlas_fold_object_type(VARDATA_ANY(type), VARSIZE_ANY_EXHDR(type));
 }
 
+/* A key as a part of a JSON pointer (RFC 6901). */
+static char *
+escape_for_pointer(const char *key)
+{
+	StringInfoData result;
+
+	initStringInfo(&result);
+	for (; *key != '\0'; key++)
+	{
+		if (*key == '~')
+			appendStringInfoString(&result, "~0");
+		else if (*key == '/')
+			appendStringInfoString(&result, "~1");
+		else
+			appendStringInfoChar(&result, *key);
+	}
+	return result.data;
+}
+
 /* A key that the Events API does not have; a long one is shortened. */
 static void
 report_unknown_field(AtlasEvent *event, const char *prefix, const char *key)
@@ -109,8 +128,8 @@ report_unknown_field(AtlasEvent *event, const char *prefix, const char *key)
 	text	   *name = convert(text_from_utf8, pnstrdup(key, length), &message);
 
 	atlas_add_problem(&event->error, "unknown_field",
-					  atlas_event_pointer(event, psprintf("%s%s", prefix,
-														  name ? text_to_cstring(name) : "?")),
+					  atlas_event_pointer(event, psprintf("%s%s", prefix, name == NULL ? "?" :
+														  escape_for_pointer(text_to_cstring(name)))),
 					  "is not a field of the Events API");
 }
 
@@ -180,6 +199,56 @@ read_occurred_at(AtlasEvent *event, const json_t *value)
 	event->occurred_at_given = true;
 }
 
+/* "line 2, column 5" for a place in the body. */
+static char *
+place_in(const char *json, Size length, int64 position)
+{
+	Size		end = Min(Max(position, 0), length);
+	int			line = 1;
+	int			column = 0;
+
+	for (Size i = 0; i < end; i++)
+	{
+		if (json[i] == '\n')
+		{
+			line++;
+			column = 0;
+		}
+		else if ((json[i] & 0xC0) != 0x80)
+			column++;			/* a character, not its second byte */
+	}
+	return psprintf("line %d, column %d", line, column);
+}
+
+/* What jansson says, without the excerpt, which may cut a character in two. */
+static char *
+reason_of(const json_error_t *parse_error)
+{
+	char	   *reason = pstrdup(parse_error->text);
+	char	   *excerpt = strstr(reason, " near '");
+
+	if (excerpt != NULL)
+		*excerpt = '\0';
+	return reason;
+}
+
+/*
+ * Where in the body the payload is malformed. PostgreSQL does not say, so
+ * jansson is asked; if it finds nothing wrong, it is the payload as a whole.
+ */
+static char *
+place_in_payload(const char *json, const AtlasPayloadSpan *span)
+{
+	json_error_t parse_error;
+	json_t	   *parsed = json_loadb(json + span->start, span->length, 0, &parse_error);
+	int64		position = span->start;
+
+	if (parsed == NULL)
+		position += parse_error.position;
+	json_decref(parsed);
+	return place_in(json, span->start + span->length, position);
+}
+
 static void
 read_payload(AtlasEvent *event, const char *json, const AtlasPayloadSpan *span)
 {
@@ -201,7 +270,7 @@ read_payload(AtlasEvent *event, const char *json, const AtlasPayloadSpan *span)
 		event->payload = convert(jsonb_from_utf8, payload, &message);
 		if (event->payload == NULL)
 			atlas_add_problem(&event->error, "invalid", atlas_event_pointer(event, "payload"),
-							  "%s", message);
+							  "%s: %s", place_in_payload(json, span), message);
 	}
 	pfree(payload);
 }
@@ -256,29 +325,12 @@ static void
 raise_malformed(const char *json, Size length, const json_error_t *parse_error)
 {
 	AtlasError	error = {0};
-	char	   *reason = pstrdup(parse_error->text);
-	char	   *near = strstr(reason, " near '");
-	Size		position = Min(Max(parse_error->position, 0), length);
-	int			line = 1;
-	int			column = 0;
 
-	/* It may cut a character in two, and the place is given anyway. */
-	if (near != NULL)
-		*near = '\0';
-	for (Size i = 0; i < position; i++)
-	{
-		if (json[i] == '\n')
-		{
-			line++;
-			column = 0;
-		}
-		else if (!IS_HIGHBIT_SET(json[i]) || (json[i] & 0xC0) != 0x80)
-			column++;
-	}
 	atlas_add_problem(&error,
 					  json_error_code(parse_error) == json_error_duplicate_key ?
 					  "duplicate_key" : "malformed_json",
-					  "", "line %d, column %d: %s", line, column, reason);
+					  "", "%s: %s", place_in(json, length, parse_error->position),
+					  reason_of(parse_error));
 	atlas_raise(&error);
 }
 
@@ -290,7 +342,8 @@ parse_envelope(const char *json, Size length, bool is_batch, AtlasPayloads *payl
 	json_t	   *envelope;
 
 	atlas_cut_payloads(json, length, is_batch, payloads);
-	envelope = json_loadb(payloads->envelope, length, JSON_REJECT_DUPLICATES, &parse_error);
+	envelope = json_loadb(payloads->envelope, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY,
+						  &parse_error);
 	if (envelope == NULL)
 		raise_malformed(json, length, &parse_error);
 	return envelope;

@@ -1,0 +1,462 @@
+# Copyright: see LICENSE
+
+=pod
+
+=head1 NAME
+
+AtlasTest - what the TAP tests of atlas_events have in common
+
+=head1 DESCRIPTION
+
+Starts servers, makes databases with objects for events to be about, submits
+events and waits for them to be linked. Every test ends with C<oracle_ok>, the
+oracle: it knows which events the server has acknowledged, computes from them
+and from the tables of objects what must be stored, and describes each
+difference.
+
+=cut
+
+package AtlasTest;
+
+use strict;
+use warnings;
+
+use Exporter 'import';
+use File::Basename;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time);
+
+our @EXPORT = qw(
+  atlas_root start_node make_database make_extension use_oracle
+  submit_events event_ids
+  wait_until linked_ok oracle_ok violations
+  status_of linker_pid wait_for_linker worker_errors log_size log_since
+  seconds_of statement_timed
+);
+
+$ENV{PGCLIENTENCODING} = 'UTF8';
+
+# The folder of the extension's sources.
+sub atlas_root
+{
+	return dirname(__FILE__) . '/..';
+}
+
+# ----- Servers -----
+
+# What a server of the tests looks like. The line prefix has the backend type,
+# by which worker_errors() knows the workers.
+my $settings = <<'END';
+log_statement = none
+log_line_prefix = '%m [%p] %b %d: '
+restart_after_crash = on
+max_worker_processes = 16
+max_connections = 60
+shared_buffers = 64MB
+autovacuum_naptime = 1h
+END
+
+# start_node(NAME, preload => 1, settings => TEXT, streaming => 1 or 'logical')
+# Returns a running server.
+sub start_node
+{
+	my ($name, %options) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+
+	$node->init(allows_streaming => $options{streaming} // 0);
+	$node->append_conf('postgresql.conf', $settings);
+	$node->append_conf('postgresql.conf',
+		"shared_preload_libraries = 'atlas_events'\natlas_events.naptime = 2s")
+	  if $options{preload} // 1;
+	$node->append_conf('postgresql.conf', $options{settings})
+	  if defined $options{settings};
+	$node->start;
+	return $node;
+}
+
+# ----- Databases -----
+
+# A small Atlas database, whose objects have the same ids as the first ones of
+# examples/atlas.sql.
+my $small_schema = <<'END';
+CREATE TABLE customers (id uuid PRIMARY KEY, external_id text NOT NULL UNIQUE);
+CREATE TABLE accounts (id uuid PRIMARY KEY, external_id text NOT NULL UNIQUE);
+CREATE TABLE conversations (id bigint PRIMARY KEY, external_id text UNIQUE);
+
+INSERT INTO customers
+SELECT md5('customer-' || n)::uuid, 190000 + n FROM generate_series(1, 1000) n;
+INSERT INTO accounts
+SELECT md5('account-' || n)::uuid, 'ACC-' || lpad(n::text, 6, '0') FROM generate_series(1, 500) n;
+INSERT INTO conversations
+SELECT n, 'ZD-' || 480000 + n FROM generate_series(1, 1000) n;
+ANALYZE customers, accounts, conversations;
+END
+
+# Events number first to last, each with two related objects. Of the second
+# ones a fifth is missing, a fifth is named by its external id, a fifth is the
+# primary object and a fifth is the first one once more.
+my $helpers = <<'END';
+CREATE SCHEMA atlas_test;
+
+CREATE FUNCTION atlas_test.make_events(first int, last int, keys text DEFAULT NULL) RETURNS json
+LANGUAGE sql STABLE AS $$
+    SELECT json_agg(json_strip_nulls(json_build_object(
+               'objectType', 'CUSTOMER',
+               'objectId', md5('customer-' || 1 + n % 1000),
+               'name', 'Checkout Completed',
+               'payload', json_build_object('n', n),
+               'idempotencyKey', keys || n,
+               'relatedObjects', json_build_array(
+                   json_build_object('objectType', 'ACCOUNT',
+                                     'objectId', md5('account-' || 1 + n % 500)::uuid),
+                   CASE n % 5
+                       WHEN 0 THEN json_build_object('objectType', 'TICKET',
+                                                     'objectId', (1000000 + n)::text)
+                       WHEN 1 THEN json_build_object('objectType', 'CONVERSATION',
+                                                     'externalId', 'ZD-' || 480001 + n % 1000)
+                       WHEN 2 THEN json_build_object('objectType', 'CONVERSATION',
+                                                     'objectId', (1 + n % 1000)::text)
+                       WHEN 3 THEN json_build_object('objectType', 'CUSTOMER',
+                                                     'objectId', md5('customer-' || 1 + n % 1000)::uuid)
+                       ELSE json_build_object('objectType', 'ACCOUNT',
+                                              'externalId', 'ACC-' || lpad((1 + n % 500)::text, 6, '0'))
+                   END))) ORDER BY n)
+      FROM (SELECT n FROM generate_series(first, last) AS n) AS numbers
+$$;
+
+CREATE FUNCTION atlas_test.submit(first int, last int, keys text DEFAULT NULL) RETURNS SETOF uuid
+LANGUAGE sql AS $$
+    SELECT (r->>'eventId')::uuid
+      FROM json_array_elements(submit_events(atlas_test.make_events(first, last, keys))->'results') AS r
+$$;
+END
+
+# The objects as the registry connects them, read without the extension's code.
+my $objects = <<'END';
+CREATE FUNCTION atlas_test.objects(
+    OUT object_type text, OUT object_id text, OUT external_id text) RETURNS SETOF record
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    type record;
+BEGIN
+    FOR type IN SELECT t.* FROM atlas_object_types t JOIN pg_class c ON c.oid = t.relation LOOP
+        RETURN QUERY EXECUTE format('SELECT %L, %I::text, %s::text FROM %s',
+            type.object_type, type.id_column,
+            CASE WHEN type.external_id_column IS NULL THEN 'NULL'
+                 ELSE quote_ident(type.external_id_column) END,
+            type.relation);
+    END LOOP;
+END $$;
+END
+
+# The oracle: a row for each thing that is not as it must be, when nothing is
+# going on any more. acknowledged are the ids that clients have received.
+#
+# A reference that is recorded as unresolved may have become resolvable since:
+# that is a violation only once the linker ought to have looked again. Links
+# to a table that was dropped cannot be recomputed.
+my $oracle = <<'END';
+CREATE FUNCTION atlas_test.violations(
+    acknowledged uuid[],
+    grace interval DEFAULT '15 s',
+    OUT violation text, OUT event_id uuid, OUT detail text) RETURNS SETOF record
+LANGUAGE sql STABLE
+SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+WITH
+acked AS MATERIALIZED (
+    SELECT DISTINCT a AS event_id FROM unnest(acknowledged) AS a),
+types AS MATERIALIZED (
+    SELECT t.object_type, a.atttypid = 'uuid'::regtype AS is_uuid
+      FROM atlas_object_types t
+      JOIN pg_attribute a ON a.attrelid = t.relation AND a.attname = t.id_column),
+objects AS MATERIALIZED (
+    SELECT * FROM atlas_test.objects()),
+refs AS MATERIALIZED (
+    SELECT e.event_id, r.position, e.object_type AS primary_type, e.object_id AS primary_id,
+           r.item->>'objectType' AS object_type, r.item->>'objectId' AS object_id,
+           r.item->>'externalId' AS external_id
+      FROM atlas_events e,
+           LATERAL jsonb_array_elements(e.related_objects) WITH ORDINALITY AS r (item, position)
+     WHERE e.related_objects IS NOT NULL
+       AND NOT EXISTS (SELECT FROM atlas_event_queue q WHERE q.event_id = e.event_id)),
+resolved AS MATERIALIZED (
+    SELECT r.*, t.object_type IS NOT NULL AS is_connected,
+           COALESCE(i.object_id, x.object_id) AS found_id,
+           u.event_id IS NOT NULL AS is_recorded, u.next_attempt_at, u.reason,
+           (u.object_type, u.object_id, u.external_id) IS NOT DISTINCT FROM
+           (r.object_type, r.object_id, r.external_id) AS is_recorded_well
+      FROM refs r
+      LEFT JOIN types t ON t.object_type = r.object_type
+      LEFT JOIN objects i
+        ON i.object_type = r.object_type
+       AND i.object_id = CASE WHEN t.is_uuid THEN lower(r.object_id) ELSE r.object_id END
+       AND (r.external_id IS NULL OR i.external_id IS NULL OR i.external_id = r.external_id)
+      LEFT JOIN objects x
+        ON x.object_type = r.object_type AND x.external_id = r.external_id
+       AND r.object_id IS NULL
+      LEFT JOIN atlas_event_unresolved u
+        ON u.event_id = r.event_id AND u.position = r.position),
+expected AS MATERIALIZED (
+    SELECT DISTINCT event_id, object_type, found_id AS object_id
+      FROM resolved
+     WHERE found_id IS NOT NULL AND NOT is_recorded
+       AND (object_type, found_id) IS DISTINCT FROM (primary_type, primary_id)),
+actual AS MATERIALIZED (
+    SELECT l.event_id, l.object_type, l.object_id
+      FROM atlas_event_links l
+     WHERE l.object_type IN (SELECT object_type FROM types)),
+owned AS MATERIALIZED (
+    SELECT DISTINCT o.kind, o.event_id
+      FROM (SELECT 'queue' AS kind, q.event_id FROM atlas_event_queue q
+            UNION ALL SELECT 'link', l.event_id FROM atlas_event_links l
+            UNION ALL SELECT 'unresolved', u.event_id FROM atlas_event_unresolved u
+            UNION ALL SELECT 'key', k.event_id FROM atlas_event_keys k) AS o)
+
+SELECT 'an acknowledged event is lost', a.event_id, NULL
+  FROM acked a
+ WHERE NOT EXISTS (SELECT FROM atlas_events e WHERE e.event_id = a.event_id)
+UNION ALL
+SELECT 'an event is there more than once', e.event_id, count(*)::text
+  FROM atlas_events e GROUP BY e.event_id HAVING count(*) > 1
+UNION ALL
+SELECT 'an event is still pending', q.event_id, q.last_error
+  FROM atlas_event_queue q WHERE q.next_attempt_at IS DISTINCT FROM 'infinity'
+UNION ALL
+SELECT 'an event failed without a reason', q.event_id, NULL
+  FROM atlas_event_queue q
+ WHERE q.next_attempt_at = 'infinity' AND (COALESCE(q.last_error, '') = '' OR q.attempts = 0)
+UNION ALL
+SELECT 'a row is left of an event that is not there', o.event_id, o.kind
+  FROM owned o
+ WHERE NOT EXISTS (SELECT FROM atlas_events e WHERE e.event_id = o.event_id)
+UNION ALL
+SELECT 'a link is missing', m.event_id, concat_ws(' ', m.object_type, m.object_id)
+  FROM (TABLE expected EXCEPT TABLE actual) AS m
+UNION ALL
+SELECT 'a link ought not to be there', m.event_id, concat_ws(' ', m.object_type, m.object_id)
+  FROM (TABLE actual EXCEPT TABLE expected) AS m
+UNION ALL
+SELECT 'a link is there more than once', a.event_id, concat_ws(' ', a.object_type, a.object_id)
+  FROM actual a
+ GROUP BY a.event_id, a.object_type, a.object_id HAVING count(*) > 1
+UNION ALL
+SELECT 'a reference is neither linked nor recorded as unresolved', r.event_id,
+       concat_ws(' ', r.object_type, r.object_id, r.external_id)
+  FROM resolved r
+ WHERE r.found_id IS NULL AND NOT r.is_recorded AND r.is_connected
+UNION ALL
+SELECT 'an unresolved reference could be resolved long since', r.event_id,
+       concat_ws(' ', r.object_type, r.object_id, r.external_id, r.reason)
+  FROM resolved r
+ WHERE r.is_recorded AND r.found_id IS NOT NULL AND r.next_attempt_at < now() - grace
+UNION ALL
+SELECT 'an unresolved reference is not the one of the event', r.event_id,
+       concat_ws(' ', r.object_type, r.object_id, r.external_id)
+  FROM resolved r
+ WHERE r.is_recorded AND NOT r.is_recorded_well
+UNION ALL
+SELECT 'a reference of no linked event is recorded as unresolved', u.event_id, u.position::text
+  FROM atlas_event_unresolved u
+ WHERE NOT EXISTS (SELECT FROM refs r WHERE r.event_id = u.event_id AND r.position = u.position)
+$$;
+END
+
+# make_database(NODE, NAME, sample => 1, extension => 0)
+# A database with the small schema, or the sample, and with the extension, the
+# object types connected, and the helpers and the oracle of the tests.
+sub make_database
+{
+	my ($node, $name, %options) = @_;
+
+	$node->safe_psql('postgres',
+		"CREATE DATABASE $name ENCODING 'UTF8' LOCALE 'C' TEMPLATE template0");
+	$node->safe_psql($name,
+		$options{sample}
+		? slurp_file(atlas_root() . '/examples/atlas.sql')
+		: $small_schema);
+	$node->safe_psql($name, $helpers);
+	make_extension($node, $name) if $options{extension} // 1;
+	use_oracle($node, $name);
+	return;
+}
+
+sub make_extension
+{
+	my ($node, $name) = @_;
+
+	$node->safe_psql($name,
+		'CREATE EXTENSION atlas_events; SELECT atlas_discover_object_types();');
+	return;
+}
+
+# Installs the oracle, or replaces it; its text is checked only when it runs.
+sub use_oracle
+{
+	my ($node, $name) = @_;
+
+	$node->safe_psql($name, <<"END");
+SET check_function_bodies = off;
+CREATE SCHEMA IF NOT EXISTS atlas_test;
+DROP FUNCTION IF EXISTS atlas_test.violations, atlas_test.objects;
+$objects
+$oracle
+END
+	return;
+}
+
+# ----- Events -----
+
+# submit_events(NODE, DATABASE, FIRST, LAST, keys => PREFIX, batch => 1000)
+# Submits the events with these numbers and returns their ids, as received.
+sub submit_events
+{
+	my ($node, $database, $first, $last, %options) = @_;
+	my $batch = $options{batch} // 1000;
+	my $keys = defined $options{keys} ? "'$options{keys}'" : 'NULL';
+	my $sql = '';
+
+	for (my $n = $first; $n <= $last; $n += $batch)
+	{
+		my $end = $n + $batch - 1;
+		$end = $last if $end > $last;
+		$sql .= "SELECT atlas_test.submit($n, $end, $keys);\n";
+	}
+	return event_ids($node->safe_psql($database, $sql));
+}
+
+# The event ids in an output of psql, one a line.
+sub event_ids
+{
+	my ($output) = @_;
+
+	return grep { /^[0-9a-f]{8}-[0-9a-f]{4}-7/ } split /\n/, $output;
+}
+
+# ----- Waiting and asking -----
+
+# Waits until a query returns t; a failed test and its name otherwise.
+sub wait_until
+{
+	my ($node, $database, $query, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	return ok($node->poll_query_until($database, $query), $name);
+}
+
+# Waits until no event is pending any more.
+sub linked_ok
+{
+	my ($node, $database, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	return wait_until($node, $database,
+		q{SELECT NOT EXISTS (SELECT FROM atlas_event_queue
+		   WHERE next_attempt_at IS DISTINCT FROM 'infinity')}, $name);
+}
+
+# What the oracle finds, at most ten lines of it; acknowledged is a list of ids.
+sub violations
+{
+	my ($node, $database, $acknowledged) = @_;
+	my $ids = join("\n", @$acknowledged);
+
+	$ids .= "\n" if $ids ne '';
+	return $node->safe_psql($database, <<"END");
+CREATE TEMPORARY TABLE acknowledged (event_id uuid);
+COPY acknowledged FROM STDIN;
+$ids\\.
+SELECT v.* FROM atlas_test.violations(ARRAY(SELECT event_id FROM acknowledged)) AS v LIMIT 10;
+END
+}
+
+sub oracle_ok
+{
+	my ($node, $database, $acknowledged, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	return is(violations($node, $database, $acknowledged),
+		'', $name // "the oracle finds nothing wrong in $database");
+}
+
+# A column, or an expression, of the status view.
+sub status_of
+{
+	my ($node, $database, $column) = @_;
+
+	return $node->safe_psql($database, "SELECT $column FROM atlas_events_status");
+}
+
+# The linker's process id, empty without.
+sub linker_pid
+{
+	my ($node, $database) = @_;
+
+	return status_of($node, $database, 'worker_pid');
+}
+
+# Waits until a linker works in a database; returns its process id. The caller
+# sees to it that there is enough to do.
+sub wait_for_linker
+{
+	my ($node, $database) = @_;
+	my $deadline = time() + $PostgreSQL::Test::Utils::timeout_default;
+
+	while (time() < $deadline)
+	{
+		my $pid = $node->safe_psql('postgres',
+			"SELECT pid FROM pg_stat_activity
+			  WHERE backend_type = 'atlas_events linker' AND datname = '$database'
+			  LIMIT 1");
+		return $pid if $pid ne '';
+	}
+	die "no linker came to $database";
+}
+
+# ----- The server's log -----
+
+sub log_size
+{
+	my ($node) = @_;
+
+	return -s $node->logfile;
+}
+
+sub log_since
+{
+	my ($node, $offset) = @_;
+
+	return slurp_file($node->logfile, $offset);
+}
+
+# What the workers have logged as an error, from an offset on.
+sub worker_errors
+{
+	my ($node, $offset) = @_;
+
+	return grep { /\] atlas_events (?:linker|launcher) .*?: (?:WARNING|ERROR|FATAL|PANIC): / }
+	  split /\n/, log_since($node, $offset // 0);
+}
+
+# ----- Time -----
+
+# Runs a function and returns how long it took, in seconds.
+sub seconds_of
+{
+	my ($function) = @_;
+	my $start = time();
+
+	$function->();
+	return time() - $start;
+}
+
+# Runs a statement and returns how long it took.
+sub statement_timed
+{
+	my ($node, $database, $statement) = @_;
+
+	return seconds_of(sub { $node->safe_psql($database, $statement) });
+}
+
+1;
