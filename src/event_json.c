@@ -53,7 +53,9 @@ convert(void *(*conversion) (const char *), const char *utf8, const char **messa
 		ErrorData  *error;
 		int			category = ERRCODE_TO_CATEGORY(geterrcode());
 
-		if (category != ERRCODE_DATA_EXCEPTION && category != ERRCODE_PROGRAM_LIMIT_EXCEEDED)
+		/* The last one: a \u escape for which the database has no character. */
+		if (category != ERRCODE_DATA_EXCEPTION && category != ERRCODE_PROGRAM_LIMIT_EXCEEDED &&
+			category != ERRCODE_FEATURE_NOT_SUPPORTED)
 			PG_RE_THROW();
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
@@ -220,15 +222,23 @@ place_in(const char *json, Size length, int64 position)
 	return psprintf("line %d, column %d", line, column);
 }
 
-/* What jansson says, without the excerpt, which may cut a character in two. */
+/*
+ * What jansson says, without the excerpt, which may cut a character in two, and
+ * without the names of its flags.
+ */
 static char *
 reason_of(const json_error_t *parse_error)
 {
+	static const char *const endings[] = {" near '", " without JSON_"};
 	char	   *reason = pstrdup(parse_error->text);
-	char	   *excerpt = strstr(reason, " near '");
 
-	if (excerpt != NULL)
-		*excerpt = '\0';
+	for (int i = 0; i < lengthof(endings); i++)
+	{
+		char	   *ending = strstr(reason, endings[i]);
+
+		if (ending != NULL)
+			*ending = '\0';
+	}
 	return reason;
 }
 
