@@ -66,7 +66,7 @@ atlas_bisect(void *batch, int from, int to, AtlasProcess process, AtlasFail fail
 
 	if (error == NULL)
 		return;
-	if (atlas_may_pass(error))
+	if (atlas_is_cancel(error) || atlas_is_lock_conflict(error))
 		ReThrowError(error);
 	if (to - from == 1)
 	{
@@ -85,11 +85,15 @@ atlas_is_lock_conflict(const ErrorData *error)
 }
 
 bool
-atlas_may_pass(const ErrorData *error)
+atlas_is_shortage(const ErrorData *error)
 {
-	return atlas_is_lock_conflict(error) ||
-		error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
-		ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_INSUFFICIENT_RESOURCES;
+	return ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_INSUFFICIENT_RESOURCES;
+}
+
+bool
+atlas_is_cancel(const ErrorData *error)
+{
+	return error->sqlerrcode == ERRCODE_QUERY_CANCELED;
 }
 
 TimestampTz

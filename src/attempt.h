@@ -16,19 +16,22 @@ typedef void (*AtlasFail) (void *batch, int item, const ErrorData *error);
 
 /*
  * Processes the items in a subtransaction. If that fails, does it in halves,
- * until the failing item stands alone; that one is recorded. An error that may
- * pass is raised: the items are not to blame.
+ * until the failing item stands alone; that one is recorded. A cancel and a lock
+ * that is not to be had are raised: the items have no part in them.
  */
 extern void atlas_bisect(void *batch, int from, int to, AtlasProcess process, AtlasFail fail);
 
 /* Runs a function in a subtransaction; returns its error, or NULL. */
 extern ErrorData *atlas_try(void (*function) (void *), void *argument);
 
-/* Is this an error that says nothing about the data? */
-extern bool atlas_may_pass(const ErrorData *error);
-
 /* Is it somebody's lock, or a deadlock? */
 extern bool atlas_is_lock_conflict(const ErrorData *error);
+
+/* Is it a want of memory, disk or the like? */
+extern bool atlas_is_shortage(const ErrorData *error);
+
+/* Is it a cancel? */
+extern bool atlas_is_cancel(const ErrorData *error);
 
 /* Seconds, doubled with each attempt up to a limit, and spread by a quarter. */
 extern TimestampTz atlas_backoff(TimestampTz now, int first_seconds, int attempts,

@@ -79,10 +79,14 @@ is_id_name(const char *column, const AtlasBuiltInType *type)
 	return false;
 }
 
-/* The first column with such a name that can hold ids and has the index. */
+/*
+ * The first column with such a name, or without one the first named like an id,
+ * that can hold ids and has the index that it needs.
+ */
 static const char *
-find_column(Relation relation, const AtlasBuiltInType *type, const char *name, bool unique)
+find_column(Relation relation, const AtlasBuiltInType *type, const char *name, AttrNumber tenant)
 {
+	bool		unique = name == NULL;
 	TupleDesc	tupdesc = RelationGetDescr(relation);
 
 	for (int i = 0; i < tupdesc->natts; i++)
@@ -93,36 +97,40 @@ find_column(Relation relation, const AtlasBuiltInType *type, const char *name, b
 		if (attribute->attisdropped || !OidIsValid(atlas_id_base_type(attribute->atttypid)) ||
 			!(name == NULL ? is_id_name(column, type) : is_plainly(column, name)))
 			continue;
-		if (unique ? atlas_is_unique_column(relation, attribute->attnum, InvalidAttrNumber) :
-			atlas_is_indexed_column(relation, attribute->attnum, InvalidAttrNumber))
+		if (unique ? atlas_is_unique_column(relation, attribute->attnum, tenant) :
+			atlas_is_indexed_column(relation, attribute->attnum, tenant))
 			return pstrdup(column);
 	}
 	return NULL;
 }
 
-static bool
-has_tenant_column(Relation relation)
+static AttrNumber
+tenant_column(Relation relation)
 {
 	TupleDesc	tupdesc = RelationGetDescr(relation);
 
 	for (int i = 0; i < tupdesc->natts; i++)
 		if (!TupleDescAttr(tupdesc, i)->attisdropped &&
 			is_plainly(NameStr(TupleDescAttr(tupdesc, i)->attname), "tenantid"))
-			return true;
-	return false;
+			return i + 1;
+	return InvalidAttrNumber;
 }
 
 /* What a table offers; false when it has no usable id column. */
 static bool
 examine(Oid relid, const AtlasBuiltInType *type, AtlasRegistration *found, bool *has_tenant)
 {
-	Relation	relation = relation_open(relid, AccessShareLock);
+	Relation	relation = try_relation_open(relid, AccessShareLock);
+	AttrNumber	tenant;
 
+	if (relation == NULL)
+		return false;			/* dropped meanwhile */
+	tenant = tenant_column(relation);
 	found->object_type = pstrdup(type->name);
 	found->relation = relid;
-	found->id_column = find_column(relation, type, NULL, true);
-	found->external_id_column = find_column(relation, type, "externalid", false);
-	*has_tenant = has_tenant_column(relation);
+	found->id_column = find_column(relation, type, NULL, tenant);
+	found->external_id_column = find_column(relation, type, "externalid", tenant);
+	*has_tenant = tenant != InvalidAttrNumber;
 	relation_close(relation, NoLock);
 	return found->id_column != NULL;
 }
@@ -219,6 +227,7 @@ atlas_discover_object_types(PG_FUNCTION_ARGS)
 	MemoryContext context = CurrentMemoryContext;
 
 	InitMaterializedSRF(fcinfo, 0);
+	atlas_lock_registry();
 	for (int i = 0; i < atlas_built_in_type_count; i++)
 	{
 		List	   *candidates;

@@ -3,10 +3,10 @@
  *		Reads events from the request body of the Events API.
  *
  * The body, one event or an array of them, comes in the server's encoding and
- * is parsed as UTF-8. jansson decodes the envelope; the payloads are cut out
- * first (json_payload.c) and go to jsonb byte by byte. What is wrong with the
- * JSON as a whole is raised here, with line and column; what is wrong with one
- * event is collected in it.
+ * is parsed as UTF-8. jansson decodes the envelope of each event; the payload is
+ * cut out first (json_payload.c) and goes to jsonb byte by byte. What is wrong
+ * with an event is collected in it, with line and column if it is no JSON; what
+ * is wrong with the array itself is raised.
  *
  * jansson's memory is freed in a PG_FINALLY: reading an event may raise errors.
  */
@@ -15,9 +15,18 @@
 #include "event.h"
 #include "json_payload.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "rfc3339.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+
+/* An event in a request body, which is in UTF-8. */
+typedef struct Body
+{
+	const char *start;			/* of the whole body, where lines are counted from */
+	const char *json;			/* of the event */
+	Size		length;
+} Body;
 
 static void *
 text_from_utf8(const char *utf8)
@@ -72,7 +81,7 @@ convert(void *(*conversion) (const char *), const char *utf8, const char **messa
 static text *
 read_string(AtlasEvent *event, const json_t *value, const char *field)
 {
-	const char *message;
+	const char *message = NULL;
 	text	   *result;
 
 	if (json_is_null(value))
@@ -125,7 +134,7 @@ escape_for_pointer(const char *key)
 static void
 report_unknown_field(AtlasEvent *event, const char *prefix, const char *key)
 {
-	const char *message;
+	const char *message = NULL;
 	int			length = pg_encoding_mbcliplen(PG_UTF8, key, strlen(key), 64);
 	text	   *name = convert(text_from_utf8, pnstrdup(key, length), &message);
 
@@ -201,22 +210,22 @@ read_occurred_at(AtlasEvent *event, const json_t *value)
 	event->occurred_at_given = true;
 }
 
-/* "line 2, column 5" for a place in the body. */
+/* "line 2, column 5" for a position in the event. */
 static char *
-place_in(const char *json, Size length, int64 position)
+place_in(const Body *body, int64 position)
 {
-	Size		end = Min(Max(position, 0), length);
+	const char *end = body->json + Min(Max(position, 0), body->length);
 	int			line = 1;
 	int			column = 0;
 
-	for (Size i = 0; i < end; i++)
+	for (const char *c = body->start; c < end; c++)
 	{
-		if (json[i] == '\n')
+		if (*c == '\n')
 		{
 			line++;
 			column = 0;
 		}
-		else if ((json[i] & 0xC0) != 0x80)
+		else if ((*c & 0xC0) != 0x80)
 			column++;			/* a character, not its second byte */
 	}
 	return psprintf("line %d, column %d", line, column);
@@ -247,23 +256,23 @@ reason_of(const json_error_t *parse_error)
  * jansson is asked; if it finds nothing wrong, it is the payload as a whole.
  */
 static char *
-place_in_payload(const char *json, const AtlasPayloadSpan *span)
+place_in_payload(const Body *body, const AtlasSpan *span)
 {
 	json_error_t parse_error;
-	json_t	   *parsed = json_loadb(json + span->start, span->length, 0, &parse_error);
+	json_t	   *parsed = json_loadb(body->json + span->start, span->length, 0, &parse_error);
 	int64		position = span->start;
 
 	if (parsed == NULL)
 		position += parse_error.position;
 	json_decref(parsed);
-	return place_in(json, span->start + span->length, position);
+	return place_in(body, position);
 }
 
 static void
-read_payload(AtlasEvent *event, const char *json, const AtlasPayloadSpan *span)
+read_payload(AtlasEvent *event, const Body *body, const AtlasSpan *span)
 {
-	char	   *payload = pnstrdup(json + span->start, span->length);
-	const char *message;
+	char	   *payload = pnstrdup(body->json + span->start, span->length);
+	const char *message = NULL;
 
 	if (strcmp(payload, "null") == 0)
 		return;
@@ -280,14 +289,14 @@ read_payload(AtlasEvent *event, const char *json, const AtlasPayloadSpan *span)
 		event->payload = convert(jsonb_from_utf8, payload, &message);
 		if (event->payload == NULL)
 			atlas_add_problem(&event->error, "invalid", atlas_event_pointer(event, "payload"),
-							  "%s: %s", place_in_payload(json, span), message);
+							  "%s: %s", place_in_payload(body, span), message);
 	}
 	pfree(payload);
 }
 
 static void
-read_field(AtlasEvent *event, const char *key, const json_t *value, const char *json,
-		   const AtlasPayloadSpan *span)
+read_field(AtlasEvent *event, const char *key, const json_t *value, const Body *body,
+		   const AtlasSpan *payload)
 {
 	if (strcmp(key, "objectType") == 0)
 		event->primary.object_type = read_type(event, value, key);
@@ -302,7 +311,7 @@ read_field(AtlasEvent *event, const char *key, const json_t *value, const char *
 	else if (strcmp(key, "icon") == 0)
 		event->icon = read_string(event, value, key);
 	else if (strcmp(key, "payload") == 0)
-		read_payload(event, json, span);
+		read_payload(event, body, payload);
 	else if (strcmp(key, "relatedObjects") == 0)
 		read_related(event, value);
 	else if (strcmp(key, "occurredAt") == 0)
@@ -314,7 +323,7 @@ read_field(AtlasEvent *event, const char *key, const json_t *value, const char *
 }
 
 static void
-read_event(AtlasEvent *event, json_t *object, const char *json, const AtlasPayloadSpan *span)
+read_fields(AtlasEvent *event, json_t *object, const Body *body, const AtlasSpan *payload)
 {
 	const char *key;
 	json_t	   *value;
@@ -326,111 +335,119 @@ read_event(AtlasEvent *event, json_t *object, const char *json, const AtlasPaylo
 		return;
 	}
 	json_object_foreach(object, key, value)
-		read_field(event, key, value, json, span);
+		read_field(event, key, value, body, payload);
 	atlas_event_validate(event);
 }
 
-/* Raises what jansson says, with line and column of the original body. */
+/* Says what jansson says, with line and column of the original body. */
 static void
-raise_malformed(const char *json, Size length, const json_error_t *parse_error)
+report_malformed(AtlasError *error, const Body *body, const json_error_t *parse_error)
 {
-	AtlasError	error = {0};
-
-	atlas_add_problem(&error,
+	atlas_add_problem(error,
 					  json_error_code(parse_error) == json_error_duplicate_key ?
 					  "duplicate_key" : "malformed_json",
-					  "", "%s: %s", place_in(json, length, parse_error->position),
-					  reason_of(parse_error));
-	atlas_raise(&error);
+					  "", "%s: %s", place_in(body, parse_error->position), reason_of(parse_error));
 }
 
-/* Parses the envelope; the caller frees it. */
-static json_t *
-parse_envelope(const char *json, Size length, bool is_batch, AtlasPayloads *payloads)
+static void
+read_event(AtlasEvent *event, const Body *body)
 {
+	AtlasSpan	payload;
+	char	   *envelope = atlas_cut_payload(body->json, body->length, &payload);
 	json_error_t parse_error;
-	json_t	   *envelope;
+	json_t	   *object = json_loadb(envelope, body->length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY,
+									&parse_error);
 
-	atlas_cut_payloads(json, length, is_batch, payloads);
-	envelope = json_loadb(payloads->envelope, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY,
-						  &parse_error);
-	if (envelope == NULL)
-		raise_malformed(json, length, &parse_error);
-	return envelope;
+	if (object == NULL)
+	{
+		report_malformed(&event->error, body, &parse_error);
+		return;
+	}
+	PG_TRY();
+	{
+		read_fields(event, object, body, &payload);
+	}
+	PG_FINALLY();
+	{
+		json_decref(object);
+	}
+	PG_END_TRY();
+	pfree(envelope);
 }
 
 /* The body as UTF-8. */
-static const char *
-body_to_utf8(const char *json, Size *length)
+static Body
+body_in_utf8(const char *json, Size length)
 {
-	char	   *utf8 = pg_server_to_any(json, *length, PG_UTF8);
+	char	   *utf8 = pg_server_to_any(json, length, PG_UTF8);
+	Body		body = {utf8, utf8, utf8 == json ? length : strlen(utf8)};
 
-	if (utf8 != json)
-		*length = strlen(utf8);
-	return utf8;
+	return body;
+}
+
+static void
+check_request_size(AtlasEvent *event, Size length)
+{
+	if (length > atlas_max_event_size)
+		atlas_refuse(&event->error, ATLAS_TOO_LARGE,
+					 psprintf("atlas_events.max_event_size is %d bytes, the event has %zu.",
+							  atlas_max_event_size, length),
+					 "Shorten the description or the payload.");
 }
 
 void
 atlas_event_from_json(AtlasEvent *event, const char *json, Size length)
 {
-	AtlasPayloads payloads;
-	json_t	   *envelope;
+	Body		body;
 
-	if (length > atlas_max_event_size)
-	{
-		atlas_refuse(&event->error, ATLAS_TOO_LARGE,
-					 psprintf("atlas_events.max_event_size is %d bytes, the event has %zu.",
-							  atlas_max_event_size, length),
-					 "Shorten the description or the payload.");
+	check_request_size(event, length);
+	if (event->error.status != 0)
 		return;
-	}
+	body = body_in_utf8(json, length);
+	read_event(event, &body);
+}
 
-	json = body_to_utf8(json, &length);
-	envelope = parse_envelope(json, length, false, &payloads);
-	PG_TRY();
-	{
-		read_event(event, envelope, json, &payloads.spans[0]);
-	}
-	PG_FINALLY();
-	{
-		json_decref(envelope);
-	}
-	PG_END_TRY();
+/* Raises an error unless the body is an array, whatever its items are. */
+static void
+check_array(const char *skeleton, const Body *body)
+{
+	AtlasError	error = {0};
+	json_error_t parse_error;
+	json_t	   *array = json_loadb(skeleton, body->length, JSON_DECODE_ANY, &parse_error);
+
+	if (array == NULL)
+		report_malformed(&error, body, &parse_error);
+	else if (!json_is_array(array))
+		atlas_add_problem(&error, "invalid", "", "must be a JSON array of events");
+	json_decref(array);
+	if (error.status != 0)
+		atlas_raise(&error);
 }
 
 AtlasEvent *
 atlas_events_from_json(const char *json, Size length, int *nevents)
 {
-	AtlasPayloads payloads;
-	AtlasEvent *events = NULL;
-	json_t	   *envelope;
+	Body		body = body_in_utf8(json, length);
+	AtlasSpan  *items;
+	char	   *skeleton = atlas_split_array(body.json, body.length, atlas_max_batch_size,
+											 &items, nevents);
+	AtlasEvent *events;
 
-	json = body_to_utf8(json, &length);
-	envelope = parse_envelope(json, length, true, &payloads);
-	PG_TRY();
+	atlas_event_check_batch_size(*nevents);
+	check_array(skeleton, &body);
+	pfree(skeleton);
+
+	events = palloc(sizeof(AtlasEvent) * Max(*nevents, 1));
+	for (int i = 0; i < *nevents; i++)
 	{
-		if (!json_is_array(envelope))
-		{
-			AtlasError	error = {0};
+		Body		item = {body.start, body.json + items[i].start, items[i].length};
 
-			atlas_add_problem(&error, "invalid", "", "must be a JSON array of events");
-			atlas_raise(&error);
-		}
-		*nevents = json_array_size(envelope);
-		atlas_event_check_batch_size(*nevents);
-		events = palloc(sizeof(AtlasEvent) * Max(*nevents, 1));
-		for (int i = 0; i < *nevents; i++)
-		{
-			atlas_event_init(&events[i], "");
-			read_event(&events[i], json_array_get(envelope, i), json, &payloads.spans[i]);
-		}
+		CHECK_FOR_INTERRUPTS();
+		atlas_event_init(&events[i], "");
+		check_request_size(&events[i], item.length);
+		if (events[i].error.status == 0)
+			read_event(&events[i], &item);
 	}
-	PG_FINALLY();
-	{
-		json_decref(envelope);
-	}
-	PG_END_TRY();
-
 	return events;
 }
 

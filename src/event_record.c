@@ -134,7 +134,7 @@ atlas_event_from_datums(AtlasEvent *event, const Datum *values, const bool *null
 void
 atlas_event_from_record(AtlasEvent *event, Datum record, bool isnull)
 {
-	Datum		values[ATLAS_NFIELDS];
+	Datum		values[ATLAS_NFIELDS] = {0};
 	bool		nulls[ATLAS_NFIELDS];
 
 	if (!deform_record(record, isnull, ATLAS_NFIELDS, values, nulls))

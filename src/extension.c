@@ -15,24 +15,31 @@
 #include "access/table.h"
 #include "catalog/indexing.h"
 #include "catalog/pg_extension.h"
+#include "catalog/pg_namespace.h"
 #include "extension.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "nodes/pg_list.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/plancache.h"
+#include "utils/resowner.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
 static AtlasExtension extension;
 static bool extension_valid = false;
+static uint64 invalidations = 0;
 static uint64 generation = 1;
 
 static void
 relation_changed(Datum arg, Oid relid)
 {
+	invalidations++;
 	if (extension_valid &&
 		(relid == InvalidOid || relid == extension.events || relid == extension.queue ||
 		 relid == extension.links || relid == extension.object_types))
@@ -42,6 +49,7 @@ relation_changed(Datum arg, Oid relid)
 static void
 schema_changed(Datum arg, int cacheid, uint32 hashvalue)
 {
+	invalidations++;
 	extension_valid = false;
 }
 
@@ -101,21 +109,20 @@ read_extension(AtlasExtension *result)
 const AtlasExtension *
 atlas_extension_if_any(void)
 {
-	AtlasExtension current = {0};
+	AtlasExtension current;
+	uint64		before = invalidations;
 
 	if (extension_valid)
 		return &extension;
-
-	/* An invalidation that comes meanwhile must not be lost. */
-	extension_valid = true;
+	memset(&current, 0, sizeof(current));	/* compared as a whole */
 	if (!read_extension(&current))
-	{
-		extension_valid = false;
 		return NULL;
-	}
+
+	/* An invalidation that came meanwhile makes for another reading. */
+	extension_valid = before == invalidations;
 	if (memcmp(&current, &extension, sizeof(extension)) != 0)
 	{
-		extension = current;
+		memcpy(&extension, &current, sizeof(extension));
 		generation++;
 	}
 	return &extension;
@@ -154,33 +161,106 @@ atlas_sql(const char *sql)
 	return result.data;
 }
 
+static void
+forget_plan(AtlasStatement *statement)
+{
+	SPIPlanPtr	plan = statement->plan;
+
+	statement->plan = NULL;
+	list_free(statement->relations);
+	statement->relations = NIL;
+	if (plan != NULL)
+		SPI_freeplan(plan);
+}
+
+SPIPlanPtr
+atlas_prepare(const char *sql, int nparameters, Oid *parameters)
+{
+	SPIPlanPtr	plan = SPI_prepare_cursor(sql, nparameters, parameters, CURSOR_OPT_GENERIC_PLAN);
+
+	if (plan == NULL || SPI_keepplan(plan) != 0)
+		elog(ERROR, "could not plan \"%s\": %s", sql, SPI_result_code_string(SPI_result));
+	return plan;
+}
+
+List *
+atlas_plan_relations(SPIPlanPtr plan)
+{
+	CachedPlan *cached = SPI_plan_get_cached_plan(plan);
+	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
+
+	if (cached == NULL)
+		elog(ERROR, "could not plan a statement");
+	ReleaseCachedPlan(cached, CurrentResourceOwner);
+	return source->relationOids;
+}
+
+/* Are all of these relations the extension's own, or the system's? */
+static bool
+are_ours(const List *relations)
+{
+	ListCell   *cell;
+
+	foreach(cell, relations)
+	{
+		Oid			schema = get_rel_namespace(lfirst_oid(cell));
+
+		if (schema != extension.schema && schema != PG_CATALOG_NAMESPACE)
+			return false;
+	}
+	return true;
+}
+
+/* Plans a statement and notes which relations it uses. */
+static void
+make_plan(AtlasStatement *statement)
+{
+	char	   *sql = atlas_sql(statement->sql);
+	MemoryContext old;
+
+	statement->plan = atlas_prepare(sql, statement->nparameters, statement->parameters);
+	statement->generation = generation;
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	statement->relations = list_copy(atlas_plan_relations(statement->plan));
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * The plan of a statement, whose tables are locked now and are those that it was
+ * made for. A plan finds its tables by name. If the schema was renamed and the
+ * old name taken by somebody else, the locking reads the invalidation and the
+ * plan is made anew from the wrong tables: so they are compared before it runs.
+ */
+SPIPlanPtr
+atlas_plan(AtlasStatement *statement)
+{
+	for (int attempt = 0; attempt < 3; attempt++)
+	{
+		(void) atlas_extension();
+		if (statement->plan != NULL && statement->generation == generation &&
+			equal(statement->relations, atlas_plan_relations(statement->plan)))
+			return statement->plan;
+		forget_plan(statement);
+		AcceptInvalidationMessages();
+		(void) atlas_extension();
+		make_plan(statement);
+		(void) atlas_extension();
+		if (statement->generation == generation && are_ours(statement->relations))
+			return statement->plan;
+		forget_plan(statement);
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("the schema of extension \"%s\" was renamed just now", ATLAS_EXTENSION_NAME),
+			 errhint("Try again.")));
+}
+
 uint64
 atlas_execute(AtlasStatement *statement, Datum *values, const char *nulls,
 			  bool read_only, long limit)
 {
-	int			code;
+	int			code = SPI_execute_plan(atlas_plan(statement), values, nulls, read_only, limit);
 
-	(void) atlas_extension();
-	if (statement->plan == NULL || statement->generation != generation)
-	{
-		char	   *sql = atlas_sql(statement->sql);
-		SPIPlanPtr	plan;
-
-		if (statement->plan != NULL)
-		{
-			SPIPlanPtr	old = statement->plan;
-
-			statement->plan = NULL;
-			SPI_freeplan(old);
-		}
-		plan = SPI_prepare(sql, statement->nparameters, statement->parameters);
-		if (plan == NULL || SPI_keepplan(plan) != 0)
-			elog(ERROR, "could not plan \"%s\": %s", sql, SPI_result_code_string(SPI_result));
-		statement->plan = plan;
-		statement->generation = generation;
-	}
-
-	code = SPI_execute_plan(statement->plan, values, nulls, read_only, limit);
 	if (code < 0)
 		elog(ERROR, "could not execute \"%s\": %s", statement->sql, SPI_result_code_string(code));
 	return SPI_processed;

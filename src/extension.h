@@ -34,6 +34,7 @@ typedef struct AtlasStatement
 	int			nparameters;
 	Oid			parameters[ATLAS_MAX_PARAMETERS];
 	SPIPlanPtr	plan;
+	List	   *relations;		/* OIDs of the relations that the plan uses */
 	uint64		generation;		/* of the extension that it was planned for */
 } AtlasStatement;
 
@@ -62,6 +63,18 @@ extern char *atlas_sql(const char *sql);
  */
 extern uint64 atlas_execute(AtlasStatement *statement, Datum *values, const char *nulls,
 							bool read_only, long limit);
+
+/* The kept plan of a statement, ready to be run as above. */
+extern SPIPlanPtr atlas_plan(AtlasStatement *statement);
+
+/* Plans SQL, once for all values of its parameters, and keeps the plan. */
+extern SPIPlanPtr atlas_prepare(const char *sql, int nparameters, Oid *parameters);
+
+/*
+ * Brings a plan up to date, with its relations locked, and returns their OIDs.
+ * It stays as it is until it is executed, if that is next.
+ */
+extern List *atlas_plan_relations(SPIPlanPtr plan);
 
 /* Becomes the owner of the extension, to use its tables. */
 extern void atlas_become_owner(AtlasIdentity *saved);

@@ -163,6 +163,11 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 	Oid			database = name ? get_database_oid(name, true) : InvalidOid;
 	AtlasDatabase *volatile slot = NULL;
 
+	/* The statement may be gone once it has been executed. */
+	bool		is_drop = IsA(pstmt->utilityStmt, DropdbStmt);
+	bool		creates_extension = IsA(pstmt->utilityStmt, CreateExtensionStmt) &&
+		strcmp(((CreateExtensionStmt *) pstmt->utilityStmt)->extname, ATLAS_EXTENSION_NAME) == 0;
+
 	if (OidIsValid(database) && database != MyDatabaseId &&
 		(atlas_owns_database(database, GetUserId()) || (is_template && may_create_databases())))
 		slot = hold(database);
@@ -177,7 +182,7 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 		else
 			standard_ProcessUtility(pstmt, query, read_only_tree, context, params,
 									environment, receiver, completion);
-		if (slot != NULL && IsA(pstmt->utilityStmt, DropdbStmt))
+		if (slot != NULL && is_drop)
 		{
 			atlas_shmem_forget(slot);
 			slot = NULL;
@@ -190,8 +195,7 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 	}
 	PG_END_TRY();
 
-	if (IsA(pstmt->utilityStmt, CreateExtensionStmt) &&
-		strcmp(((CreateExtensionStmt *) pstmt->utilityStmt)->extname, ATLAS_EXTENSION_NAME) == 0)
+	if (creates_extension)
 		atlas_wake_at_commit(0, 1);
 }
 

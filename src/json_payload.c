@@ -1,11 +1,12 @@
 /*
  * json_payload.c
- *		Cuts the payloads out of a request body.
+ *		Takes a request body apart before it is parsed.
  *
  * jansson holds integers as int64 and reals as double, and gives up at depth
  * 2048; a payload goes to jsonb instead, which keeps 20-digit integers and
- * 30-digit decimals. So before jansson sees the body, this scanner finds the
- * value of each event's "payload" and leaves a number in its place.
+ * 30-digit decimals. So before jansson sees an event, this scanner finds the value
+ * of its "payload" and leaves a number in its place. Of an array it finds the
+ * items, so that each can be parsed, or refused, for itself.
  *
  * The scanner knows strings and nesting, no more, and needs no stack. What is
  * malformed outside of a payload reaches jansson, what is malformed within one
@@ -139,88 +140,109 @@ is_payload_key(const char *string, Size length)
 	return i == length;
 }
 
-static AtlasPayloadSpan *
-span_of(AtlasPayloads *payloads, int item)
+/* A copy to put placeholders into. */
+static char *
+copy_body(const char *json, Size length)
 {
-	if (item >= payloads->nspans)
-	{
-		int			old = payloads->nspans;
+	char	   *copy = palloc(length + 1);
 
-		payloads->nspans = Max(item + 1, old * 2);
-		payloads->spans = repalloc(payloads->spans, sizeof(AtlasPayloadSpan) * payloads->nspans);
-		memset(payloads->spans + old, 0, sizeof(AtlasPayloadSpan) * (payloads->nspans - old));
-	}
-	return &payloads->spans[item];
+	memcpy(copy, json, length);
+	copy[length] = '\0';
+	return copy;
 }
 
-/* Notes where the value at the scanner stands and puts a 0 in its place. */
+/* Puts a 0 in the place of a value, and leaves its line breaks. */
 static void
-cut_value(Scanner *scanner, AtlasPayloads *payloads, int item)
+blank_out(char *copy, const AtlasSpan *span)
 {
-	AtlasPayloadSpan *span = span_of(payloads, item);
-	Size		start;
+	for (Size i = span->start; i < span->start + span->length; i++)
+		if (copy[i] != '\n')
+			copy[i] = ' ';
+	if (span->length > 0)
+		copy[span->start] = '0';
+}
+
+/* Moves behind a value and says where it is; of no length if there is none. */
+static AtlasSpan
+take_value(Scanner *scanner)
+{
+	AtlasSpan	span;
 
 	skip_blanks(scanner);
-	start = scanner->position;
+	span.start = scanner->position;
 	skip_value(scanner);
-	if (scanner->position == start)
-		return;					/* no value: an error that jansson reports */
-
-	if (span->length == 0)
-	{
-		span->start = start;
-		span->length = scanner->position - start;
-	}
-	for (Size i = start; i < scanner->position; i++)
-		if (payloads->envelope[i] != '\n')
-			payloads->envelope[i] = ' ';
-	payloads->envelope[start] = '0';
+	span.length = scanner->position - span.start;
+	return span;
 }
 
-void
-atlas_cut_payloads(const char *json, Size length, bool is_batch, AtlasPayloads *payloads)
+char *
+atlas_cut_payload(const char *json, Size length, AtlasSpan *payload)
 {
 	Scanner		scanner = {json, length, 0};
-	Size		event_depth = is_batch ? 2 : 1;
+	char	   *copy = copy_body(json, length);
 	Size		depth = 0;
-	int			item = 0;
 
-	payloads->envelope = palloc(length + 1);
-	memcpy(payloads->envelope, json, length);
-	payloads->envelope[length] = '\0';
-	payloads->nspans = is_batch ? 16 : 1;
-	payloads->spans = palloc0(sizeof(AtlasPayloadSpan) * payloads->nspans);
-
+	payload->start = payload->length = 0;
 	while (!at_end(&scanner))
 	{
 		char		c = current(&scanner);
+		Size		start = scanner.position;
+		Size		end;
+		AtlasSpan	value;
 
-		if (c == '"')
+		if (c != '"')
 		{
-			Size		start = scanner.position + 1;
-			Size		end;
-
-			skip_string(&scanner);
-			end = scanner.position - 1;
-			if (depth != event_depth)
-				continue;
-			skip_blanks(&scanner);
-			if (current(&scanner) != ':')
-				continue;
+			if (c == '{' || c == '[')
+				depth++;
+			else if ((c == '}' || c == ']') && depth > 0)
+				depth--;
 			scanner.position++;
-			if (end >= start && is_payload_key(json + start, end - start))
-				cut_value(&scanner, payloads, item);
 			continue;
 		}
-		if (c == '{' || c == '[')
-			depth++;
-		else if ((c == '}' || c == ']') && depth > 0)
-			depth--;
-		else if (c == ',' && is_batch && depth == 1)
-			item++;
-		scanner.position++;
-	}
 
-	/* One span for every item, so that the caller need not look. */
-	(void) span_of(payloads, item);
+		skip_string(&scanner);
+		end = scanner.position;
+		if (depth != 1)
+			continue;
+		skip_blanks(&scanner);
+		if (current(&scanner) != ':')
+			continue;
+		scanner.position++;
+		if (end < start + 2 || !is_payload_key(json + start + 1, end - start - 2))
+			continue;
+		value = take_value(&scanner);
+		blank_out(copy, &value);
+		if (payload->length == 0)
+			*payload = value;
+	}
+	return copy;
+}
+
+char *
+atlas_split_array(const char *json, Size length, int limit, AtlasSpan **items, int *nitems)
+{
+	Scanner		scanner = {json, length, 0};
+	char	   *copy = copy_body(json, length);
+	int			size = 16;
+
+	*items = palloc(sizeof(AtlasSpan) * size);
+	*nitems = 0;
+	skip_blanks(&scanner);
+	if (current(&scanner) != '[')
+		return copy;
+	do
+	{
+		AtlasSpan	item;
+
+		scanner.position++;		/* the bracket, or the comma */
+		item = take_value(&scanner);
+		if (item.length == 0)
+			break;				/* the end, or an error that the parser reports */
+		if (*nitems == size)
+			*items = repalloc(*items, sizeof(AtlasSpan) * (size *= 2));
+		blank_out(copy, &item);
+		(*items)[(*nitems)++] = item;
+		skip_blanks(&scanner);
+	} while (current(&scanner) == ',' && *nitems <= limit);
+	return copy;
 }

@@ -1,31 +1,31 @@
 /*
  * json_payload.h
- *		Cuts the payloads out of a request body, so that their bytes reach
- *		PostgreSQL as they are.
+ *		Takes a request body apart before it is parsed: the events of an array,
+ *		and the payload of an event.
  */
 #ifndef ATLAS_JSON_PAYLOAD_H
 #define ATLAS_JSON_PAYLOAD_H
 
-/* Where the payload of an event stands in the request body. */
-typedef struct AtlasPayloadSpan
+/* A part of the request body; of no length when there is none. */
+typedef struct AtlasSpan
 {
 	Size		start;
-	Size		length;			/* 0 when there is none */
-} AtlasPayloadSpan;
-
-typedef struct AtlasPayloads
-{
-	char	   *envelope;		/* the body with placeholders for the payloads */
-	AtlasPayloadSpan *spans;	/* one an event */
-	int			nspans;
-} AtlasPayloads;
+	Size		length;
+} AtlasSpan;
 
 /*
- * Scans a body, one event or (is_batch) an array of them. The envelope has the
- * length and the line breaks of the body; each payload in it is the number 0.
- * Malformed JSON is left for the real parser to complain about.
+ * Copies an event and puts the number 0 in place of its payload, whose place in
+ * the event is returned. The copy has the length and the line breaks of the
+ * event. Malformed JSON is left for the real parser to complain about.
  */
-extern void atlas_cut_payloads(const char *json, Size length, bool is_batch,
-							   AtlasPayloads *payloads);
+extern char *atlas_cut_payload(const char *json, Size length, AtlasSpan *payload);
+
+/*
+ * Finds the items of an array, but no more than limit + 1 of them, and copies it
+ * with the number 0 in place of each. The copy is an array of as many zeros if
+ * and only if the body is an array, whatever the items are.
+ */
+extern char *atlas_split_array(const char *json, Size length, int limit,
+							   AtlasSpan **items, int *nitems);
 
 #endif							/* ATLAS_JSON_PAYLOAD_H */

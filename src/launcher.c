@@ -388,6 +388,22 @@ visit_all(TimestampTz now)
 	LWLockRelease(atlas_shared->lock);
 }
 
+/* Linkers that a launcher before this one has started may never have come. */
+static void
+forget_starting(void)
+{
+	LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < ATLAS_MAX_DATABASES; i++)
+	{
+		AtlasDatabase *slot = &atlas_shared->databases[i];
+
+		if (slot->state == ATLAS_LINKER_STARTING && slot->pid == 0)
+			slot->state = ATLAS_LINKER_ASLEEP;
+		slot->next_visit = 0;
+	}
+	LWLockRelease(atlas_shared->lock);
+}
+
 static void
 forget_launcher(int code, Datum argument)
 {
@@ -446,6 +462,7 @@ atlas_launcher_main(Datum argument)
 	known = hash_create("atlas_events databases", 64, &control,
 						HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 
+	forget_starting();
 	before_shmem_exit(forget_launcher, (Datum) 0);
 	pg_atomic_write_u64(&atlas_shared->launcher_latch, (uint64) (uintptr_t) MyLatch);
 	launcher_loop();

@@ -2,8 +2,8 @@
  * link.c
  *		Linking a batch of events.
  *
- *	claimed ids ─► read the events ─► resolve the references, one query a type
- *	─► links, unresolved references ─► out of the queue
+ *	claimed ids ─► read the events ─► partitions ─► resolve the references, one
+ *	query a type ─► links, unresolved references ─► out of the queue
  *
  * A batch is processed in a subtransaction; if that fails it is bisected until
  * the event that makes it fail stands alone. Events whose references cannot be
@@ -120,8 +120,7 @@ typedef struct LinkEvent
 
 typedef struct LinkBatch
 {
-	LinkEvent  *events;
-	int			nevents;
+	pg_uuid_t  *ids;
 	AtlasLinkCounts *counts;
 } LinkBatch;
 
@@ -132,7 +131,8 @@ object_field(JsonbContainer *object, const char *key)
 {
 	JsonbValue	value;
 
-	if (getKeyJsonValueFromContainer(object, key, strlen(key), &value) == NULL)
+	if (getKeyJsonValueFromContainer(object, key, strlen(key), &value) == NULL ||
+		value.type != jbvString)
 		return NULL;
 	return cstring_to_text_with_len(value.val.string.val, value.val.string.len);
 }
@@ -187,33 +187,27 @@ compare_events(const void *a, const void *b)
 	return atlas_event_id_compare(&((const LinkEvent *) a)->id, &((const LinkEvent *) b)->id);
 }
 
-/* Reads those of the events that are there; they come out sorted. */
-static void
-read_events(LinkBatch *batch, const pg_uuid_t *ids, int nids)
+/* Reads those of the events that are there; ids are sorted, and so are they. */
+static LinkEvent *
+read_events(const pg_uuid_t *ids, int nids, int *nevents)
 {
+	LinkEvent  *events;
 	AtlasColumn column;
 	Datum		values[3];
-	const pg_uuid_t *min = &ids[0];
-	const pg_uuid_t *max = &ids[0];
 
 	atlas_column_init(&column, nids);
 	for (int i = 0; i < nids; i++)
-	{
 		atlas_column_add(&column, UUIDPGetDatum(&ids[i]));
-		if (atlas_event_id_compare(&ids[i], min) < 0)
-			min = &ids[i];
-		if (atlas_event_id_compare(&ids[i], max) > 0)
-			max = &ids[i];
-	}
 	values[0] = atlas_column_array(&column, UUIDOID);
-	values[1] = UUIDPGetDatum(min);
-	values[2] = UUIDPGetDatum(max);
-	batch->nevents = (int) atlas_execute(&select_events, values, NULL, false, 0);
-	batch->events = palloc(sizeof(LinkEvent) * Max(batch->nevents, 1));
-	for (int i = 0; i < batch->nevents; i++)
-		read_event(&batch->events[i], SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
+	values[1] = UUIDPGetDatum(&ids[0]);
+	values[2] = UUIDPGetDatum(&ids[nids - 1]);
+	*nevents = (int) atlas_execute(&select_events, values, NULL, false, 0);
+	events = palloc(sizeof(LinkEvent) * Max(*nevents, 1));
+	for (int i = 0; i < *nevents; i++)
+		read_event(&events[i], SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
 	SPI_freetuptable(SPI_tuptable);
-	qsort(batch->events, batch->nevents, sizeof(LinkEvent), compare_events);
+	qsort(events, *nevents, sizeof(LinkEvent), compare_events);
+	return events;
 }
 
 /* ----- Phase: write what was resolved ----- */
@@ -389,7 +383,17 @@ write_queue(const LinkEvent *events, int nevents)
 	return linked.nvalues;
 }
 
-/* Puts off the events that wait for a lock: the longer they wait, the longer. */
+/* When an event that was put off is tried again: the longer it waits, the later. */
+static TimestampTz
+deferred_until(const LinkEvent *event, TimestampTz now)
+{
+	int64		waited = (now - event->received_at) / USECS_PER_SEC / 2;
+
+	waited = Max(Min(waited, MAX_BACKOFF_SECONDS), FIRST_BACKOFF_SECONDS);
+	return atlas_backoff(now, (int) waited, 1, MAX_BACKOFF_SECONDS);
+}
+
+/* Puts off the events some reference of which cannot be looked up now. */
 static int
 write_deferred(const LinkEvent *events, int nevents, TimestampTz now)
 {
@@ -404,15 +408,11 @@ write_deferred(const LinkEvent *events, int nevents, TimestampTz now)
 	for (int i = 0; i < nevents; i++)
 	{
 		const AtlasRef *ref = first_deferred(&events[i]);
-		long		waited;
 
 		if (ref == NULL)
 			continue;
-		waited = (long) ((now - events[i].received_at) / USECS_PER_SEC / 2);
-		waited = Max(Min(waited, MAX_BACKOFF_SECONDS), FIRST_BACKOFF_SECONDS);
 		atlas_column_add(&ids, UUIDPGetDatum(&events[i].id));
-		atlas_column_add(&times, TimestampTzGetDatum(atlas_backoff(now, (int) waited, 1,
-																   MAX_BACKOFF_SECONDS)));
+		atlas_column_add(&times, TimestampTzGetDatum(deferred_until(&events[i], now)));
 		atlas_column_add(&reasons, CStringGetTextDatum(ref->reason));
 	}
 	if (ids.nvalues == 0)
@@ -426,22 +426,42 @@ write_deferred(const LinkEvent *events, int nevents, TimestampTz now)
 
 /* ----- All phases for a part of the batch, in a subtransaction ----- */
 
+/* A month's links have a partition of their own. */
 static void
-link_events(void *argument, int from, int to)
+ensure_partitions(const LinkEvent *events, int nevents)
 {
-	LinkBatch  *batch = argument;
-	LinkEvent  *events = &batch->events[from];
-	int			nevents = to - from;
-	TimestampTz now = GetCurrentTimestamp();
+	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * Max(nevents, 1));
+
+	for (int i = 0; i < nevents; i++)
+		ids[i] = events[i].id;
+	atlas_partition_ensure(ATLAS_LINKS, ids, nevents);
+}
+
+static void
+resolve_references(LinkEvent *events, int nevents)
+{
 	AtlasRef  **refs = palloc(sizeof(AtlasRef *) * Max(count_references(events, nevents), 1));
-	AtlasLinkCounts counts = {0};
 	int			nrefs = 0;
 
 	for (int i = 0; i < nevents; i++)
 		for (int j = 0; j < events[i].nrefs; j++)
 			refs[nrefs++] = &events[i].refs[j];
 	atlas_resolve(refs, nrefs);
+}
 
+static void
+link_events(void *argument, int from, int to)
+{
+	LinkBatch  *batch = argument;
+	TimestampTz now = GetCurrentTimestamp();
+	AtlasLinkCounts counts = {0};
+	int			nevents;
+	LinkEvent  *events = read_events(&batch->ids[from], to - from, &nevents);
+
+	if (nevents == 0)
+		return;
+	ensure_partitions(events, nevents);
+	resolve_references(events, nevents);
 	write_links(events, nevents, now);
 	counts.not_found = write_unresolved(events, nevents, now);
 	counts.linked = write_queue(events, nevents);
@@ -476,42 +496,72 @@ atlas_link_failed(const pg_uuid_t *id, const char *message)
 			 errhint("It is FAILED now. Repair the cause and call atlas_retry_failed().") : 0));
 }
 
+/* Puts off an event that is not to blame, without looking at it. */
+static void
+defer_one(const pg_uuid_t *id, const char *reason)
+{
+	AtlasColumn columns[3];
+	Datum		values[3];
+	TimestampTz next = atlas_backoff(GetCurrentTimestamp(), MAX_BACKOFF_SECONDS, 1,
+									 MAX_BACKOFF_SECONDS);
+
+	for (int i = 0; i < lengthof(columns); i++)
+		atlas_column_init(&columns[i], 1);
+	atlas_column_add(&columns[0], UUIDPGetDatum(id));
+	atlas_column_add(&columns[1], TimestampTzGetDatum(next));
+	atlas_column_add(&columns[2], CStringGetTextDatum(reason));
+	values[0] = atlas_column_array(&columns[0], UUIDOID);
+	values[1] = atlas_column_array(&columns[1], TIMESTAMPTZOID);
+	values[2] = atlas_column_array(&columns[2], TEXTOID);
+	(void) atlas_execute(&defer_queued, values, NULL, false, 0);
+}
+
 static void
 fail_event(void *argument, int item, const ErrorData *error)
 {
 	LinkBatch  *batch = argument;
 
-	atlas_link_failed(&batch->events[item].id, error->message);
-	batch->counts->failed++;
+	if (atlas_is_shortage(error))
+	{
+		defer_one(&batch->ids[item], error->message);
+		batch->counts->deferred++;
+	}
+	else
+	{
+		atlas_link_failed(&batch->ids[item], error->message);
+		batch->counts->failed++;
+	}
 }
 
 void
 atlas_link(const pg_uuid_t *ids, int nids, AtlasLinkCounts *counts)
 {
 	LinkBatch	batch = {.counts = counts};
-	pg_uuid_t  *found;
 
 	if (nids == 0)
 		return;
-	read_events(&batch, ids, nids);
-	if (batch.nevents == 0)
-		return;
+	batch.ids = palloc(sizeof(pg_uuid_t) * nids);
+	memcpy(batch.ids, ids, sizeof(pg_uuid_t) * nids);
+	qsort(batch.ids, nids, sizeof(pg_uuid_t), atlas_event_id_compare);
+	atlas_bisect(&batch, 0, nids, link_events, fail_event);
+}
 
-	found = palloc(sizeof(pg_uuid_t) * batch.nevents);
-	for (int i = 0; i < batch.nevents; i++)
-		found[i] = batch.events[i].id;
-	atlas_partition_ensure(ATLAS_LINKS, found, batch.nevents);
-	atlas_bisect(&batch, 0, batch.nevents, link_events, fail_event);
+int
+atlas_claim_batch(AtlasCursor *cursor, int limit, pg_uuid_t *ids)
+{
+	int			nclaimed = atlas_queue_claim(cursor, limit, ids);
+
+	if (nclaimed < limit)
+		nclaimed += atlas_queue_claim_due(limit - nclaimed, ids + nclaimed);
+	return nclaimed;
 }
 
 int
 atlas_link_batch(AtlasCursor *cursor, int limit, AtlasLinkCounts *counts)
 {
 	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * limit);
-	int			nclaimed = atlas_queue_claim(cursor, limit, ids);
+	int			nclaimed = atlas_claim_batch(cursor, limit, ids);
 
-	if (nclaimed < limit)
-		nclaimed += atlas_queue_claim_due(limit - nclaimed, ids + nclaimed);
 	atlas_link(ids, nclaimed, counts);
 	return nclaimed;
 }

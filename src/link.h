@@ -37,6 +37,9 @@ extern void atlas_link(const pg_uuid_t *ids, int nids, AtlasLinkCounts *counts);
  */
 extern int	atlas_link_batch(AtlasCursor *cursor, int limit, AtlasLinkCounts *counts);
 
+/* Claims one batch, as above; ids has room for limit. */
+extern int	atlas_claim_batch(AtlasCursor *cursor, int limit, pg_uuid_t *ids);
+
 /* Records a failed attempt at one event; after max_attempts it is FAILED. */
 extern void atlas_link_failed(const pg_uuid_t *id, const char *message);
 
@@ -53,6 +56,17 @@ extern void atlas_link_rows_write(const AtlasLinkRows *rows, TimestampTz now);
  * many were due; fewer than limit: there are no more for now.
  */
 extern int	atlas_relink_batch(int limit);
+
+/* The events of the next batch of those, sorted, some of them repeated. */
+extern int	atlas_relink_events(int limit, pg_uuid_t *ids);
+
+/*
+ * Gives up the unresolved references of an event that are to be looked up again,
+ * and returns whether there are any. The other call looks up once more those
+ * that were given up for this reason.
+ */
+extern bool atlas_relink_give_up(const pg_uuid_t *id, const char *reason);
+extern void atlas_relink_given_up(const pg_uuid_t *id, const char *reason);
 
 /* When a reference that was looked up so many times is looked up again. */
 extern TimestampTz atlas_relink_time(TimestampTz now, int attempts);

@@ -10,6 +10,8 @@
 #include "fmgr.h"
 #include "link.h"
 #include "miscadmin.h"
+#include "storage/proc.h"
+#include "utils/guc.h"
 #include "wakeup.h"
 #include "worker.h"
 
@@ -34,6 +36,7 @@ atlas_link_events(PG_FUNCTION_ARGS)
 	AtlasCursor cursor = {.context = CurrentMemoryContext};
 	AtlasLinkCounts counts = {0};
 	AtlasIdentity saved;
+	int			guc_level;
 	int			claimed;
 	int			limit;
 
@@ -44,6 +47,11 @@ atlas_link_events(PG_FUNCTION_ARGS)
 
 	SPI_connect();
 	atlas_become_owner(&saved);
+	/* Like the linker, do not wait for the tables of objects. */
+	guc_level = NewGUCNestLevel();
+	if (LockTimeout == 0)
+		(void) set_config_option("lock_timeout", "1s", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
 	do
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -52,6 +60,7 @@ atlas_link_events(PG_FUNCTION_ARGS)
 		max_events -= claimed;
 	} while (claimed == limit && max_events > 0);
 	(void) atlas_relink_batch(atlas_batch_size);
+	AtEOXact_GUC(true, guc_level);
 	atlas_return(&saved);
 	SPI_finish();
 	PG_RETURN_INT64(counts.linked);

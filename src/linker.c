@@ -6,6 +6,9 @@
  *	if it was killed ─► batches, until the queue is empty ─► wait for the latch,
  *	for poll_interval at most ─► ... ─► nothing for idle_timeout: leave
  *
+ * After a kill each batch is noted before it is begun, for some time: see
+ * linker_state.c.
+ *
  * Each batch is a transaction of its own, which does not wait for the disk: what
  * a crash undoes is linked again. Between batches the linker holds no lock, and
  * it leaves at once when its slot says so.
@@ -42,6 +45,8 @@
 #include "worker.h"
 
 #define MAX_RESTART_SECONDS 60
+#define CAREFUL_SECONDS 600		/* for so long batches are noted after a kill */
+#define KILLED_MESSAGE "the linker was killed while it linked this event"
 
 static AtlasStatement select_subscription = {
 	.sql = "SELECT FROM pg_catalog.pg_subscription_rel WHERE srrelid OPERATOR(pg_catalog.=) $1",
@@ -55,9 +60,12 @@ static AtlasLinkerState exit_state = ATLAS_LINKER_ASLEEP;
 static bool has_extension = true;
 static bool in_good_order = false;	/* leaving because there is nothing to do */
 static bool state_noted = false;
-static bool careful = false;	/* the linker before was killed */
+static bool finished = false;	/* there was nothing left to do */
+static TimestampTz careful_until = 0;	/* after a linker was killed */
+static bool batch_noted = false;
 static volatile sig_atomic_t in_step = false;
 static AtlasCursor cursor;
+static bool left_some = false;	/* events that somebody else has locked */
 static TimestampTz next_due = DT_NOEND;
 static TimestampTz next_round = 0;	/* sweep, partitions, may it link */
 
@@ -107,6 +115,9 @@ detach(int code, Datum argument)
 		slot->not_before = TimestampTzPlusMilliseconds(now, Min(seconds, MAX_RESTART_SECONDS) *
 													   INT64CONST(1000));
 	}
+	/* What was not finished waits for the next linker. */
+	if (!finished)
+		pg_atomic_write_u32(&slot->pending, 1);
 	/* Unless somebody is just about to create it. */
 	if (!has_extension && pg_atomic_read_u32(&slot->interested) == 0)
 		slot->database = InvalidOid;
@@ -114,7 +125,10 @@ detach(int code, Datum argument)
 	atlas_shmem_wake_launcher();
 }
 
-/* Takes the slot; false when somebody wants the database for himself. */
+/*
+ * Takes the slot; false when somebody wants the database for himself. There may
+ * be a linker already, if the launcher was restarted.
+ */
 static bool
 attach(Oid database)
 {
@@ -124,6 +138,11 @@ attach(Oid database)
 	if (slot == NULL)
 		proc_exit(0);
 	LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
+	if (slot->pid != 0)
+	{
+		LWLockRelease(atlas_shared->lock);
+		proc_exit(0);
+	}
 	welcome = slot->held_by == 0;
 	slot->pid = MyProcPid;
 	slot->leave = false;
@@ -191,6 +210,7 @@ begin_step(const char *activity, AtlasIdentity *saved)
 	if (extension == NULL)
 	{
 		has_extension = false;
+		finished = true;
 		CommitTransactionCommand();
 		in_step = false;
 		return false;
@@ -245,10 +265,14 @@ step_round(bool *has_work)
 	if (!begin_step("looking for work", &saved))
 		return false;
 	stay = may_link();
-	if (stay)
+	/* A subscription needs the partitions too. */
+	if (stay || exit_state == ATLAS_LINKER_SUBSCRIBED)
 	{
 		atlas_partition_ahead(ATLAS_LOG, now);
 		atlas_partition_ahead(ATLAS_LINKS, now);
+	}
+	if (stay)
+	{
 		*has_work = atlas_queue_has_work();
 		next_due = atlas_queue_next_due();
 	}
@@ -267,14 +291,22 @@ step_begin(pg_uuid_t **suspects, int *nsuspects)
 
 	if (!begin_step("beginning", &saved))
 		return false;
-	careful = atlas_linker_state_read(&ids, nsuspects);
+	if (atlas_linker_state_read(&ids, nsuspects))
+		careful_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													CAREFUL_SECONDS * INT64CONST(1000));
+	else
+		atlas_linker_state_write(NULL, 0);
 	*suspects = MemoryContextAlloc(TopMemoryContext, sizeof(pg_uuid_t) * Max(*nsuspects, 1));
 	memcpy(*suspects, ids, sizeof(pg_uuid_t) * *nsuspects);
-	if (!careful)
-		atlas_linker_state_write(NULL, 0);
 	state_noted = true;
 	end_step(&saved);
 	return true;
+}
+
+static bool
+is_careful(void)
+{
+	return careful_until != 0;
 }
 
 static void
@@ -286,58 +318,60 @@ add_counts(const AtlasLinkCounts *counts)
 
 /*
  * Links one event that the linker before may have been killed by. The attempt
- * is counted before it is made, in a transaction of its own.
+ * is counted before it is made, in a transaction of its own. An unresolved
+ * reference is given up before it is looked up once more.
  */
 static bool
 step_suspect(pg_uuid_t id)
 {
 	AtlasIdentity saved;
 	AtlasLinkCounts counts = {0};
+	bool		queued;
+	bool		unresolved;
 
 	if (!begin_step("counting an attempt", &saved))
 		return false;
-	if (atlas_queue_claim_again(&id, 1) > 0)
-		atlas_link_failed(&id, "the linker was killed while it linked this event");
-	ForceSyncCommit();
+	queued = atlas_queue_claim_again(&id, 1) > 0;
+	if (queued)
+		atlas_link_failed(&id, KILLED_MESSAGE);
+	unresolved = atlas_relink_give_up(&id, KILLED_MESSAGE);
+	if (queued || unresolved)
+		ForceSyncCommit();
 	end_step(&saved);
+	if (!queued && !unresolved)
+		return true;
 
 	if (!begin_step("linking one event", &saved))
 		return false;
 	if (atlas_queue_claim_again(&id, 1) > 0)
 		atlas_link(&id, 1, &counts);
+	atlas_relink_given_up(&id, KILLED_MESSAGE);
 	ForceSyncCommit();
 	end_step(&saved);
 	add_counts(&counts);
 	return true;
 }
 
-/* Notes the next batch, for the linker after this one; empty: no more. */
+/* Notes a batch for the linker after this one, unless there is nothing to note. */
+static void
+note_batch(const pg_uuid_t *ids, int nids)
+{
+	if (nids > 0 || batch_noted)
+		atlas_linker_state_write(ids, nids);
+	batch_noted = nids > 0;
+}
+
+/* No kill for some time: batches need not be noted any more. */
 static bool
-step_note_batch(pg_uuid_t *ids, int *nids)
+step_relax(void)
 {
 	AtlasIdentity saved;
 
 	if (!begin_step("noting a batch", &saved))
 		return false;
-	*nids = atlas_queue_claim(&cursor, atlas_batch_size, ids);
-	atlas_linker_state_write(ids, *nids);
+	note_batch(NULL, 0);
 	end_step(&saved);
-	return true;
-}
-
-/* Links a batch that has been noted. */
-static bool
-step_noted_batch(pg_uuid_t *ids, int nids)
-{
-	AtlasIdentity saved;
-	AtlasLinkCounts counts = {0};
-
-	if (!begin_step("linking", &saved))
-		return false;
-	nids = atlas_queue_claim_again(ids, nids);
-	atlas_link(ids, nids, &counts);
-	end_step(&saved);
-	add_counts(&counts);
+	careful_until = 0;
 	return true;
 }
 
@@ -351,12 +385,66 @@ step_batch(int *claimed)
 	if (!begin_step("linking", &saved))
 		return false;
 	*claimed = atlas_link_batch(&cursor, atlas_batch_size, &counts);
-	if (*claimed < atlas_batch_size && next_due <= GetCurrentTimestamp())
-		*claimed = atlas_relink_batch(atlas_batch_size);
-	if (*claimed < atlas_batch_size)
-		next_due = atlas_queue_next_due();
 	end_step(&saved);
 	add_counts(&counts);
+	return true;
+}
+
+/* The same in two steps: the batch is noted before it is begun. */
+static bool
+step_noted_batch(int *claimed)
+{
+	AtlasIdentity saved;
+	AtlasLinkCounts counts = {0};
+	pg_uuid_t  *ids = MemoryContextAlloc(TopMemoryContext, sizeof(pg_uuid_t) * atlas_batch_size);
+
+	if (!begin_step("noting a batch", &saved))
+		return false;
+	*claimed = atlas_claim_batch(&cursor, atlas_batch_size, ids);
+	note_batch(ids, *claimed);
+	end_step(&saved);
+
+	if (*claimed > 0)
+	{
+		if (!begin_step("linking", &saved))
+			return false;
+		atlas_link(ids, atlas_queue_claim_again(ids, *claimed), &counts);
+		end_step(&saved);
+		add_counts(&counts);
+	}
+	pfree(ids);
+	return true;
+}
+
+/* Looks up unresolved references again, as many as are due, up to a batch. */
+static bool
+step_relink(int *claimed)
+{
+	AtlasIdentity saved;
+
+	*claimed = 0;
+	if (next_due <= GetCurrentTimestamp())
+	{
+		if (is_careful())
+		{
+			pg_uuid_t  *ids;
+
+			if (!begin_step("noting a batch", &saved))
+				return false;
+			ids = palloc(sizeof(pg_uuid_t) * atlas_batch_size);
+			note_batch(ids, atlas_relink_events(atlas_batch_size, ids));
+			end_step(&saved);
+		}
+		if (!begin_step("linking again", &saved))
+			return false;
+		*claimed = atlas_relink_batch(atlas_batch_size);
+		end_step(&saved);
+	}
+	if (!begin_step("looking for work", &saved))
+		return false;
+	next_due = atlas_queue_next_due();
+	left_some = atlas_queue_left_some(&cursor);
+	end_step(&saved);
 	return true;
 }
 
@@ -368,7 +456,7 @@ step_end(void)
 
 	if (!state_noted || !begin_step("ending", &saved))
 		return;
-	if (careful)
+	if (is_careful() && !finished)
 		atlas_linker_state_write(NULL, 0);
 	else
 		atlas_linker_state_clear();
@@ -396,14 +484,10 @@ must_leave(void)
 	return leave;
 }
 
-/* After a linker was killed: first what it was at, then the rest with notes. */
+/* After a linker was killed: first what it was at, one by one. */
 static bool
-recover(pg_uuid_t *suspects, int nsuspects)
+recover(const pg_uuid_t *suspects, int nsuspects)
 {
-	pg_uuid_t  *ids = MemoryContextAlloc(TopMemoryContext, sizeof(pg_uuid_t) * atlas_batch_size);
-	int			batch_size = atlas_batch_size;
-	int			nids;
-
 	if (nsuspects > 0)
 		ereport(LOG,
 				(errmsg("the atlas_events linker before this one was killed; %d events are linked one by one",
@@ -411,14 +495,7 @@ recover(pg_uuid_t *suspects, int nsuspects)
 	for (int i = 0; i < nsuspects; i++)
 		if (must_leave() || !step_suspect(suspects[i]))
 			return false;
-	do
-	{
-		if (must_leave() || batch_size != atlas_batch_size ||
-			!step_note_batch(ids, &nids) || !step_noted_batch(ids, nids))
-			return false;
-	} while (nids == batch_size);
-	pfree(ids);
-	careful = false;
+	batch_noted = nsuspects > 0;
 	return true;
 }
 
@@ -431,6 +508,8 @@ wait_for_work(TimestampTz idle_since)
 	TimestampTz until = TimestampTzPlusMilliseconds(idle_since, atlas_idle_timeout);
 	long		timeout;
 
+	if (now >= next_round)
+		return true;
 	if (now >= until)
 		return false;
 	timeout = TimestampDifferenceMilliseconds(now, Min(until, next_due));
@@ -444,8 +523,28 @@ wait_for_work(TimestampTz idle_since)
 	set_state(ATLAS_LINKER_LINKING);
 
 	/* What may have been locked is looked for again, but not in a busy loop. */
-	if (cursor.left_some && GetCurrentTimestamp() >= TimestampTzPlusMilliseconds(now, timeout))
+	if (left_some && GetCurrentTimestamp() >= TimestampTzPlusMilliseconds(now, timeout))
 		cursor.sweep_next = true;
+	return true;
+}
+
+/* Links until nothing is left, or the next round is due; false: leave. */
+static bool
+link_all(TimestampTz *idle_since)
+{
+	int			claimed;
+
+	do
+	{
+		if (must_leave())
+			return false;
+		if (is_careful() ? !step_noted_batch(&claimed) : !step_batch(&claimed))
+			return false;
+		if (claimed > 0)
+			*idle_since = GetCurrentTimestamp();
+		if (claimed < atlas_batch_size && !step_relink(&claimed))
+			return false;
+	} while (claimed >= atlas_batch_size && GetCurrentTimestamp() < next_round);
 	return true;
 }
 
@@ -454,32 +553,31 @@ work(void)
 {
 	pg_uuid_t  *suspects;
 	int			nsuspects;
-	int			claimed = 0;
 	bool		has_work = false;
 	TimestampTz idle_since;
 
 	if (!step_round(&has_work) || !has_work)
+	{
+		finished = true;
 		return;
-	if (!step_begin(&suspects, &nsuspects))
-		return;
-	if (careful && !recover(suspects, nsuspects))
+	}
+	if (!step_begin(&suspects, &nsuspects) || !recover(suspects, nsuspects))
 		return;
 
 	idle_since = GetCurrentTimestamp();
-	while (!must_leave())
+	do
 	{
 		if (GetCurrentTimestamp() >= next_round && !step_round(&has_work))
+			break;
+		if (is_careful() && GetCurrentTimestamp() >= careful_until && !step_relax())
 			return;
 		/* Cleared before looking: whoever commits now sets it again. */
 		pg_atomic_write_u32(&slot->pending, 0);
 		pg_memory_barrier();
-		if (!step_batch(&claimed))
+		if (!link_all(&idle_since))
 			return;
-		if (claimed > 0)
-			idle_since = GetCurrentTimestamp();
-		if (claimed < atlas_batch_size && !wait_for_work(idle_since))
-			return;
-	}
+	} while (wait_for_work(idle_since));
+	finished = true;
 }
 
 /* Reports an error, and ends in as good an order as it allows. */

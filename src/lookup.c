@@ -10,8 +10,8 @@
  * left its name to another one. So the OID that was registered is locked first,
  * and what it is now (name, schema, owner, types of the columns) is compared
  * with what the plans were made for, whenever an invalidation says that it may
- * have changed. A schema can be renamed without any lock; after the plan has
- * run, the tables that it did read are checked too.
+ * have changed. A schema can be renamed without any lock; so before a plan runs,
+ * the tables that it is going to read are checked too.
  */
 #include "postgres.h"
 
@@ -27,7 +27,6 @@
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
-#include "utils/plancache.h"
 #include "utils/syscache.h"
 
 /* The base type of a column, or a problem. An empty name is no column. */
@@ -115,15 +114,15 @@ atlas_connect(AtlasObjectType *type, bool nowait)
 	while (!type->checked)
 	{
 		AtlasTarget target;
+		uint64		before = type->invalidations;
 
-		/* An invalidation that comes meanwhile makes for another round. */
-		type->checked = true;
 		type->connection = read_target(type, &target) ? ATLAS_CONNECTED : ATLAS_BROKEN;
 		if (memcmp(&target, &type->target, sizeof(target)) != 0)
 		{
 			free_plans(type);
-			type->target = target;
+			memcpy(&type->target, &target, sizeof(target));
 		}
+		type->checked = before == type->invalidations;
 	}
 	return true;
 }
@@ -150,16 +149,6 @@ result_columns(const AtlasObjectType *type)
 					"NULL::pg_catalog.text");
 }
 
-static SPIPlanPtr
-keep_plan(const char *sql, int nparameters, Oid *parameters)
-{
-	SPIPlanPtr	plan = SPI_prepare(sql, nparameters, parameters);
-
-	if (plan == NULL || SPI_keepplan(plan) != 0)
-		elog(ERROR, "could not plan \"%s\": %s", sql, SPI_result_code_string(SPI_result));
-	return plan;
-}
-
 /* A column of type varchar is compared as text. */
 static Oid
 parameter_type(Oid base_type)
@@ -175,7 +164,7 @@ plan_one(const AtlasObjectType *type, const NameData *column, Oid column_type)
 
 	parameters[0] = parameter_type(column_type);
 	parameters[1] = parameter_type(type->target.tenant_type);
-	return keep_plan(psprintf("SELECT %s FROM %s t WHERE t.%s OPERATOR(pg_catalog.=) $1%s",
+	return atlas_prepare(psprintf("SELECT %s FROM %s t WHERE t.%s OPERATOR(pg_catalog.=) $1%s",
 							  result_columns(type), type->target.relation_name,
 							  quote_identifier(NameStr(*column)),
 							  tenant_condition(type, "$2")),
@@ -216,20 +205,18 @@ plan_many(const AtlasObjectType *type)
 	parameters[2] = parameters[5] = tenant_array;
 	parameters[4] = has_external_id ?
 		get_array_type(parameter_type(target->external_id_type)) : TEXTARRAYOID;
-	return keep_plan(psprintf("%s%s", many_branch(type, &type->id_column, 1),
+	return atlas_prepare(psprintf("%s%s", many_branch(type, &type->id_column, 1),
 							  has_external_id ?
 							  psprintf(" UNION ALL %s",
 									   many_branch(type, &type->external_id_column, 4)) : ""),
 					 6, parameters);
 }
 
-/* Did the plan read the registered table, and not one that took its name? */
+/* Does the plan read the registered table, and not one that took its name? */
 static void
 check_plan(AtlasObjectType *type, SPIPlanPtr plan)
 {
-	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
-
-	if (list_member_oid(source->relationOids, type->relation))
+	if (list_member_oid(atlas_plan_relations(plan), type->relation))
 		return;
 	type->checked = false;
 	ereport(ERROR,
@@ -282,10 +269,10 @@ execute_as_owner(AtlasObjectType *type, PlanKind kind, Datum *values, long limit
 
 		atlas_become(type->target.owner, type->target.runs_code, &saved);
 		plan = get_plan(type, kind);
+		check_plan(type, plan);
 		code = SPI_execute_plan(plan, values, NULL, false, limit);
 		if (code != SPI_OK_SELECT)
 			elog(ERROR, "could not look up objects: %s", SPI_result_code_string(code));
-		check_plan(type, plan);
 		atlas_return(&saved);
 	}
 	PG_FINALLY();

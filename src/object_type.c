@@ -38,6 +38,14 @@ const AtlasBuiltInType atlas_built_in_types[] = {
 
 const int	atlas_built_in_type_count = lengthof(atlas_built_in_types);
 
+static AtlasStatement select_types = {
+	.sql =
+	"SELECT object_type, relation::pg_catalog.oid, id_column, external_id_column, tenant_column,"
+	"       aliases"
+	"  FROM @extschema@.atlas_object_types"
+	" ORDER BY object_type",
+};
+
 /* A name or an alias, and the type that it means. */
 typedef struct NameEntry
 {
@@ -65,7 +73,10 @@ relation_changed(Datum arg, Oid relid)
 		AtlasObjectType *type = lfirst(cell);
 
 		if (relid == InvalidOid || relid == type->relation)
+		{
 			type->checked = false;
+			type->invalidations++;
+		}
 	}
 }
 
@@ -186,21 +197,14 @@ forget_registry(void)
 static void
 read_rows(void)
 {
-	char	   *sql = atlas_sql("SELECT object_type, relation::pg_catalog.oid, id_column,"
-								" external_id_column, tenant_column, aliases"
-								" FROM @extschema@.atlas_object_types ORDER BY object_type");
-	SPIPlanPtr	plan = SPI_prepare(sql, 0, NULL);
-	int			code;
+	int			code = SPI_execute_snapshot(atlas_plan(&select_types), NULL, NULL,
+											GetLatestSnapshot(), InvalidSnapshot,
+											true, false, 0);
 
-	if (plan == NULL)
-		elog(ERROR, "could not plan \"%s\": %s", sql, SPI_result_code_string(SPI_result));
-	code = SPI_execute_snapshot(plan, NULL, NULL, GetLatestSnapshot(), InvalidSnapshot,
-								true, false, 0);
 	if (code != SPI_OK_SELECT)
-		elog(ERROR, "could not execute \"%s\": %s", sql, SPI_result_code_string(code));
+		elog(ERROR, "could not read the object types: %s", SPI_result_code_string(code));
 	for (uint64 i = 0; i < SPI_processed; i++)
 		add_row(SPI_tuptable->vals[i]);
-	SPI_freeplan(plan);
 }
 
 /* An error while reading leaves it invalid, for the next caller to read. */

@@ -38,6 +38,7 @@ typedef struct AtlasObjectType
 
 	/* What follows is true as long as checked is, see lookup.c. */
 	bool		checked;
+	uint64		invalidations;	/* counted, to notice one that comes meanwhile */
 	AtlasConnection connection;
 	const char *problem;		/* why it is broken */
 	AtlasTarget target;			/* what the plans were made for */

@@ -14,7 +14,9 @@
 #include "postgres.h"
 
 #include "access/table.h"
+#include "catalog/partition.h"
 #include "commands/defrem.h"
+#include "commands/tablespace.h"
 #include "event_id.h"
 #include "extension.h"
 #include "partition.h"
@@ -23,6 +25,7 @@
 #include "pgtime.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/partcache.h"
@@ -109,10 +112,10 @@ parent_oid(AtlasPartitioned table)
  * whether it is a partition, else it is a gap.
  */
 static bool
-find_range(Relation parent, const pg_uuid_t *id, IdRange *range)
+find_range(Relation parent, const pg_uuid_t *id, bool omit_detached, IdRange *range)
 {
 	PartitionKey key = RelationGetPartitionKey(parent);
-	PartitionDesc desc = RelationGetPartitionDesc(parent, true);
+	PartitionDesc desc = RelationGetPartitionDesc(parent, omit_detached);
 	PartitionBoundInfo bounds = desc->boundinfo;
 	Datum		value = UUIDPGetDatum(id);
 	bool		is_equal;
@@ -177,13 +180,33 @@ execute_utility(char *sql)
 }
 
 static void
-create_partition(AtlasPartitioned table, const IdRange *range)
+set_locally(const char *name, const char *value)
+{
+	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+							 true, 0, false);
+}
+
+/* Where a partition lies is not for the submitter's settings to say. */
+static void
+use_settings_of(Oid parent)
+{
+	Oid			tablespace = get_rel_tablespace(parent);
+
+	set_locally("default_tablespace", OidIsValid(tablespace) ? get_tablespace_name(tablespace) : "");
+	set_locally("default_table_access_method", "heap");
+	set_locally("search_path", "pg_catalog, pg_temp");
+}
+
+/* Creates, indexes and attaches a partition; the parent is locked. */
+static void
+build_partition(AtlasPartitioned table, const IdRange *range)
 {
 	const AtlasExtension *extension = atlas_extension();
 	const PartitionKind *kind = &kinds[table];
 	Oid			schema = extension->schema;
 	char	   *schema_name = pstrdup(extension->schema_name);
 	char	   *name = partition_name(table, &range->low);
+	Oid			partition;
 
 	/* A table that was detached keeps its name. */
 	if (OidIsValid(get_relname_relid(name, schema)))
@@ -194,10 +217,30 @@ create_partition(AtlasPartitioned table, const IdRange *range)
 	execute_utility(psprintf("ALTER TABLE %s.%s ADD PRIMARY KEY (%s)",
 							 schema_name, name, kind->primary_key));
 	execute_utility(psprintf("CREATE INDEX ON %s.%s (%s)", schema_name, name, kind->index));
+	/* Without a policy of its own, so that it is read through the parent only. */
+	execute_utility(psprintf("ALTER TABLE %s.%s ENABLE ROW LEVEL SECURITY", schema_name, name));
 	execute_utility(psprintf("ALTER TABLE %s.%s ATTACH PARTITION %s.%s FOR VALUES FROM ('%s') TO ('%s')",
 							 schema_name, kind->parent, schema_name, name,
 							 atlas_event_id_string(&range->low),
 							 atlas_event_id_string(&range->high)));
+
+	/* The names may have changed hands: see atlas_plan(). */
+	partition = get_relname_relid(name, schema);
+	if (!OidIsValid(partition) || get_partition_parent(partition, true) != parent_oid(table))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("the schema of extension \"%s\" was renamed just now", ATLAS_EXTENSION_NAME),
+				 errhint("Try again.")));
+}
+
+static void
+create_partition(AtlasPartitioned table, const IdRange *range)
+{
+	int			guc_level = NewGUCNestLevel();
+
+	use_settings_of(parent_oid(table));
+	build_partition(table, range);
+	AtEOXact_GUC(false, guc_level);
 }
 
 /* Says whether the id has a partition, and remembers it; else gives the gap. */
@@ -205,9 +248,16 @@ static bool
 has_partition(AtlasPartitioned table, Oid parent_relid, const pg_uuid_t *id, IdRange *gap)
 {
 	Relation	parent = table_open(parent_relid, AccessShareLock);
-	bool		found = find_range(parent, id, gap);
+	bool		found = find_range(parent, id, true, gap);
+	IdRange		ignored;
+	bool		detaching = !found && find_range(parent, id, false, &ignored);
 
 	table_close(parent, NoLock);
+	if (detaching)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("the partition for event %s is being detached", atlas_event_id_string(id)),
+				 errhint("Try again when DETACH PARTITION CONCURRENTLY has finished.")));
 	if (found)
 	{
 		known[table].parent = parent_relid;
@@ -223,6 +273,8 @@ atlas_partition_ensure(AtlasPartitioned table, const pg_uuid_t *ids, int nids)
 	Oid			parent = parent_oid(table);
 	IdRange		gap;
 
+	/* The lock that the INSERT takes; having it, what is known stays true. */
+	LockRelationOid(parent, RowExclusiveLock);
 	for (int i = 0; i < nids; i++)
 	{
 		if (is_known(table, &ids[i]) || has_partition(table, parent, &ids[i], &gap))

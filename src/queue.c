@@ -10,8 +10,8 @@
  * transaction that was in progress then, or began later.
  *
  * So a pass first goes through the transactions that the snapshot of the pass
- * before had in progress, then through all from its xmax on, each in order of
- * (submitted_xid, event_id), which is the order of the index. Rows that came by
+ * before had in progress, then through all from its xmax to that of its own, each
+ * in order of (submitted_xid, event_id), which is the order of the index. Rows that came by
  * a restore or from another server bear foreign transaction ids, and locked
  * rows are skipped: sweeps over the whole queue find those.
  *
@@ -60,8 +60,8 @@ static AtlasStatement find_unfinished = {
 };
 
 /*
- * Is there an event that this pass must have seen, and did not get? Its
- * transaction had ended when the pass began.
+ * Is there an event that the pass before must have seen, and did not get? Its
+ * transaction had ended when that pass began.
  */
 static AtlasStatement find_left = {
 	.sql =
@@ -158,7 +158,7 @@ xid_array(const uint64 *xids, int nxids)
 	return atlas_column_array(&column, XID8OID);
 }
 
-/* Moves to the beginning of a transaction, or of the open range. */
+/* Moves to the beginning of a transaction, or of the range of them. */
 static void
 enter_range(AtlasCursor *cursor)
 {
@@ -179,6 +179,8 @@ begin_pass(AtlasCursor *cursor)
 		cursor->sweep_next = false;
 	}
 	take_snapshot(cursor);
+	/* A sweep goes to the end: foreign transaction ids may lie anywhere. */
+	cursor->last_xid = cursor->first_xid == 0 ? PG_UINT64_MAX : cursor->next_xid - 1;
 	if (cursor->nunfinished > 0)
 	{
 		Datum		value = xid_array(cursor->unfinished, cursor->nunfinished);
@@ -197,25 +199,31 @@ begin_pass(AtlasCursor *cursor)
 static void
 end_pass(AtlasCursor *cursor)
 {
-	Datum		values[4];
-	bool		isnull;
-
-	values[0] = UInt64GetDatum(cursor->first_xid);
-	values[1] = UInt64GetDatum(cursor->next_xid);
-	values[2] = xid_array(cursor->next_unfinished, cursor->nnext_unfinished);
-	values[3] = xid_array(cursor->unfinished, cursor->nunfinished);
-	(void) atlas_execute(&find_left, values, NULL, false, 0);
-	cursor->left_some = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0],
-												   SPI_tuptable->tupdesc, 1, &isnull));
-
-	if (cursor->unfinished != NULL)
-		pfree(cursor->unfinished);
+	if (cursor->previous_unfinished != NULL)
+		pfree(cursor->previous_unfinished);
+	cursor->previous_xid = cursor->first_xid;
+	cursor->previous_unfinished = cursor->unfinished;
+	cursor->nprevious_unfinished = cursor->nunfinished;
 	cursor->first_xid = cursor->next_xid;
 	cursor->unfinished = cursor->next_unfinished;
 	cursor->nunfinished = cursor->nnext_unfinished;
 	cursor->next_unfinished = NULL;
 	cursor->nnext_unfinished = 0;
 	cursor->in_pass = false;
+}
+
+bool
+atlas_queue_left_some(const AtlasCursor *cursor)
+{
+	Datum		values[4];
+	bool		isnull;
+
+	values[0] = UInt64GetDatum(cursor->previous_xid);
+	values[1] = UInt64GetDatum(cursor->first_xid);
+	values[2] = xid_array(cursor->unfinished, cursor->nunfinished);
+	values[3] = xid_array(cursor->previous_unfinished, cursor->nprevious_unfinished);
+	(void) atlas_execute(&find_left, values, NULL, false, 0);
+	return DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 }
 
 /* Copies the ids of the rows found; the second column may be the position. */
@@ -234,14 +242,14 @@ take_ids(pg_uuid_t *ids)
 static int
 claim_from_range(AtlasCursor *cursor, int limit, pg_uuid_t *ids)
 {
-	bool		is_open = cursor->current >= cursor->nunfinished;
 	Datum		values[4];
 	bool		isnull;
 	int			nclaimed;
 
 	values[0] = UInt64GetDatum(cursor->position_xid);
 	values[1] = UUIDPGetDatum(&cursor->position_id);
-	values[2] = UInt64GetDatum(is_open ? PG_UINT64_MAX : cursor->position_xid);
+	values[2] = UInt64GetDatum(cursor->current < cursor->nunfinished ?
+							   cursor->unfinished[cursor->current] : cursor->last_xid);
 	values[3] = Int64GetDatum(limit);
 	nclaimed = (int) atlas_execute(&claim_range, values, NULL, false, 0);
 	if (nclaimed == 0)

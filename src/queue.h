@@ -21,11 +21,12 @@ typedef struct AtlasCursor
 	bool		in_pass;
 	bool		sweep_next;		/* the next pass is a sweep, asked for by the caller */
 
-	/* The pass: transactions one by one, then all from first_xid on. */
+	/* The pass: transactions one by one, then all from first_xid to last_xid. */
 	uint64		first_xid;
+	uint64		last_xid;
 	uint64	   *unfinished;		/* at the start of the pass before */
 	int			nunfinished;
-	int			current;		/* in unfinished; nunfinished: the open range */
+	int			current;		/* in unfinished; nunfinished: the range */
 	uint64		position_xid;	/* behind this event */
 	pg_uuid_t	position_id;
 
@@ -34,7 +35,10 @@ typedef struct AtlasCursor
 	uint64	   *next_unfinished;
 	int			nnext_unfinished;
 
-	bool		left_some;		/* the last pass skipped events that are locked */
+	/* What the pass before began with, to see what it left. */
+	uint64		previous_xid;
+	uint64	   *previous_unfinished;
+	int			nprevious_unfinished;
 } AtlasCursor;
 
 /*
@@ -42,6 +46,12 @@ typedef struct AtlasCursor
  * queue. Fewer than limit: the pass is over. ids has room for limit.
  */
 extern int	atlas_queue_claim(AtlasCursor *cursor, int limit, pg_uuid_t *ids);
+
+/*
+ * Did the pass before leave events that it must have seen, because they were
+ * locked? To be asked when what it claimed has been linked.
+ */
+extern bool atlas_queue_left_some(const AtlasCursor *cursor);
 
 /* Claims up to limit events whose time for another attempt has come. */
 extern int	atlas_queue_claim_due(int limit, pg_uuid_t *ids);

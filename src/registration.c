@@ -24,6 +24,7 @@
 #include "nodes/primnodes.h"
 #include "object_type.h"
 #include "registration.h"
+#include "storage/lmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -312,11 +313,15 @@ check_indexes(Relation relation, const AtlasRegistration *registration, AttrNumb
 static void
 check_registration(const AtlasRegistration *registration)
 {
-	Relation	relation = relation_open(registration->relation, AccessShareLock);
+	Relation	relation = try_relation_open(registration->relation, AccessShareLock);
 	AttrNumber	id;
 	AttrNumber	external_id;
 	AttrNumber	tenant;
 
+	if (relation == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("the table with OID %u does not exist any more", registration->relation)));
 	check_owner(registration->relation);
 	check_kind(relation);
 	id = id_column_number(relation, registration->id_column);
@@ -327,6 +332,12 @@ check_registration(const AtlasRegistration *registration)
 }
 
 /* ----- Writing ----- */
+
+void
+atlas_lock_registry(void)
+{
+	LockRelationOid(atlas_extension()->object_types, ShareRowExclusiveLock);
+}
 
 static void
 put_name(const char *column, int index, Datum *values, char *nulls)
@@ -392,6 +403,7 @@ atlas_register_object_type(PG_FUNCTION_ARGS)
 	require_argument(fcinfo, 0, "object_type");
 	require_argument(fcinfo, 1, "relation");
 	require_argument(fcinfo, 2, "id_column");
+	atlas_lock_registry();
 	registration.object_type = canonical_name(PG_GETARG_TEXT_PP(0));
 	registration.relation = PG_GETARG_OID(1);
 	registration.id_column = name_argument(fcinfo, 2);
@@ -415,6 +427,7 @@ atlas_unregister_object_type(PG_FUNCTION_ARGS)
 	Datum		value;
 
 	require_argument(fcinfo, 0, "object_type");
+	atlas_lock_registry();
 	name = folded_argument(PG_GETARG_TEXT_PP(0));
 	type = atlas_object_type(name);
 	if (type == NULL || !OidIsValid(type->relation))

@@ -24,6 +24,12 @@ extern bool atlas_is_unique_column(Relation relation, AttrNumber column, AttrNum
 /* Is there an index that finds rows by this column? */
 extern bool atlas_is_indexed_column(Relation relation, AttrNumber column, AttrNumber tenant_column);
 
+/*
+ * Keeps others from changing the registry until the end of the transaction, so
+ * that a name is given to one type only. Readers go on.
+ */
+extern void atlas_lock_registry(void);
+
 /* Writes the registration, which has been checked. */
 extern void atlas_write_registration(const AtlasRegistration *registration);
 

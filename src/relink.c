@@ -37,6 +37,38 @@ static AtlasStatement select_due = {
 	.parameters = {TIMESTAMPTZOID, INT8OID},
 };
 
+/* Those of one event, whose lookup killed a linker, or may have. */
+static AtlasStatement select_given_up = {
+	.sql =
+	"SELECT event_id, position, tenant_id, object_type, object_id, external_id, attempts,"
+	"       first_attempt_at"
+	"  FROM @extschema@.atlas_event_unresolved"
+	" WHERE event_id OPERATOR(pg_catalog.=) $1 AND reason OPERATOR(pg_catalog.=) $2"
+	"   FOR UPDATE",
+	.nparameters = 2,
+	.parameters = {UUIDOID, TEXTOID},
+};
+
+static AtlasStatement give_up = {
+	.sql =
+	"UPDATE @extschema@.atlas_event_unresolved"
+	"   SET next_attempt_at = NULL, outcome = 'ERROR', reason = $2"
+	" WHERE event_id OPERATOR(pg_catalog.=) $1 AND next_attempt_at IS NOT NULL",
+	.nparameters = 2,
+	.parameters = {UUIDOID, TEXTOID},
+};
+
+static AtlasStatement select_due_events = {
+	.sql =
+	"SELECT event_id"
+	"  FROM (SELECT event_id FROM @extschema@.atlas_event_unresolved"
+	"         WHERE next_attempt_at OPERATOR(pg_catalog.<=) $1"
+	"         ORDER BY next_attempt_at LIMIT $2) u"
+	" ORDER BY event_id",
+	.nparameters = 2,
+	.parameters = {TIMESTAMPTZOID, INT8OID},
+};
+
 /* The primary objects: an event needs no link to its own. */
 static AtlasStatement select_primaries = {
 	.sql =
@@ -113,15 +145,11 @@ compare_items(const void *a, const void *b)
 								  &((const Unresolved *) b)->event_id);
 }
 
-/* Claims what is due; the items come out sorted by event. */
+/* Claims the references that a statement selects; they come out sorted by event. */
 static void
-claim_due(RelinkBatch *batch, int limit)
+claim(RelinkBatch *batch, AtlasStatement *statement, Datum *values)
 {
-	Datum		values[2];
-
-	values[0] = TimestampTzGetDatum(GetCurrentTimestamp());
-	values[1] = Int64GetDatum(limit);
-	batch->nitems = (int) atlas_execute(&select_due, values, NULL, false, 0);
+	batch->nitems = (int) atlas_execute(statement, values, NULL, false, 0);
 	batch->items = palloc0(sizeof(Unresolved) * Max(batch->nitems, 1));
 	for (int i = 0; i < batch->nitems; i++)
 	{
@@ -162,14 +190,18 @@ read_primaries(RelinkBatch *batch)
 	{
 		HeapTuple	tuple = SPI_tuptable->vals[row];
 		TupleDesc	tupdesc = SPI_tuptable->tupdesc;
-		pg_uuid_t  *id = DatumGetUUIDP(SPI_getbinval(tuple, tupdesc, 1, &isnull));
+		Unresolved	key;
+		Unresolved *item;
+		Unresolved *end = batch->items + batch->nitems;
 
-		for (int i = 0; i < batch->nitems; i++)
+		key.event_id = *DatumGetUUIDP(SPI_getbinval(tuple, tupdesc, 1, &isnull));
+		item = bsearch(&key, batch->items, batch->nitems, sizeof(Unresolved), compare_items);
+		if (item == NULL)
+			continue;
+		while (item > batch->items && compare_items(item - 1, &key) == 0)
+			item--;
+		for (; item < end && compare_items(item, &key) == 0; item++)
 		{
-			Unresolved *item = &batch->items[i];
-
-			if (atlas_event_id_compare(&item->event_id, id) != 0)
-				continue;
 			item->event_exists = true;
 			item->primary_type = SPI_getvalue(tuple, tupdesc, 2);
 			item->primary_id = text_column(tuple, tupdesc, 3);
@@ -282,20 +314,73 @@ fail_item(void *argument, int index, const ErrorData *error)
 	write_unresolved(item, 1, GetCurrentTimestamp());
 }
 
+/* Looks up the references that were claimed. */
+static void
+relink(RelinkBatch *batch)
+{
+	pg_uuid_t  *ids;
+
+	if (batch->nitems == 0)
+		return;
+	read_primaries(batch);
+	ids = palloc(sizeof(pg_uuid_t) * batch->nitems);
+	for (int i = 0; i < batch->nitems; i++)
+		ids[i] = batch->items[i].event_id;
+	atlas_partition_ensure(ATLAS_LINKS, ids, batch->nitems);
+	atlas_bisect(batch, 0, batch->nitems, relink_items, fail_item);
+}
+
+static void
+due_values(int limit, Datum *values)
+{
+	values[0] = TimestampTzGetDatum(GetCurrentTimestamp());
+	values[1] = Int64GetDatum(limit);
+}
+
 int
 atlas_relink_batch(int limit)
 {
 	RelinkBatch batch;
-	pg_uuid_t  *ids;
+	Datum		values[2];
 
-	claim_due(&batch, limit);
-	if (batch.nitems == 0)
-		return 0;
-	read_primaries(&batch);
-	ids = palloc(sizeof(pg_uuid_t) * batch.nitems);
-	for (int i = 0; i < batch.nitems; i++)
-		ids[i] = batch.items[i].event_id;
-	atlas_partition_ensure(ATLAS_LINKS, ids, batch.nitems);
-	atlas_bisect(&batch, 0, batch.nitems, relink_items, fail_item);
+	due_values(limit, values);
+	claim(&batch, &select_due, values);
+	relink(&batch);
 	return batch.nitems;
+}
+
+int
+atlas_relink_events(int limit, pg_uuid_t *ids)
+{
+	Datum		values[2];
+	bool		isnull;
+
+	due_values(limit, values);
+	(void) atlas_execute(&select_due_events, values, NULL, false, 0);
+	for (uint64 i = 0; i < SPI_processed; i++)
+		ids[i] = *DatumGetUUIDP(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc,
+											  1, &isnull));
+	return (int) SPI_processed;
+}
+
+bool
+atlas_relink_give_up(const pg_uuid_t *id, const char *reason)
+{
+	Datum		values[2];
+
+	values[0] = UUIDPGetDatum(id);
+	values[1] = CStringGetTextDatum(reason);
+	return atlas_execute(&give_up, values, NULL, false, 0) > 0;
+}
+
+void
+atlas_relink_given_up(const pg_uuid_t *id, const char *reason)
+{
+	RelinkBatch batch;
+	Datum		values[2];
+
+	values[0] = UUIDPGetDatum(id);
+	values[1] = CStringGetTextDatum(reason);
+	claim(&batch, &select_given_up, values);
+	relink(&batch);
 }

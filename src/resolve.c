@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "attempt.h"
+#include "miscadmin.h"
 #include "resolve.h"
 
 /* Equal references stand together in refs; each is looked up once. */
@@ -20,7 +21,7 @@ typedef struct TypeGroup
 	AtlasLookup *lookups;		/* the distinct ones */
 	int		   *lookup_of;		/* of each ref */
 	int			nlookups;
-	bool		locked;
+	bool		deferred;		/* none can be looked up now */
 	const char **reasons;		/* of each lookup */
 } TypeGroup;
 
@@ -73,7 +74,9 @@ look_up_group(void *argument)
 	}
 	if (!atlas_connect(type, true))
 	{
-		group->locked = true;
+		group->deferred = true;
+		for (int i = 0; i < group->nlookups; i++)
+			group->reasons[i] = psprintf("the table of object type %s is locked", type->name);
 		return;
 	}
 	atlas_lookup_many(type, group->lookups, group->nlookups);
@@ -91,11 +94,8 @@ apply_results(const TypeGroup *group)
 
 		ref->lookup = group->lookups[lookup];
 		ref->reason = group->reasons[lookup];
-		if (group->locked)
-		{
+		if (group->deferred)
 			ref->outcome = ATLAS_DEFERRED;
-			ref->reason = psprintf("the table of object type %s is locked", ref->object_type);
-		}
 		else if (ref->lookup.result == ATLAS_FOUND)
 			ref->outcome = ATLAS_LINKED;
 		else if (ref->lookup.result == ATLAS_NOT_FOUND)
@@ -132,9 +132,10 @@ resolve_group(AtlasRef **refs, int nrefs)
 	error = atlas_try(look_up_group, &group);
 	if (error != NULL)
 	{
-		if (atlas_is_lock_conflict(error))
-			group.locked = true;
-		else if (!is_of_the_table(error))
+		/* A linker's own statements are cancelled by the code of a view at most. */
+		group.deferred = atlas_is_lock_conflict(error) || atlas_is_shortage(error) ||
+			(atlas_is_cancel(error) && IsBackgroundWorker);
+		if (!group.deferred && !is_of_the_table(error))
 			ReThrowError(error);
 		for (int i = 0; i < group.nlookups; i++)
 		{

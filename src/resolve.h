@@ -12,7 +12,7 @@ typedef enum AtlasOutcome
 	ATLAS_LINKED,				/* found_id is the object's own id */
 	ATLAS_REFERENCE_NOT_FOUND,
 	ATLAS_REFERENCE_ERROR,
-	ATLAS_DEFERRED				/* the table is locked: try again later */
+	ATLAS_DEFERRED				/* the table cannot be read now: try again later */
 } AtlasOutcome;
 
 /* A reference of an event to be looked up. */

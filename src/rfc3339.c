@@ -33,7 +33,7 @@ read_digits(const char **cursor, int ndigits, int *value)
 static bool
 read_character(const char **cursor, char expected)
 {
-	if (pg_ascii_toupper((unsigned char) **cursor) != expected)
+	if (pg_ascii_toupper((unsigned char) **cursor) != (unsigned char) expected)
 		return false;
 	(*cursor)++;
 	return true;

@@ -106,11 +106,26 @@ count_open(const AtlasSubmission *submissions, int nsubmissions)
 
 /* ----- Phase: look the primary objects up ----- */
 
+/* A custom type may have been unregistered since its name was resolved. */
+static void
+refuse_unregistered(AtlasSubmission *submission)
+{
+	atlas_refuse(&submission->event.error, ATLAS_OBJECT_NOT_FOUND,
+				 psprintf("Object type %s is not registered any more.",
+						  submission->event.primary.object_type),
+				 "Connect it with atlas_register_object_type().");
+}
+
 static void
 look_up_one(AtlasSubmission *submission)
 {
 	AtlasObjectType *type = atlas_object_type(submission->event.primary.object_type);
 
+	if (type == NULL)
+	{
+		refuse_unregistered(submission);
+		return;
+	}
 	(void) atlas_connect(type, false);
 	atlas_lookup_one(type, &submission->primary);
 	atlas_refuse_lookup(type, &submission->primary, &submission->event.error);
@@ -132,6 +147,12 @@ look_up_group(AtlasSubmission **group, int ngroup)
 	AtlasObjectType *type = atlas_object_type(group[0]->event.primary.object_type);
 	AtlasLookup *lookups = palloc(sizeof(AtlasLookup) * ngroup);
 
+	if (type == NULL)
+	{
+		for (int i = 0; i < ngroup; i++)
+			refuse_unregistered(group[i]);
+		return;
+	}
 	for (int i = 0; i < ngroup; i++)
 		lookups[i] = group[i]->primary;
 	(void) atlas_connect(type, false);

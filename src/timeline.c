@@ -84,6 +84,8 @@ stored_id(const char *type_name, text *given)
 	AtlasObjectType *type = atlas_object_type(type_name);
 	Datum		value;
 
+	if (type == NULL)
+		return given;			/* unregistered meanwhile */
 	(void) atlas_connect(type, false);
 	if (type->connection == ATLAS_CONNECTED && type->target.id_type == UUIDOID &&
 		atlas_id_from_text(UUIDOID, VARDATA_ANY(given), VARSIZE_ANY_EXHDR(given), &value))

@@ -10,7 +10,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = start_node('bare', preload => 0);
-make_database($node, 'atlas', sample => 1);
+make_database($node, 'atlas');
 
 is(status_of($node, 'atlas', 'preloaded, worker_pid, worker_state, submitted'),
 	'f||off|', 'the status says that there are no workers');
@@ -41,10 +41,66 @@ is( $node->safe_psql(
 	'0',
 	'no worker runs');
 
-is($node->safe_psql('postgres', "SELECT count(*) FROM pg_database WHERE datname = 'clone'"),
-	'0', 'there is no clone yet');
-$node->safe_psql('postgres', 'CREATE DATABASE clone TEMPLATE atlas');
-oracle_ok($node, 'clone', \@ids, 'a clone of the database is as good');
+# The oracle is what all of these tests rely on: it must see every damage.
+
+my $any_event = '(SELECT event_id FROM atlas_events ORDER BY event_id LIMIT 1 OFFSET 700)';
+my $any_link = '(SELECT ctid FROM atlas_event_links ORDER BY event_id LIMIT 1 OFFSET 700)';
+my $links = $node->safe_psql('atlas', 'SELECT tableoid::regclass FROM atlas_event_links LIMIT 1');
+
+for my $damage (
+	[ 'an acknowledged event is lost', "DELETE FROM atlas_events WHERE event_id = $any_event" ],
+	[
+		'a row is left of an event that is not there',
+		"DELETE FROM atlas_events WHERE event_id = $any_event"
+	],
+	[
+		'an event is still pending',
+		"DELETE FROM atlas_event_links WHERE event_id = $any_event;
+		 DELETE FROM atlas_event_unresolved WHERE event_id = $any_event;
+		 INSERT INTO atlas_event_queue (event_id, submitted_xid) VALUES ($any_event, '1')"
+	],
+	[
+		'an event failed without a reason',
+		"INSERT INTO atlas_event_queue (event_id, submitted_xid, next_attempt_at)
+		 VALUES ($any_event, '1', 'infinity')"
+	],
+	[ 'a link is missing', "DELETE FROM $links WHERE ctid = $any_link" ],
+	[
+		'a link ought not to be there',
+		"UPDATE $links SET object_id = '1' WHERE ctid = $any_link"
+	],
+	[
+		'a link is there more than once',
+		"ALTER TABLE $links DROP CONSTRAINT ${links}_pkey;
+		 INSERT INTO $links SELECT * FROM $links WHERE ctid = $any_link"
+	],
+	[
+		'a reference is neither linked nor recorded as unresolved',
+		'DELETE FROM atlas_event_unresolved'
+	],
+	[
+		'an unresolved reference could be resolved long since',
+		"INSERT INTO conversations SELECT object_id::bigint FROM atlas_event_unresolved LIMIT 1;
+		 UPDATE atlas_event_unresolved SET next_attempt_at = now() - interval '1 h'"
+	],
+	[
+		'an unresolved reference is not the one of the event',
+		"UPDATE atlas_event_unresolved SET object_id = '1'"
+	],
+	[
+		'a reference of no linked event is recorded as unresolved',
+		'UPDATE atlas_event_unresolved SET position = 77'
+	])
+{
+	my ($violation, $sql) = @$damage;
+	my $ids = join(',', map { "'$_'" } @ids);
+
+	is( $node->safe_psql(
+			'atlas', "SET client_min_messages = warning; BEGIN; $sql;
+			SELECT DISTINCT violation FROM atlas_test.violations(ARRAY[$ids]::uuid[])
+			 WHERE violation = '$violation'"),
+		$violation, "the oracle sees when $violation");
+}
 
 oracle_ok($node, 'atlas', \@ids);
 $node->stop;

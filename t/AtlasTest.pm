@@ -26,13 +26,13 @@ use File::Basename;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(time);
+use Time::HiRes qw(time usleep);
 
 our @EXPORT = qw(
-  atlas_root start_node make_database make_extension use_oracle
-  submit_events event_ids
-  wait_until linked_ok oracle_ok violations
-  status_of linker_pid wait_for_linker worker_errors log_size log_since
+  atlas_root start_node make_database make_extension
+  submit_events event_ids make_gate submit_gated wait_at_gate open_gate
+  poll_value wait_until linked_ok oracle_ok violations
+  status_of wait_for_linker worker_errors log_size log_since
   seconds_of statement_timed
 );
 
@@ -98,13 +98,11 @@ END
 # ones a fifth is missing, a fifth is named by its external id, a fifth is the
 # primary object and a fifth is the first one once more.
 my $helpers = <<'END';
-CREATE SCHEMA atlas_test;
-
 CREATE FUNCTION atlas_test.make_events(first int, last int, keys text DEFAULT NULL) RETURNS json
 LANGUAGE sql STABLE AS $$
     SELECT json_agg(json_strip_nulls(json_build_object(
                'objectType', 'CUSTOMER',
-               'objectId', md5('customer-' || 1 + n % 1000),
+               'objectId', md5('customer-' || 1 + n % 1000)::uuid,
                'name', 'Checkout Completed',
                'payload', json_build_object('n', n),
                'idempotencyKey', keys || n,
@@ -131,6 +129,23 @@ LANGUAGE sql AS $$
     SELECT (r->>'eventId')::uuid
       FROM json_array_elements(submit_events(atlas_test.make_events(first, last, keys))->'results') AS r
 $$;
+END
+
+# The gate: a linker that comes to an event in this table stops in the middle of
+# its transaction until the event is taken out, or it is killed.
+my $gate = <<'END';
+CREATE TABLE atlas_test.gate (event_id uuid PRIMARY KEY);
+
+CREATE FUNCTION atlas_test.wait_at_gate() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    WHILE EXISTS (SELECT FROM atlas_test.gate g WHERE g.event_id = NEW.event_id) LOOP
+        PERFORM pg_sleep(0.01);
+    END LOOP;
+    RETURN NEW;
+END $$;
+
+CREATE TRIGGER wait_at_gate BEFORE INSERT ON atlas_event_links
+    FOR EACH ROW EXECUTE FUNCTION atlas_test.wait_at_gate();
 END
 
 # The objects as the registry connects them, read without the extension's code.
@@ -163,7 +178,7 @@ CREATE FUNCTION atlas_test.violations(
     grace interval DEFAULT '15 s',
     OUT violation text, OUT event_id uuid, OUT detail text) RETURNS SETOF record
 LANGUAGE sql STABLE
-SET enable_nestloop = off SET jit = off SET work_mem = '64MB' AS $$
+SET enable_nestloop = off SET enable_mergejoin = off SET jit = off SET work_mem = '64MB' AS $$
 WITH
 acked AS MATERIALIZED (
     SELECT DISTINCT a AS event_id FROM unnest(acknowledged) AS a),
@@ -173,6 +188,11 @@ types AS MATERIALIZED (
       JOIN pg_attribute a ON a.attrelid = t.relation AND a.attname = t.id_column),
 objects AS MATERIALIZED (
     SELECT * FROM atlas_test.objects()),
+names AS MATERIALIZED (
+    SELECT object_type, 'id' AS kind, object_id AS name, object_id, external_id FROM objects
+    UNION ALL
+    SELECT object_type, 'external id', external_id, object_id, external_id FROM objects
+     WHERE external_id IS NOT NULL),
 refs AS MATERIALIZED (
     SELECT e.event_id, r.position, e.object_type AS primary_type, e.object_id AS primary_id,
            r.item->>'objectType' AS object_type, r.item->>'objectId' AS object_id,
@@ -182,20 +202,18 @@ refs AS MATERIALIZED (
      WHERE e.related_objects IS NOT NULL
        AND NOT EXISTS (SELECT FROM atlas_event_queue q WHERE q.event_id = e.event_id)),
 resolved AS MATERIALIZED (
-    SELECT r.*, t.object_type IS NOT NULL AS is_connected,
-           COALESCE(i.object_id, x.object_id) AS found_id,
+    SELECT r.*, t.object_type IS NOT NULL AS is_connected, n.object_id AS found_id,
            u.event_id IS NOT NULL AS is_recorded, u.next_attempt_at, u.reason,
            (u.object_type, u.object_id, u.external_id) IS NOT DISTINCT FROM
            (r.object_type, r.object_id, r.external_id) AS is_recorded_well
       FROM refs r
       LEFT JOIN types t ON t.object_type = r.object_type
-      LEFT JOIN objects i
-        ON i.object_type = r.object_type
-       AND i.object_id = CASE WHEN t.is_uuid THEN lower(r.object_id) ELSE r.object_id END
-       AND (r.external_id IS NULL OR i.external_id IS NULL OR i.external_id = r.external_id)
-      LEFT JOIN objects x
-        ON x.object_type = r.object_type AND x.external_id = r.external_id
-       AND r.object_id IS NULL
+      LEFT JOIN names n
+        ON n.object_type = r.object_type
+       AND n.kind = CASE WHEN r.object_id IS NULL THEN 'external id' ELSE 'id' END
+       AND n.name = CASE WHEN r.object_id IS NULL THEN r.external_id
+                         WHEN t.is_uuid THEN lower(r.object_id) ELSE r.object_id END
+       AND (n.external_id IS NULL OR r.external_id IS NULL OR n.external_id = r.external_id)
       LEFT JOIN atlas_event_unresolved u
         ON u.event_id = r.event_id AND u.position = r.position),
 expected AS MATERIALIZED (
@@ -276,9 +294,14 @@ sub make_database
 		$options{sample}
 		? slurp_file(atlas_root() . '/examples/atlas.sql')
 		: $small_schema);
-	$node->safe_psql($name, $helpers);
+	$node->safe_psql($name, <<"END");
+SET check_function_bodies = off;
+CREATE SCHEMA atlas_test;
+$helpers
+$objects
+$oracle
+END
 	make_extension($node, $name) if $options{extension} // 1;
-	use_oracle($node, $name);
 	return;
 }
 
@@ -288,21 +311,6 @@ sub make_extension
 
 	$node->safe_psql($name,
 		'CREATE EXTENSION atlas_events; SELECT atlas_discover_object_types();');
-	return;
-}
-
-# Installs the oracle, or replaces it; its text is checked only when it runs.
-sub use_oracle
-{
-	my ($node, $name) = @_;
-
-	$node->safe_psql($name, <<"END");
-SET check_function_bodies = off;
-CREATE SCHEMA IF NOT EXISTS atlas_test;
-DROP FUNCTION IF EXISTS atlas_test.violations, atlas_test.objects;
-$objects
-$oracle
-END
 	return;
 }
 
@@ -324,6 +332,51 @@ sub submit_events
 		$sql .= "SELECT atlas_test.submit($n, $end, $keys);\n";
 	}
 	return event_ids($node->safe_psql($database, $sql));
+}
+
+# Installs the gate in a database.
+sub make_gate
+{
+	my ($node, $database) = @_;
+
+	$node->safe_psql($database, $gate);
+	return;
+}
+
+# submit_gated(NODE, DATABASE, FIRST, LAST, N): submits events whose linking
+# stops at the N-th of them, which must name an account. Returns their ids.
+sub submit_gated
+{
+	my ($node, $database, $first, $last, $n) = @_;
+
+	return event_ids($node->safe_psql($database, <<"END"));
+BEGIN;
+CREATE TEMPORARY TABLE submitted (event_id uuid, n int GENERATED ALWAYS AS IDENTITY);
+INSERT INTO submitted SELECT s
+  FROM generate_series($first, $last, 1000) AS f,
+       LATERAL atlas_test.submit(f, LEAST(f + 999, $last)) AS s;
+INSERT INTO atlas_test.gate SELECT event_id FROM submitted WHERE n = $n;
+SELECT event_id FROM submitted ORDER BY n;
+COMMIT;
+END
+}
+
+# Waits until a linker stands at the gate; returns its process id.
+sub wait_at_gate
+{
+	my ($node, $database) = @_;
+
+	return poll_value($node, 'postgres',
+		"SELECT pid FROM pg_stat_activity WHERE backend_type = 'atlas_events linker'
+		    AND datname = '$database' AND wait_event = 'PgSleep'");
+}
+
+sub open_gate
+{
+	my ($node, $database) = @_;
+
+	$node->safe_psql($database, 'DELETE FROM atlas_test.gate');
+	return;
 }
 
 # The event ids in an output of psql, one a line.
@@ -388,12 +441,20 @@ sub status_of
 	return $node->safe_psql($database, "SELECT $column FROM atlas_events_status");
 }
 
-# The linker's process id, empty without.
-sub linker_pid
+# Waits until a query returns something, and returns it. The server may be down
+# at first.
+sub poll_value
 {
-	my ($node, $database) = @_;
+	my ($node, $database, $query) = @_;
+	my $deadline = time() + $PostgreSQL::Test::Utils::timeout_default;
 
-	return status_of($node, $database, 'worker_pid');
+	while (time() < $deadline)
+	{
+		my ($code, $stdout) = $node->psql($database, $query);
+		return $stdout if $code == 0 && $stdout ne '';
+		usleep(20_000);
+	}
+	die "no result of: $query";
 }
 
 # Waits until a linker works in a database; returns its process id. The caller
@@ -401,17 +462,10 @@ sub linker_pid
 sub wait_for_linker
 {
 	my ($node, $database) = @_;
-	my $deadline = time() + $PostgreSQL::Test::Utils::timeout_default;
 
-	while (time() < $deadline)
-	{
-		my $pid = $node->safe_psql('postgres',
-			"SELECT pid FROM pg_stat_activity
-			  WHERE backend_type = 'atlas_events linker' AND datname = '$database'
-			  LIMIT 1");
-		return $pid if $pid ne '';
-	}
-	die "no linker came to $database";
+	return poll_value($node, 'postgres',
+		"SELECT pid FROM pg_stat_activity WHERE backend_type = 'atlas_events linker'
+		    AND datname = '$database' LIMIT 1");
 }
 
 # ----- The server's log -----

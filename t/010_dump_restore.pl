@@ -1,0 +1,126 @@
+# A dump holds everything, and can be restored into a server that links in the
+# background while the restore is at work.
+
+use strict;
+use warnings;
+
+use AtlasTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = start_node('dump');
+make_database($node, 'atlas', sample => 1);
+
+# Events of several months, with keys, and with references that are not found.
+my @ids = submit_events($node, 'atlas', 1, 2000, keys => 'order-');
+$node->safe_psql('atlas',
+	"SELECT atlas_register_object_type('ORDER', 'companies', aliases => '{PURCHASE}')");
+for my $months (1 .. 5)
+{
+	push @ids, event_ids(
+		$node->safe_psql('atlas',
+			"SELECT submit_event(object_type => 'ACCOUNT', object_id => NULL,
+				external_id => 'ACC-000001', name => 'Invoice Paid',
+				occurred_at => now() - interval '$months months',
+				related_objects => ARRAY[('CUSTOMER', NULL, '195959'),
+				                         ('PURCHASE', md5('company-$months')::uuid::text, NULL),
+				                         ('USER', '999', NULL)]::atlas_object[])"));
+}
+linked_ok($node, 'atlas', 'the first events are linked');
+
+$node->safe_psql('postgres', 'ALTER DATABASE atlas SET atlas_events.linking = off');
+wait_until($node, 'atlas', 'SELECT worker_pid IS NULL FROM atlas_events_status', 'the linker leaves');
+push @ids, submit_events($node, 'atlas', 3001, 4000);
+is(status_of($node, 'atlas', 'queue_depth, worker_state'),
+	'1000|off', 'a thousand events are pending in the dump');
+
+# What must be the same at once, and what when all is linked. Everything that
+# linking adds is left out of the first by the list of those that were pending.
+my $pending = "(SELECT event_id FROM atlas_events WHERE (payload->>'n')::int > 3000)";
+my @at_once = (
+	[ events => 'SELECT count(*), md5(string_agg(e::text, chr(10) ORDER BY event_id)) FROM atlas_events e' ],
+	[ keys => 'SELECT count(*), md5(string_agg(k::text, chr(10) ORDER BY idempotency_key)) FROM atlas_event_keys k' ],
+	[ registry => 'SELECT string_agg(t::text, chr(10) ORDER BY object_type) FROM atlas_object_types t' ],
+	[
+		partitions => q{SELECT inhparent::regclass, inhrelid::regclass, pg_get_expr(relpartbound, c.oid),
+			(SELECT string_agg(pg_get_indexdef(indexrelid), chr(10) ORDER BY indexrelid::regclass::text)
+			   FROM pg_index WHERE indrelid = c.oid)
+		   FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid
+		  WHERE inhparent IN ('atlas_events'::regclass, 'atlas_event_links'::regclass) 
+		  ORDER BY inhparent::regclass::text, inhrelid::regclass::text}
+	],
+	[
+		'links of linked events' => "SELECT count(*), md5(string_agg(l::text, chr(10)
+			ORDER BY event_id, object_type, object_id))
+		   FROM atlas_event_links l WHERE event_id NOT IN $pending"
+	],
+	[ 'row security' => q{SELECT string_agg(polrelid::regclass || pg_get_expr(polqual, polrelid), ',' ORDER BY polrelid::regclass::text) FROM pg_policy} ]);
+my @when_linked = (
+	[
+		links => 'SELECT count(*), md5(string_agg(concat(event_id, tenant_id, object_type, object_id), chr(10)
+			ORDER BY event_id, object_type, object_id)) FROM atlas_event_links'
+	],
+	[
+		unresolved => 'SELECT count(*), md5(string_agg(concat_ws(chr(9), event_id, position, tenant_id,
+			object_type, object_id, external_id, outcome, reason), chr(10) ORDER BY event_id, position))
+		   FROM atlas_event_unresolved'
+	]);
+
+my %expected = map { $_->[0] => $node->safe_psql('atlas', $_->[1]) } @at_once;
+cmp_ok(() = $expected{partitions} =~ /^atlas_events\|/mg, '>=', 6, 'there are partitions of several months');
+
+my $dump = $node->basedir;
+$node->command_ok([ 'pg_dump', '-d', 'atlas', '-f', "$dump/plain.sql" ], 'pg_dump as a script');
+$node->command_ok([ 'pg_dump', '-d', 'atlas', '-Fc', '-f', "$dump/custom" ], 'pg_dump -Fc');
+$node->command_ok([ 'pg_dump', '-d', 'atlas', '-Fd', '-j2', '-f', "$dump/directory" ], 'pg_dump -Fd');
+
+# The original, for comparison.
+$node->safe_psql('postgres', 'ALTER DATABASE atlas RESET atlas_events.linking');
+$node->reload;
+linked_ok($node, 'atlas', 'the original is linked');
+$expected{ $_->[0] } = $node->safe_psql('atlas', $_->[1]) foreach @when_linked;
+oracle_ok($node, 'atlas', \@ids);
+
+for my $restore (
+	[ by_psql => 'psql', '-X', '-q', '-o', '/dev/null', '-v', 'ON_ERROR_STOP=1', '-f', "$dump/plain.sql" ],
+	[ by_custom => 'pg_restore', '-j4', "$dump/custom" ],
+	[ by_directory => 'pg_restore', '-j4', "$dump/directory" ])
+{
+	my ($database, @command) = @$restore;
+
+	$node->safe_psql('postgres',
+		"CREATE DATABASE $database ENCODING 'UTF8' LOCALE 'C' TEMPLATE template0");
+	$node->command_checks_all([ @command, '-d', $database ],
+		0, [qr/^$/], [qr/^$/], "restored $database: no error, no warning");
+
+	is($node->safe_psql($database, $_->[1]), $expected{ $_->[0] }, "$database: same $_->[0]")
+	  foreach @at_once;
+
+	linked_ok($node, $database, "$database: what was pending is linked");
+
+	# What was linked before its objects came is healed when it is looked up again.
+	my $unresolved = $expected{unresolved} =~ s/\|.*//r;
+	$node->safe_psql($database,
+		'UPDATE atlas_event_unresolved SET next_attempt_at = now() WHERE next_attempt_at IS NOT NULL');
+	wait_until($node, $database,
+		"SELECT count(*) = $unresolved FROM atlas_event_unresolved",
+		"$database: no reference stays lost");
+	is($node->safe_psql($database, $_->[1]), $expected{ $_->[0] }, "$database: same $_->[0]")
+	  foreach @when_linked;
+
+	my @new = submit_events($node, $database, 5001, 5100);
+	linked_ok($node, $database, "$database: new events are linked");
+	is( $node->safe_psql(
+			$database,
+			"SELECT count(*) FROM json_array_elements(
+				submit_events(atlas_test.make_events(1, 10, 'order-'))->'results') AS r
+			  WHERE (r->>'duplicate')::bool"),
+		'10',
+		"$database: the keys still know their events");
+	oracle_ok($node, $database, [ @ids, @new ]);
+}
+
+is_deeply([ worker_errors($node) ], [], 'no worker logs an error');
+$node->stop;
+done_testing();
