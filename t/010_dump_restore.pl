@@ -10,7 +10,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = start_node('dump');
-make_database($node, 'atlas', sample => 1);
+make_database($node, 'atlas');
 
 # Events of several months, with keys, and with references that are not found.
 my @ids = submit_events($node, 'atlas', 1, 2000, keys => 'order-');
@@ -23,8 +23,8 @@ for my $months (1 .. 5)
 			"SELECT submit_event(object_type => 'ACCOUNT', object_id => NULL,
 				external_id => 'ACC-000001', name => 'Invoice Paid',
 				occurred_at => now() - interval '$months months',
-				related_objects => ARRAY[('CUSTOMER', NULL, '195959'),
-				                         ('PURCHASE', md5('company-$months')::uuid::text, NULL),
+				related_objects => ARRAY[('CUSTOMER', NULL, '190059'),
+				                         ('PURCHASE', '$months', NULL),
 				                         ('USER', '999', NULL)]::atlas_object[])"));
 }
 linked_ok($node, 'atlas', 'the first events are linked');
