@@ -32,6 +32,13 @@
 #define atlas_owns_database(dbid, roleid) pg_database_ownercheck((dbid), (roleid))
 #endif
 
+/* 17 can limit the time of a whole transaction; a linker's is not limited. */
+#if PG_VERSION_NUM >= 170000
+#define ATLAS_TRANSACTION_TIMEOUT {"transaction_timeout", "0"},
+#else
+#define ATLAS_TRANSACTION_TIMEOUT
+#endif
+
 /* 17 lets an extension name what it waits for. */
 #if PG_VERSION_NUM >= 170000
 #define atlas_wait_event(name) WaitEventExtensionNew(name)

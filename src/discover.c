@@ -22,7 +22,7 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "arrays.h"
+#include "values.h"
 
 #define DISCOVERY_NCOLUMNS 5
 
@@ -122,15 +122,19 @@ examine(Oid relid, const AtlasBuiltInType *type, AtlasRegistration *found, bool 
 {
 	Relation	relation = try_relation_open(relid, AccessShareLock);
 	AttrNumber	tenant;
+	AtlasIdentity saved;
 
 	if (relation == NULL)
 		return false;			/* dropped meanwhile */
+	/* Reading an index's predicate or a partition key evaluates functions in it. */
+	atlas_become(relation->rd_rel->relowner, true, &saved);
 	tenant = tenant_column(relation);
 	found->object_type = pstrdup(type->name);
 	found->relation = relid;
 	found->id_column = find_column(relation, type, NULL, tenant);
 	found->external_id_column = find_column(relation, type, "externalid", tenant);
 	*has_tenant = tenant != InvalidAttrNumber;
+	atlas_return(&saved);
 	relation_close(relation, NoLock);
 	return found->id_column != NULL;
 }

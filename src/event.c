@@ -26,10 +26,10 @@ int			atlas_oldest_event = 10 * 365 * SECS_PER_DAY;
 #define MAX_CLOCK_LEAD_SECONDS 300
 
 void
-atlas_event_init(AtlasEvent *event, const char *pointer)
+atlas_event_init(AtlasEvent *event, const char *pointer, TimestampTz received_at)
 {
 	memset(event, 0, sizeof(*event));
-	event->received_at = GetCurrentTimestamp();
+	event->received_at = received_at;
 	event->pointer = pointer;
 }
 

@@ -66,8 +66,8 @@ extern int	atlas_oldest_event; /* seconds */
 
 /* event.c */
 
-/* An empty event that was received now. */
-extern void atlas_event_init(AtlasEvent *event, const char *pointer);
+/* An empty event. */
+extern void atlas_event_init(AtlasEvent *event, const char *pointer, TimestampTz received_at);
 
 /*
  * Checks all that can be checked without a table and collects every problem in

@@ -19,6 +19,7 @@
 #include "rfc3339.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/timestamp.h"
 
 /* An event in a request body, which is in UTF-8. */
 typedef struct Body
@@ -431,6 +432,7 @@ atlas_events_from_json(const char *json, Size length, int *nevents)
 	AtlasSpan  *items;
 	char	   *skeleton = atlas_split_array(body.json, body.length, atlas_max_batch_size,
 											 &items, nevents);
+	TimestampTz now = GetCurrentTimestamp();
 	AtlasEvent *events;
 
 	atlas_event_check_batch_size(*nevents);
@@ -443,7 +445,7 @@ atlas_events_from_json(const char *json, Size length, int *nevents)
 		Body		item = {body.start, body.json + items[i].start, items[i].length};
 
 		CHECK_FOR_INTERRUPTS();
-		atlas_event_init(&events[i], "");
+		atlas_event_init(&events[i], "", now);
 		check_request_size(&events[i], item.length);
 		if (events[i].error.status == 0)
 			read_event(&events[i], &item);

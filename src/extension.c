@@ -169,8 +169,17 @@ forget_plan(AtlasStatement *statement)
 	statement->plan = NULL;
 	list_free(statement->relations);
 	statement->relations = NIL;
-	if (plan != NULL)
+	/* A trigger that comes back here must not free what is being run. */
+	if (plan != NULL && statement->running == 0)
 		SPI_freeplan(plan);
+}
+
+bool
+atlas_plan_is_valid(SPIPlanPtr plan)
+{
+	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
+
+	return source->is_valid && source->gplan != NULL && source->gplan->is_valid;
 }
 
 SPIPlanPtr
@@ -259,8 +268,13 @@ uint64
 atlas_execute(AtlasStatement *statement, Datum *values, const char *nulls,
 			  bool read_only, long limit)
 {
-	int			code = SPI_execute_plan(atlas_plan(statement), values, nulls, read_only, limit);
+	SPIPlanPtr	plan = atlas_plan(statement);
+	int			code;
 
+	/* After an error the count stays, and at worst a plan is not freed. */
+	statement->running++;
+	code = SPI_execute_plan(plan, values, nulls, read_only, limit);
+	statement->running--;
 	if (code < 0)
 		elog(ERROR, "could not execute \"%s\": %s", statement->sql, SPI_result_code_string(code));
 	return SPI_processed;

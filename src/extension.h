@@ -35,6 +35,7 @@ typedef struct AtlasStatement
 	Oid			parameters[ATLAS_MAX_PARAMETERS];
 	SPIPlanPtr	plan;
 	List	   *relations;		/* OIDs of the relations that the plan uses */
+	int			running;		/* executions under way, nested ones included */
 	uint64		generation;		/* of the extension that it was planned for */
 } AtlasStatement;
 
@@ -75,6 +76,9 @@ extern SPIPlanPtr atlas_prepare(const char *sql, int nparameters, Oid *parameter
  * It stays as it is until it is executed, if that is next.
  */
 extern List *atlas_plan_relations(SPIPlanPtr plan);
+
+/* Can a kept plan be run without planning it anew? */
+extern bool atlas_plan_is_valid(SPIPlanPtr plan);
 
 /* Becomes the owner of the extension, to use its tables. */
 extern void atlas_become_owner(AtlasIdentity *saved);

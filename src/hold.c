@@ -15,7 +15,8 @@
 
 #include <signal.h>
 
-#include "catalog/pg_authid.h"
+#include "access/htup_details.h"
+#include "catalog/pg_database.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
 #include "extension.h"
@@ -35,6 +36,9 @@
 #define LOOK_MILLISECONDS 10
 
 static ProcessUtility_hook_type previous_process_utility = NULL;
+
+/* The database that this backend holds; such commands are never nested. */
+static AtlasDatabase *held = NULL;
 
 /* The database that this command wants for itself, or NULL. */
 static const char *
@@ -71,15 +75,16 @@ wanted_database(Node *statement, bool *is_template)
 	}
 }
 
+/* May the caller have this database as a template, apart from owning it? */
 static bool
-may_create_databases(void)
+is_common_template(Oid database)
 {
-	HeapTuple	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(GetUserId()));
+	HeapTuple	tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(database));
 	bool		result = false;
 
 	if (HeapTupleIsValid(tuple))
 	{
-		result = ((Form_pg_authid) GETSTRUCT(tuple))->rolcreatedb;
+		result = ((Form_pg_database) GETSTRUCT(tuple))->datistemplate;
 		ReleaseSysCache(tuple);
 	}
 	return result;
@@ -105,20 +110,46 @@ terminate_linker(const AtlasDatabase *slot)
 	LWLockRelease(atlas_shared->lock);
 }
 
-/* Takes the database; returns its slot, or NULL when no linker ever comes. */
-static AtlasDatabase *
+/* Lets linkers come again, unless the database has been dropped. */
+static void
+release(bool dropped)
+{
+	if (held == NULL)
+		return;
+	LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
+	held->holders--;
+	if (dropped && held->pid == 0 && held->holders == 0)
+		held->database = InvalidOid;
+	LWLockRelease(atlas_shared->lock);
+	held = NULL;
+	atlas_shmem_wake_launcher();
+}
+
+static void
+release_at_exit(int code, Datum argument)
+{
+	LWLockReleaseAll();
+	release(false);
+}
+
+/* Takes the database, unless no linker ever comes there. */
+static void
 hold(Oid database)
 {
-	AtlasDatabase *slot;
+	static bool exit_registered = false;
 
+	if (!exit_registered)
+	{
+		before_shmem_exit(release_at_exit, (Datum) 0);
+		exit_registered = true;
+	}
 	LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
-	slot = atlas_shmem_find(database);
-	if (slot != NULL)
-		slot->held_by = MyProcPid;
+	held = atlas_shmem_find(database);
+	if (held != NULL)
+		held->holders++;
 	LWLockRelease(atlas_shared->lock);
-	if (slot != NULL)
-		atlas_shmem_wake(slot);
-	return slot;
+	if (held != NULL)
+		atlas_shmem_wake(held);
 }
 
 static void
@@ -144,16 +175,6 @@ wait_until_left(const AtlasDatabase *slot)
 }
 
 static void
-release(AtlasDatabase *slot)
-{
-	LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
-	if (slot->held_by == MyProcPid)
-		slot->held_by = 0;
-	LWLockRelease(atlas_shared->lock);
-	atlas_shmem_wake_launcher();
-}
-
-static void
 process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 				ProcessUtilityContext context, ParamListInfo params,
 				QueryEnvironment *environment, DestReceiver *receiver, QueryCompletion *completion)
@@ -161,37 +182,34 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 	bool		is_template;
 	const char *name = wanted_database(pstmt->utilityStmt, &is_template);
 	Oid			database = name ? get_database_oid(name, true) : InvalidOid;
-	AtlasDatabase *volatile slot = NULL;
+	volatile bool dropped = false;
 
 	/* The statement may be gone once it has been executed. */
 	bool		is_drop = IsA(pstmt->utilityStmt, DropdbStmt);
 	bool		creates_extension = IsA(pstmt->utilityStmt, CreateExtensionStmt) &&
 		strcmp(((CreateExtensionStmt *) pstmt->utilityStmt)->extname, ATLAS_EXTENSION_NAME) == 0;
 
-	if (OidIsValid(database) && database != MyDatabaseId &&
-		(atlas_owns_database(database, GetUserId()) || (is_template && may_create_databases())))
-		slot = hold(database);
+	if (OidIsValid(database) && database != MyDatabaseId && held == NULL &&
+		(atlas_owns_database(database, GetUserId()) ||
+		 (is_template && is_common_template(database))))
+		hold(database);
 
 	PG_TRY();
 	{
-		if (slot != NULL)
-			wait_until_left(slot);
+		if (held != NULL && OidIsValid(database))
+			wait_until_left(held);
 		if (previous_process_utility)
 			previous_process_utility(pstmt, query, read_only_tree, context, params,
 									 environment, receiver, completion);
 		else
 			standard_ProcessUtility(pstmt, query, read_only_tree, context, params,
 									environment, receiver, completion);
-		if (slot != NULL && is_drop)
-		{
-			atlas_shmem_forget(slot);
-			slot = NULL;
-		}
+		dropped = is_drop;
 	}
 	PG_FINALLY();
 	{
-		if (slot != NULL)
-			release(slot);
+		if (OidIsValid(database))
+			release(dropped);
 	}
 	PG_END_TRY();
 

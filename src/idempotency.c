@@ -13,7 +13,7 @@
  */
 #include "postgres.h"
 
-#include "arrays.h"
+#include "values.h"
 #include "catalog/pg_type.h"
 #include "common/cryptohash.h"
 #include "common/sha2.h"
@@ -114,23 +114,13 @@ hash_event(const AtlasEvent *event)
 	return result;
 }
 
-static int
-compare_text(const text *a, const text *b)
-{
-	int			length_a = VARSIZE_ANY_EXHDR(a);
-	int			length_b = VARSIZE_ANY_EXHDR(b);
-	int			result = memcmp(VARDATA_ANY(a), VARDATA_ANY(b), Min(length_a, length_b));
-
-	return result != 0 ? result : length_a - length_b;
-}
-
 /* By key, and in the order of the call where keys are equal. */
 static int
 compare_submissions(const void *a, const void *b)
 {
 	const AtlasSubmission *left = *(AtlasSubmission *const *) a;
 	const AtlasSubmission *right = *(AtlasSubmission *const *) b;
-	int			result = compare_text(left->event.idempotency_key, right->event.idempotency_key);
+	int			result = atlas_compare_text(left->event.idempotency_key, right->event.idempotency_key);
 
 	if (result != 0)
 		return result;
@@ -155,7 +145,7 @@ open_with_key(AtlasSubmission *submissions, int nsubmissions, int *nfound)
 static void
 resolve(AtlasSubmission *submission, const pg_uuid_t *event_id, const bytea *hash)
 {
-	if (compare_text((const text *) hash, (const text *) submission->hash) != 0)
+	if (atlas_compare_text((const text *) hash, (const text *) submission->hash) != 0)
 		atlas_refuse(&submission->event.error, ATLAS_CONFLICT,
 					 "The idempotency key was used before, with a different event.",
 					 "Repeat an event unchanged, or give a new event a new key.");
@@ -192,9 +182,9 @@ resolve_known(AtlasSubmission **sorted, int nsorted)
 		pg_uuid_t  *event_id = DatumGetUUIDP(SPI_getbinval(tuple, tupdesc, 2, &isnull));
 		bytea	   *hash = DatumGetByteaPP(SPI_getbinval(tuple, tupdesc, 3, &isnull));
 
-		while (next < nsorted && compare_text(sorted[next]->event.idempotency_key, key) < 0)
+		while (next < nsorted && atlas_compare_text(sorted[next]->event.idempotency_key, key) < 0)
 			next++;
-		for (; next < nsorted && compare_text(sorted[next]->event.idempotency_key, key) == 0; next++)
+		for (; next < nsorted && atlas_compare_text(sorted[next]->event.idempotency_key, key) == 0; next++)
 			resolve(sorted[next], event_id, hash);
 	}
 }
@@ -230,7 +220,7 @@ atlas_claim_keys(AtlasSubmission *submissions, int nsubmissions)
 	atlas_column_init(&hashes, nsorted);
 	for (int i = 0; i < nsorted; i++)
 	{
-		if (first != NULL && compare_text(first->event.idempotency_key,
+		if (first != NULL && atlas_compare_text(first->event.idempotency_key,
 										  sorted[i]->event.idempotency_key) == 0)
 			continue;
 		first = sorted[i];

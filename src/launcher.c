@@ -9,9 +9,9 @@
  * a slot and wake the launcher themselves.
  *
  * A linker is started when events were committed in its database, when one is
- * due for another attempt, and every naptime in any case. Of max_workers, one is
- * always left for the latter. When there are more databases with work than
- * workers, the linker that has been at it longest is asked to leave for the
+ * due for another attempt, and every naptime in any case. Of several max_workers,
+ * the last is started for visits only. When there are more databases with work
+ * than workers, the linker that has been at it longest is asked to leave for the
  * next one.
  */
 #include "postgres.h"
@@ -29,7 +29,6 @@
 #include "postmaster/interrupt.h"
 #include "shmem.h"
 #include "storage/ipc.h"
-#include "storage/procarray.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/hsearch.h"
@@ -133,15 +132,9 @@ forget_databases(void)
 	hash_seq_init(&status, known);
 	while ((database = hash_seq_search(&status)) != NULL)
 	{
-		AtlasDatabase *slot;
-
 		if (database->round == round_number)
 			continue;
-		LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
-		slot = atlas_shmem_find(database->oid);
-		if (slot != NULL && slot->pid == 0 && slot->state != ATLAS_LINKER_STARTING)
-			slot->database = InvalidOid;
-		LWLockRelease(atlas_shared->lock);
+		atlas_shmem_forget(database->oid);
 		(void) hash_search(known, &database->oid, HASH_REMOVE, NULL);
 	}
 }
@@ -227,14 +220,7 @@ need_of(AtlasDatabase *slot, TimestampTz now)
 {
 	if (!OidIsValid(slot->database) || slot->pid != 0 || slot->state == ATLAS_LINKER_STARTING)
 		return NO_NEED;
-	if (slot->held_by != 0)
-	{
-		/* A holder that was terminated could not say that it is done. */
-		if (BackendPidGetProc(slot->held_by) != NULL)
-			return NO_NEED;
-		slot->held_by = 0;
-	}
-	if (slot->not_before > now)
+	if (slot->holders > 0 || slot->not_before > now)
 		return NO_NEED;
 	if (slot->state != ATLAS_LINKER_OFF && slot->state != ATLAS_LINKER_SUBSCRIBED &&
 		pg_atomic_read_u32(&slot->pending) != 0)
@@ -278,10 +264,16 @@ end_a_turn(TimestampTz now)
 	LWLockRelease(atlas_shared->lock);
 }
 
+/* A worker slot is free only some time after the linker has gone. */
 static int
 count_running(void)
 {
 	int			count = 0;
+	int			nhandles = 0;
+
+	for (int i = 0; i < ATLAS_MAX_DATABASES; i++)
+		if (handles[i] != NULL)
+			nhandles++;
 
 	LWLockAcquire(atlas_shared->lock, LW_SHARED);
 	for (int i = 0; i < ATLAS_MAX_DATABASES; i++)
@@ -290,7 +282,7 @@ count_running(void)
 			 atlas_shared->databases[i].state == ATLAS_LINKER_STARTING))
 			count++;
 	LWLockRelease(atlas_shared->lock);
-	return count;
+	return Max(count, nhandles);
 }
 
 /* The slot with the greatest need, and among equals the one after the last. */

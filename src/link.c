@@ -13,7 +13,7 @@
  */
 #include "postgres.h"
 
-#include "arrays.h"
+#include "values.h"
 #include "attempt.h"
 #include "catalog/pg_type.h"
 #include "event_id.h"
@@ -21,7 +21,6 @@
 #include "link.h"
 #include "partition.h"
 #include "utils/builtins.h"
-#include "utils/datum.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
@@ -172,9 +171,9 @@ read_event(LinkEvent *event, HeapTuple row, TupleDesc tupdesc)
 
 	memset(event, 0, sizeof(*event));
 	event->id = *DatumGetUUIDP(SPI_getbinval(row, tupdesc, 1, &isnull));
-	event->tenant = DatumGetTextPCopy(SPI_getbinval(row, tupdesc, 2, &isnull));
+	event->tenant = atlas_result_text(row, tupdesc, 2);
 	event->object_type = SPI_getvalue(row, tupdesc, 3);
-	event->object_id = DatumGetTextPCopy(SPI_getbinval(row, tupdesc, 4, &isnull));
+	event->object_id = atlas_result_text(row, tupdesc, 4);
 	related = SPI_getbinval(row, tupdesc, 5, &isnull);
 	if (!isnull)
 		read_references(event, DatumGetJsonbP(related));
@@ -187,11 +186,9 @@ compare_events(const void *a, const void *b)
 	return atlas_event_id_compare(&((const LinkEvent *) a)->id, &((const LinkEvent *) b)->id);
 }
 
-/* Reads those of the events that are there; ids are sorted, and so are they. */
-static LinkEvent *
-read_events(const pg_uuid_t *ids, int nids, int *nevents)
+int
+atlas_select_events(const pg_uuid_t *ids, int nids)
 {
-	LinkEvent  *events;
 	AtlasColumn column;
 	Datum		values[3];
 
@@ -201,7 +198,16 @@ read_events(const pg_uuid_t *ids, int nids, int *nevents)
 	values[0] = atlas_column_array(&column, UUIDOID);
 	values[1] = UUIDPGetDatum(&ids[0]);
 	values[2] = UUIDPGetDatum(&ids[nids - 1]);
-	*nevents = (int) atlas_execute(&select_events, values, NULL, false, 0);
+	return (int) atlas_execute(&select_events, values, NULL, false, 0);
+}
+
+/* Reads those of the events that are there; ids are sorted, and so are they. */
+static LinkEvent *
+read_events(const pg_uuid_t *ids, int nids, int *nevents)
+{
+	LinkEvent  *events;
+
+	*nevents = atlas_select_events(ids, nids);
 	events = palloc(sizeof(LinkEvent) * Max(*nevents, 1));
 	for (int i = 0; i < *nevents; i++)
 		read_event(&events[i], SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
@@ -260,8 +266,7 @@ static bool
 same_object(const AtlasRef *a, const AtlasRef *b)
 {
 	return strcmp(a->object_type, b->object_type) == 0 &&
-		datumIsEqual(PointerGetDatum(a->lookup.found_id), PointerGetDatum(b->lookup.found_id),
-					 false, -1);
+		atlas_compare_text(a->lookup.found_id, b->lookup.found_id) == 0;
 }
 
 /* Is the object the primary one, or linked by an earlier reference? */
@@ -271,8 +276,7 @@ is_repeated(const LinkEvent *event, int position)
 	const AtlasRef *ref = &event->refs[position];
 
 	if (strcmp(ref->object_type, event->object_type) == 0 &&
-		datumIsEqual(PointerGetDatum(ref->lookup.found_id), PointerGetDatum(event->object_id),
-					 false, -1))
+		atlas_compare_text(ref->lookup.found_id, event->object_id) == 0)
 		return true;
 	for (int i = 0; i < position; i++)
 		if (event->refs[i].outcome == ATLAS_LINKED && same_object(&event->refs[i], ref))
@@ -549,10 +553,12 @@ atlas_link(const pg_uuid_t *ids, int nids, AtlasLinkCounts *counts)
 int
 atlas_claim_batch(AtlasCursor *cursor, int limit, pg_uuid_t *ids)
 {
-	int			nclaimed = atlas_queue_claim(cursor, limit, ids);
+	/* A share for what was put off, however much is new. */
+	int			nclaimed = limit > 1 ? atlas_queue_claim_due(Max(limit / 10, 1), ids) : 0;
 
-	if (nclaimed < limit)
-		nclaimed += atlas_queue_claim_due(limit - nclaimed, ids + nclaimed);
+	nclaimed += atlas_queue_claim(cursor, limit - nclaimed, ids + nclaimed);
+	if (nclaimed == 0)
+		nclaimed = atlas_queue_claim_due(limit, ids);
 	return nclaimed;
 }
 

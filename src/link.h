@@ -32,13 +32,19 @@ typedef struct AtlasLinkCounts
 extern void atlas_link(const pg_uuid_t *ids, int nids, AtlasLinkCounts *counts);
 
 /*
- * Claims and links one batch: what is new, then what is due again. Returns the
- * number of events claimed; fewer than limit: there is no more for now.
+ * Claims and links one batch, of what is new and what is due again. Returns the
+ * number of events claimed; fewer than limit: there is nothing new for now.
  */
 extern int	atlas_link_batch(AtlasCursor *cursor, int limit, AtlasLinkCounts *counts);
 
 /* Claims one batch, as above; ids has room for limit. */
 extern int	atlas_claim_batch(AtlasCursor *cursor, int limit, pg_uuid_t *ids);
+
+/*
+ * Reads events by their ids, which are sorted; SPI_tuptable has event_id,
+ * tenant_id, object_type, object_id, related_objects and received_at.
+ */
+extern int	atlas_select_events(const pg_uuid_t *ids, int nids);
 
 /* Records a failed attempt at one event; after max_attempts it is FAILED. */
 extern void atlas_link_failed(const pg_uuid_t *id, const char *message);

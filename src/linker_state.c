@@ -11,7 +11,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "arrays.h"
+#include "values.h"
 #include "catalog/pg_type.h"
 #include "extension.h"
 #include "linker_state.h"

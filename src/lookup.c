@@ -16,7 +16,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "arrays.h"
+#include "values.h"
 #include "catalog/pg_attribute.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
@@ -73,7 +73,8 @@ read_target(AtlasObjectType *type, AtlasTarget *target)
 				quote_qualified_identifier(schema_name, NameStr(form->relname)),
 				sizeof(target->relation_name));
 	target->owner = form->relowner;
-	target->runs_code = form->relkind == RELKIND_VIEW || form->relrowsecurity;
+	target->is_plain = form->relkind != RELKIND_VIEW && form->relkind != RELKIND_PARTITIONED_TABLE &&
+		!form->relrowsecurity && !form->relhassubclass;
 	ReleaseSysCache(tuple);
 
 	target->id_type = column_type(type->relation, &type->id_column, &type->problem);
@@ -83,17 +84,16 @@ read_target(AtlasObjectType *type, AtlasTarget *target)
 	return type->problem == NULL;
 }
 
-static void
-free_plans(AtlasObjectType *type)
+/* While a lookup is under way they are left alone: it may be running one. */
+void
+atlas_forget_plans(AtlasObjectType *type)
 {
-	SPIPlanPtr *plans[] = {&type->by_id, &type->by_external_id, &type->many};
-
-	for (int i = 0; i < lengthof(plans); i++)
+	for (int i = 0; i < lengthof(type->plans); i++)
 	{
-		SPIPlanPtr	plan = *plans[i];
+		SPIPlanPtr	plan = type->plans[i];
 
-		*plans[i] = NULL;
-		if (plan != NULL)
+		type->plans[i] = NULL;
+		if (plan != NULL && !atlas_object_types_pinned())
 			SPI_freeplan(plan);
 	}
 }
@@ -119,7 +119,7 @@ atlas_connect(AtlasObjectType *type, bool nowait)
 		type->connection = read_target(type, &target) ? ATLAS_CONNECTED : ATLAS_BROKEN;
 		if (memcmp(&target, &type->target, sizeof(target)) != 0)
 		{
-			free_plans(type);
+			atlas_forget_plans(type);
 			memcpy(&type->target, &target, sizeof(target));
 		}
 		type->checked = before == type->invalidations;
@@ -225,39 +225,44 @@ check_plan(AtlasObjectType *type, SPIPlanPtr plan)
 			 errhint("Try again.")));
 }
 
-typedef enum PlanKind
-{
-	BY_ID,
-	BY_EXTERNAL_ID,
-	MANY
-} PlanKind;
-
 /* Makes the plan if there is none yet; as the owner of the table. */
 static SPIPlanPtr
-get_plan(AtlasObjectType *type, PlanKind kind)
+get_plan(AtlasObjectType *type, AtlasPlanKind kind)
 {
+	SPIPlanPtr *plan = &type->plans[kind];
+
+	if (*plan != NULL)
+		return *plan;
 	switch (kind)
 	{
-		case BY_ID:
-			if (type->by_id == NULL)
-				type->by_id = plan_one(type, &type->id_column, type->target.id_type);
-			return type->by_id;
-		case BY_EXTERNAL_ID:
-			if (type->by_external_id == NULL)
-				type->by_external_id = plan_one(type, &type->external_id_column,
-												type->target.external_id_type);
-			return type->by_external_id;
-		case MANY:
-			if (type->many == NULL)
-				type->many = plan_many(type);
-			return type->many;
+		case ATLAS_BY_ID:
+			*plan = plan_one(type, &type->id_column, type->target.id_type);
+			break;
+		case ATLAS_BY_EXTERNAL_ID:
+			*plan = plan_one(type, &type->external_id_column, type->target.external_id_type);
+			break;
+		case ATLAS_MANY:
+			*plan = plan_many(type);
+			break;
 	}
-	return NULL;
+	return *plan;
+}
+
+/*
+ * May the lookup run code of the table's owner? A view and a policy do, and so
+ * does planning, which evaluates the predicates of indexes. A plan of a plain
+ * table that is valid now stays so: the table is locked.
+ */
+static bool
+may_run_code(const AtlasObjectType *type, AtlasPlanKind kind)
+{
+	return !type->target.is_plain || type->plans[kind] == NULL ||
+		!atlas_plan_is_valid(type->plans[kind]);
 }
 
 /* Runs a lookup as the owner of the table. The rows are in SPI_tuptable. */
 static void
-execute_as_owner(AtlasObjectType *type, PlanKind kind, Datum *values, long limit)
+execute_as_owner(AtlasObjectType *type, AtlasPlanKind kind, Datum *values, long limit)
 {
 	AtlasIdentity saved;
 
@@ -267,7 +272,7 @@ execute_as_owner(AtlasObjectType *type, PlanKind kind, Datum *values, long limit
 		SPIPlanPtr	plan;
 		int			code;
 
-		atlas_become(type->target.owner, type->target.runs_code, &saved);
+		atlas_become(type->target.owner, may_run_code(type, kind), &saved);
 		plan = get_plan(type, kind);
 		check_plan(type, plan);
 		code = SPI_execute_plan(plan, values, NULL, false, limit);
@@ -282,22 +287,6 @@ execute_as_owner(AtlasObjectType *type, PlanKind kind, Datum *values, long limit
 	PG_END_TRY();
 }
 
-static text *
-column_text(HeapTuple row, int column)
-{
-	bool		isnull;
-	Datum		value = SPI_getbinval(row, SPI_tuptable->tupdesc, column, &isnull);
-
-	return isnull ? NULL : DatumGetTextPCopy(value);
-}
-
-static bool
-same_text(const text *a, const text *b)
-{
-	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
-		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
-}
-
 /*
  * Takes a row that was found, whose id is in the given column and its external
  * id in the next. A collation may find equal what is not the same.
@@ -305,15 +294,15 @@ same_text(const text *a, const text *b)
 static void
 take_row(AtlasLookup *lookup, const AtlasTarget *target, HeapTuple row, int column)
 {
-	text	   *id = column_text(row, column);
-	text	   *external_id = column_text(row, column + 1);
+	text	   *id = atlas_result_text(row, SPI_tuptable->tupdesc, column);
+	text	   *external_id = atlas_result_text(row, SPI_tuptable->tupdesc, column + 1);
 
 	if (lookup->object_id == NULL)
 	{
-		if (external_id == NULL || !same_text(external_id, lookup->external_id))
+		if (external_id == NULL || atlas_compare_text(external_id, lookup->external_id) != 0)
 			return;
 	}
-	else if (target->id_type != UUIDOID && !same_text(id, lookup->object_id))
+	else if (target->id_type != UUIDOID && atlas_compare_text(id, lookup->object_id) != 0)
 		return;
 
 	if (lookup->result == ATLAS_FOUND)
@@ -324,7 +313,7 @@ take_row(AtlasLookup *lookup, const AtlasTarget *target, HeapTuple row, int colu
 	lookup->found_external_id = external_id;
 	lookup->result = ATLAS_FOUND;
 	if (lookup->object_id != NULL && lookup->external_id != NULL && external_id != NULL &&
-		!same_text(external_id, lookup->external_id))
+		atlas_compare_text(external_id, lookup->external_id) != 0)
 		lookup->result = ATLAS_DIFFERENT;
 }
 
@@ -363,7 +352,7 @@ atlas_lookup_one(AtlasObjectType *type, AtlasLookup *lookup)
 		!lookup_values(&type->target, lookup, &values[0], &values[1]))
 		return;
 
-	execute_as_owner(type, lookup->object_id != NULL ? BY_ID : BY_EXTERNAL_ID, values, 0);
+	execute_as_owner(type, lookup->object_id != NULL ? ATLAS_BY_ID : ATLAS_BY_EXTERNAL_ID, values, 0);
 	for (uint64 i = 0; i < SPI_processed; i++)
 		take_row(lookup, &type->target, SPI_tuptable->vals[i], 1);
 }
@@ -426,7 +415,7 @@ atlas_lookup_many(AtlasObjectType *type, AtlasLookup *lookups, int nlookups)
 
 	keys_to_arrays(&by_id, target->id_type, target->tenant_type, &values[0]);
 	keys_to_arrays(&by_external_id, target->external_id_type, target->tenant_type, &values[3]);
-	execute_as_owner(type, MANY, values, 0);
+	execute_as_owner(type, ATLAS_MANY, values, 0);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		HeapTuple	row = SPI_tuptable->vals[i];

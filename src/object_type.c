@@ -80,7 +80,7 @@ relation_changed(Datum arg, Oid relid)
 	}
 }
 
-/* A schema was renamed, or a role changed. */
+/* A schema was renamed. */
 static void
 catalog_changed(Datum arg, int cacheid, uint32 hashvalue)
 {
@@ -173,17 +173,7 @@ forget_registry(void)
 	ListCell   *cell;
 
 	foreach(cell, types)
-	{
-		AtlasObjectType *type = lfirst(cell);
-
-		if (type->by_id != NULL)
-			SPI_freeplan(type->by_id);
-		if (type->by_external_id != NULL)
-			SPI_freeplan(type->by_external_id);
-		if (type->many != NULL)
-			SPI_freeplan(type->many);
-		type->by_id = type->by_external_id = type->many = NULL;
-	}
+		atlas_forget_plans(lfirst(cell));
 	types = NIL;
 	names = NULL;
 	if (registry_context != NULL)
@@ -256,6 +246,12 @@ void
 atlas_object_types_pin(bool pin)
 {
 	registry_pins += pin ? 1 : -1;
+}
+
+bool
+atlas_object_types_pinned(void)
+{
+	return registry_pins > 0;
 }
 
 AtlasObjectType *

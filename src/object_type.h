@@ -22,11 +22,20 @@ typedef struct AtlasTarget
 {
 	char		relation_name[NAMEDATALEN * 4 + 8]; /* qualified and quoted */
 	Oid			owner;
-	bool		runs_code;		/* looking up may run the owner's functions */
+	bool		is_plain;		/* no view, no policy, no partitions */
 	Oid			id_type;		/* base types; InvalidOid without the column */
 	Oid			external_id_type;
 	Oid			tenant_type;
 } AtlasTarget;
+
+typedef enum AtlasPlanKind
+{
+	ATLAS_BY_ID,				/* one object */
+	ATLAS_BY_EXTERNAL_ID,
+	ATLAS_MANY					/* many objects, by either */
+} AtlasPlanKind;
+
+#define ATLAS_NPLANS (ATLAS_MANY + 1)
 
 typedef struct AtlasObjectType
 {
@@ -42,9 +51,7 @@ typedef struct AtlasObjectType
 	AtlasConnection connection;
 	const char *problem;		/* why it is broken */
 	AtlasTarget target;			/* what the plans were made for */
-	SPIPlanPtr	by_id;			/* one object */
-	SPIPlanPtr	by_external_id;
-	SPIPlanPtr	many;			/* many objects, by either */
+	SPIPlanPtr	plans[ATLAS_NPLANS];
 } AtlasObjectType;
 
 typedef enum AtlasLookupResult
@@ -79,6 +86,7 @@ extern AtlasObjectType *atlas_object_type(const char *folded_name);
 
 /* Keeps the registry as it is while somebody else's code may run. */
 extern void atlas_object_types_pin(bool pin);
+extern bool atlas_object_types_pinned(void);
 
 /* Adds a problem for each unknown object type of the event, and makes the
  * names of the known ones canonical. */
@@ -105,6 +113,9 @@ extern const AtlasBuiltInType *atlas_built_in_type(const char *folded_name);
  * With nowait, returns false when the lock cannot be had at once.
  */
 extern bool atlas_connect(AtlasObjectType *type, bool nowait);
+
+/* Drops the plans of a type. */
+extern void atlas_forget_plans(AtlasObjectType *type);
 
 /* Looks up one object, or many in one query, inside SPI_connect(). The type
  * must have been connected in this transaction. */

@@ -21,7 +21,7 @@
 #include "postgres.h"
 
 #include "access/transam.h"
-#include "arrays.h"
+#include "values.h"
 #include "catalog/pg_type.h"
 #include "extension.h"
 #include "queue.h"

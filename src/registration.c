@@ -31,7 +31,7 @@
 #include "utils/partcache.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
-#include "arrays.h"
+#include "values.h"
 #include "compat.h"
 
 PG_FUNCTION_INFO_V1(atlas_register_object_type);
@@ -242,9 +242,10 @@ static void
 check_present_owner(const char *name)
 {
 	AtlasObjectType *type = atlas_object_type(name);
+	Oid			relation = type ? type->relation : InvalidOid;
 
-	if (type != NULL && OidIsValid(type->relation) && get_rel_name(type->relation) != NULL)
-		check_owner(type->relation);
+	if (OidIsValid(relation) && get_rel_name(relation) != NULL)
+		check_owner(relation);
 }
 
 static void
@@ -317,6 +318,7 @@ check_registration(const AtlasRegistration *registration)
 	AttrNumber	id;
 	AttrNumber	external_id;
 	AttrNumber	tenant;
+	AtlasIdentity saved;
 
 	if (relation == NULL)
 		ereport(ERROR,
@@ -324,10 +326,14 @@ check_registration(const AtlasRegistration *registration)
 				 errmsg("the table with OID %u does not exist any more", registration->relation)));
 	check_owner(registration->relation);
 	check_kind(relation);
+
+	/* Reading an index's predicate or a partition key evaluates functions in it. */
+	atlas_become(relation->rd_rel->relowner, true, &saved);
 	id = id_column_number(relation, registration->id_column);
 	external_id = id_column_number(relation, registration->external_id_column);
 	tenant = id_column_number(relation, registration->tenant_column);
 	check_indexes(relation, registration, id, external_id, tenant);
+	atlas_return(&saved);
 	relation_close(relation, NoLock);
 }
 
@@ -434,8 +440,9 @@ atlas_unregister_object_type(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("object type \"%s\" is not registered", name)));
-	check_present_owner(type->name);
-	value = CStringGetTextDatum(type->name);
+	name = pstrdup(type->name);
+	check_present_owner(name);
+	value = CStringGetTextDatum(name);
 
 	SPI_connect();
 	atlas_become_owner(&saved);

@@ -9,7 +9,7 @@
  */
 #include "postgres.h"
 
-#include "arrays.h"
+#include "values.h"
 #include "attempt.h"
 #include "catalog/pg_type.h"
 #include "event_id.h"
@@ -17,7 +17,6 @@
 #include "link.h"
 #include "partition.h"
 #include "utils/builtins.h"
-#include "utils/datum.h"
 #include "utils/timestamp.h"
 
 #define FIRST_DELAY_SECONDS 5
@@ -69,17 +68,6 @@ static AtlasStatement select_due_events = {
 	.parameters = {TIMESTAMPTZOID, INT8OID},
 };
 
-/* The primary objects: an event needs no link to its own. */
-static AtlasStatement select_primaries = {
-	.sql =
-	"SELECT event_id, object_type, object_id"
-	"  FROM @extschema@.atlas_events"
-	" WHERE event_id OPERATOR(pg_catalog.=) ANY ($1)"
-	"   AND event_id OPERATOR(pg_catalog.>=) $2 AND event_id OPERATOR(pg_catalog.<=) $3",
-	.nparameters = 3,
-	.parameters = {UUIDARRAYOID, UUIDOID, UUIDOID},
-};
-
 static AtlasStatement delete_resolved = {
 	.sql =
 	"DELETE FROM @extschema@.atlas_event_unresolved u"
@@ -129,15 +117,6 @@ atlas_relink_time(TimestampTz now, int attempts)
 	return atlas_backoff(now, FIRST_DELAY_SECONDS, attempts, MAX_DELAY_SECONDS);
 }
 
-static text *
-text_column(HeapTuple row, TupleDesc tupdesc, int column)
-{
-	bool		isnull;
-	Datum		value = SPI_getbinval(row, tupdesc, column, &isnull);
-
-	return isnull ? NULL : DatumGetTextPCopy(value);
-}
-
 static int
 compare_items(const void *a, const void *b)
 {
@@ -160,10 +139,10 @@ claim(RelinkBatch *batch, AtlasStatement *statement, Datum *values)
 
 		item->event_id = *DatumGetUUIDP(SPI_getbinval(row, tupdesc, 1, &isnull));
 		item->position = DatumGetInt16(SPI_getbinval(row, tupdesc, 2, &isnull));
-		item->ref.lookup.tenant = text_column(row, tupdesc, 3);
+		item->ref.lookup.tenant = atlas_result_text(row, tupdesc, 3);
 		item->ref.object_type = SPI_getvalue(row, tupdesc, 4);
-		item->ref.lookup.object_id = text_column(row, tupdesc, 5);
-		item->ref.lookup.external_id = text_column(row, tupdesc, 6);
+		item->ref.lookup.object_id = atlas_result_text(row, tupdesc, 5);
+		item->ref.lookup.external_id = atlas_result_text(row, tupdesc, 6);
 		item->attempts = DatumGetInt16(SPI_getbinval(row, tupdesc, 7, &isnull));
 		item->first_attempt_at = DatumGetTimestampTz(SPI_getbinval(row, tupdesc, 8, &isnull));
 	}
@@ -174,17 +153,12 @@ claim(RelinkBatch *batch, AtlasStatement *statement, Datum *values)
 static void
 read_primaries(RelinkBatch *batch)
 {
-	AtlasColumn ids;
-	Datum		values[3];
+	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * batch->nitems);
 	bool		isnull;
 
-	atlas_column_init(&ids, batch->nitems);
 	for (int i = 0; i < batch->nitems; i++)
-		atlas_column_add(&ids, UUIDPGetDatum(&batch->items[i].event_id));
-	values[0] = atlas_column_array(&ids, UUIDOID);
-	values[1] = UUIDPGetDatum(&batch->items[0].event_id);
-	values[2] = UUIDPGetDatum(&batch->items[batch->nitems - 1].event_id);
-	(void) atlas_execute(&select_primaries, values, NULL, false, 0);
+		ids[i] = batch->items[i].event_id;
+	(void) atlas_select_events(ids, batch->nitems);
 
 	for (uint64 row = 0; row < SPI_processed; row++)
 	{
@@ -203,8 +177,8 @@ read_primaries(RelinkBatch *batch)
 		for (; item < end && compare_items(item, &key) == 0; item++)
 		{
 			item->event_exists = true;
-			item->primary_type = SPI_getvalue(tuple, tupdesc, 2);
-			item->primary_id = text_column(tuple, tupdesc, 3);
+			item->primary_type = SPI_getvalue(tuple, tupdesc, 3);
+			item->primary_id = atlas_result_text(tuple, tupdesc, 4);
 		}
 	}
 }
@@ -213,8 +187,7 @@ static bool
 is_primary(const Unresolved *item)
 {
 	return strcmp(item->ref.object_type, item->primary_type) == 0 &&
-		datumIsEqual(PointerGetDatum(item->ref.lookup.found_id),
-					 PointerGetDatum(item->primary_id), false, -1);
+		atlas_compare_text(item->ref.lookup.found_id, item->primary_id) == 0;
 }
 
 /* Turns the late hits into links. */
@@ -319,14 +292,17 @@ static void
 relink(RelinkBatch *batch)
 {
 	pg_uuid_t  *ids;
+	int			nids = 0;
 
 	if (batch->nitems == 0)
 		return;
 	read_primaries(batch);
 	ids = palloc(sizeof(pg_uuid_t) * batch->nitems);
+	/* Retention may have dropped the event, and the month's links with it. */
 	for (int i = 0; i < batch->nitems; i++)
-		ids[i] = batch->items[i].event_id;
-	atlas_partition_ensure(ATLAS_LINKS, ids, batch->nitems);
+		if (batch->items[i].event_exists)
+			ids[nids++] = batch->items[i].event_id;
+	atlas_partition_ensure(ATLAS_LINKS, ids, nids);
 	atlas_bisect(batch, 0, batch->nitems, relink_items, fail_item);
 }
 

@@ -12,6 +12,7 @@
 #include "attempt.h"
 #include "miscadmin.h"
 #include "resolve.h"
+#include "values.h"
 
 /* Equal references stand together in refs; each is looked up once. */
 typedef struct TypeGroup
@@ -26,21 +27,6 @@ typedef struct TypeGroup
 } TypeGroup;
 
 static int
-compare_texts(const text *a, const text *b)
-{
-	int			length_a;
-	int			length_b;
-	int			result;
-
-	if (a == NULL || b == NULL)
-		return (a != NULL) - (b != NULL);
-	length_a = VARSIZE_ANY_EXHDR(a);
-	length_b = VARSIZE_ANY_EXHDR(b);
-	result = memcmp(VARDATA_ANY(a), VARDATA_ANY(b), Min(length_a, length_b));
-	return result != 0 ? result : length_a - length_b;
-}
-
-static int
 compare_refs(const void *a, const void *b)
 {
 	const AtlasRef *left = *(AtlasRef *const *) a;
@@ -48,12 +34,18 @@ compare_refs(const void *a, const void *b)
 	int			result = strcmp(left->object_type, right->object_type);
 
 	if (result == 0)
-		result = compare_texts(left->lookup.object_id, right->lookup.object_id);
+		result = atlas_compare_text(left->lookup.object_id, right->lookup.object_id);
 	if (result == 0)
-		result = compare_texts(left->lookup.external_id, right->lookup.external_id);
+		result = atlas_compare_text(left->lookup.external_id, right->lookup.external_id);
 	if (result == 0)
-		result = compare_texts(left->lookup.tenant, right->lookup.tenant);
+		result = atlas_compare_text(left->lookup.tenant, right->lookup.tenant);
 	return result;
+}
+
+static char *
+locked_reason(const char *object_type)
+{
+	return psprintf("the table of object type %s is locked", object_type);
 }
 
 /* The body of the subtransaction. */
@@ -76,7 +68,7 @@ look_up_group(void *argument)
 	{
 		group->deferred = true;
 		for (int i = 0; i < group->nlookups; i++)
-			group->reasons[i] = psprintf("the table of object type %s is locked", type->name);
+			group->reasons[i] = locked_reason(type->name);
 		return;
 	}
 	atlas_lookup_many(type, group->lookups, group->nlookups);
@@ -140,7 +132,8 @@ resolve_group(AtlasRef **refs, int nrefs)
 		for (int i = 0; i < group.nlookups; i++)
 		{
 			group.lookups[i].result = ATLAS_UNAVAILABLE;
-			group.reasons[i] = error->message;
+			group.reasons[i] = atlas_is_lock_conflict(error) ?
+				locked_reason(refs[0]->object_type) : error->message;
 		}
 	}
 	apply_results(&group);

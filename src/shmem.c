@@ -84,7 +84,7 @@ take_slot(AtlasDatabase *slot, Oid database)
 	slot->database = database;
 	slot->state = ATLAS_LINKER_ASLEEP;
 	slot->pid = 0;
-	slot->held_by = 0;
+	slot->holders = 0;
 	slot->leave = false;
 	slot->started_at = 0;
 	slot->next_visit = 0;
@@ -152,10 +152,15 @@ atlas_shmem_release_interest(AtlasDatabase *slot)
 }
 
 void
-atlas_shmem_forget(AtlasDatabase *slot)
+atlas_shmem_forget(Oid database)
 {
+	AtlasDatabase *slot;
+
 	LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
-	slot->database = InvalidOid;
+	slot = atlas_shmem_find(database);
+	if (slot != NULL && slot->pid == 0 && slot->state != ATLAS_LINKER_STARTING &&
+		pg_atomic_read_u32(&slot->interested) == 0)
+		slot->database = InvalidOid;
 	LWLockRelease(atlas_shared->lock);
 }
 

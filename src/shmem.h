@@ -40,7 +40,7 @@ typedef struct AtlasDatabase
 	Oid			database;		/* InvalidOid: the slot is free */
 	AtlasLinkerState state;
 	pid_t		pid;			/* of the linker, 0 without */
-	pid_t		held_by;		/* a backend that wants the database for itself */
+	int			holders;		/* backends that want the database for themselves */
 	bool		leave;			/* the linker is to leave at once */
 	TimestampTz started_at;		/* of the linker */
 	TimestampTz next_visit;		/* when the launcher starts a linker anyway */
@@ -86,8 +86,8 @@ extern AtlasDatabase *atlas_shmem_find(Oid database);
 extern AtlasDatabase *atlas_shmem_declare_interest(void);
 extern void atlas_shmem_release_interest(AtlasDatabase *slot);
 
-/* Frees the slot of a database that has been dropped. */
-extern void atlas_shmem_forget(AtlasDatabase *slot);
+/* Frees the slot of a database that has been dropped, if it has one. */
+extern void atlas_shmem_forget(Oid database);
 
 /* Notes an error of the linking for the status view. */
 extern void atlas_shmem_note_error(AtlasDatabase *slot, const char *message);

@@ -147,7 +147,7 @@ put_shared(Datum *values, bool *nulls, bool any_failed)
 
 	values[STATUS_WORKER_PID] = Int32GetDatum(copy.pid);
 	nulls[STATUS_WORKER_PID] = copy.pid == 0;
-	put_text(STATUS_WORKER_STATE, copy.held_by != 0 ? "held" : state_name(copy.state),
+	put_text(STATUS_WORKER_STATE, copy.holders > 0 ? "held" : state_name(copy.state),
 			 values, nulls);
 	values[STATUS_SUBMITTED] = Int64GetDatum(pg_atomic_read_u64(&slot->submitted));
 	values[STATUS_LINKED] = Int64GetDatum(pg_atomic_read_u64(&slot->linked));

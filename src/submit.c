@@ -16,7 +16,7 @@
  */
 #include "postgres.h"
 
-#include "arrays.h"
+#include "values.h"
 #include "catalog/pg_type.h"
 #include "event_id.h"
 #include "extension.h"
@@ -82,7 +82,8 @@ static AtlasStatement select_queued = {
 	.sql =
 	"SELECT event_id, COALESCE(next_attempt_at OPERATOR(pg_catalog.=) 'infinity', false)"
 	"  FROM @extschema@.atlas_event_queue"
-	" WHERE event_id OPERATOR(pg_catalog.=) ANY ($1)",
+	" WHERE event_id OPERATOR(pg_catalog.=) ANY ($1)"
+	" ORDER BY event_id",
 	.nparameters = 1,
 	.parameters = {UUIDARRAYOID},
 };
@@ -315,41 +316,63 @@ write_many(const AtlasSubmission *submissions, int nsubmissions)
 
 /* ----- Phase: say how far each event is ----- */
 
-/* Sets the statuses: new events are known, replayed ones are asked for. */
+static int
+compare_ids(const void *a, const void *b)
+{
+	return atlas_event_id_compare(&(*(AtlasSubmission *const *) a)->event_id,
+								  &(*(AtlasSubmission *const *) b)->event_id);
+}
+
+/* Sets the status of replayed events, which are sorted by id. */
+static void
+set_queued_statuses(AtlasSubmission **duplicates, int nduplicates)
+{
+	AtlasColumn ids;
+	Datum		value;
+	int			next = 0;
+
+	atlas_column_init(&ids, nduplicates);
+	for (int i = 0; i < nduplicates; i++)
+		atlas_column_add_pointer(&ids, &duplicates[i]->event_id);
+	value = atlas_column_array(&ids, UUIDOID);
+	(void) atlas_execute(&select_queued, &value, NULL, false, 0);
+	for (uint64 row = 0; row < SPI_processed; row++)
+	{
+		HeapTuple	tuple = SPI_tuptable->vals[row];
+		TupleDesc	tupdesc = SPI_tuptable->tupdesc;
+		bool		isnull;
+		pg_uuid_t  *id = DatumGetUUIDP(SPI_getbinval(tuple, tupdesc, 1, &isnull));
+		bool		failed = DatumGetBool(SPI_getbinval(tuple, tupdesc, 2, &isnull));
+
+		while (next < nduplicates && atlas_event_id_compare(&duplicates[next]->event_id, id) < 0)
+			next++;
+		for (; next < nduplicates &&
+			 atlas_event_id_compare(&duplicates[next]->event_id, id) == 0; next++)
+			duplicates[next]->processing_status = failed ? "FAILED" : "PENDING";
+	}
+}
+
+/* Says of each event how far it is: of new ones it is known. */
 static void
 set_statuses(AtlasSubmission *submissions, int nsubmissions)
 {
-	AtlasColumn duplicates;
-	Datum		values[1];
+	AtlasSubmission **duplicates = palloc(sizeof(AtlasSubmission *) * Max(nsubmissions, 1));
+	int			nduplicates = 0;
 
-	atlas_column_init(&duplicates, nsubmissions);
 	for (int i = 0; i < nsubmissions; i++)
 	{
 		AtlasSubmission *submission = &submissions[i];
 
 		submission->processing_status = "LINKED";
 		if (submission->duplicate)
-			atlas_column_add_pointer(&duplicates, &submission->event_id);
+			duplicates[nduplicates++] = submission;
 		else if (submission->event.nrelated > 0)
 			submission->processing_status = "PENDING";
 	}
-	if (duplicates.nvalues == 0)
+	if (nduplicates == 0)
 		return;
-
-	values[0] = atlas_column_array(&duplicates, UUIDOID);
-	(void) atlas_execute(&select_queued, values, NULL, false, 0);
-	for (uint64 row = 0; row < SPI_processed; row++)
-	{
-		HeapTuple	tuple = SPI_tuptable->vals[row];
-		bool		isnull;
-		pg_uuid_t  *event_id = DatumGetUUIDP(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 1, &isnull));
-		bool		failed = DatumGetBool(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 2, &isnull));
-
-		for (int i = 0; i < nsubmissions; i++)
-			if (submissions[i].duplicate &&
-				memcmp(&submissions[i].event_id, event_id, UUID_LEN) == 0)
-				submissions[i].processing_status = failed ? "FAILED" : "PENDING";
-	}
+	qsort(duplicates, nduplicates, sizeof(AtlasSubmission *), compare_ids);
+	set_queued_statuses(duplicates, nduplicates);
 }
 
 void

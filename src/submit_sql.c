@@ -18,6 +18,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
+#include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(atlas_tenant);
 PG_FUNCTION_INFO_V1(submit_event_composite);
@@ -79,7 +80,7 @@ submit_event_composite(PG_FUNCTION_ARGS)
 {
 	AtlasSubmission submission = {0};
 
-	atlas_event_init(&submission.event, "");
+	atlas_event_init(&submission.event, "", GetCurrentTimestamp());
 	atlas_event_from_record(&submission.event, PG_GETARG_DATUM(0), PG_ARGISNULL(0));
 	submit_one(&submission);
 	return event_id_datum(&submission);
@@ -104,7 +105,7 @@ submit_event_arguments(PG_FUNCTION_ARGS)
 		nulls[order[i]] = PG_ARGISNULL(i);
 		values[order[i]] = PG_GETARG_DATUM(i);
 	}
-	atlas_event_init(&submission.event, "");
+	atlas_event_init(&submission.event, "", GetCurrentTimestamp());
 	atlas_event_from_datums(&submission.event, values, nulls);
 	submit_one(&submission);
 	return event_id_datum(&submission);
@@ -116,7 +117,7 @@ submit_json(const char *json, Size length)
 	AtlasSubmission submission = {0};
 	json_t	   *receipt;
 
-	atlas_event_init(&submission.event, "");
+	atlas_event_init(&submission.event, "", GetCurrentTimestamp());
 	atlas_event_from_json(&submission.event, json, length);
 	submit_one(&submission);
 
@@ -170,6 +171,7 @@ submit_events_array(PG_FUNCTION_ARGS)
 	Datum	   *items;
 	bool	   *nulls;
 	int			nitems;
+	TimestampTz now = GetCurrentTimestamp();
 	AtlasSubmission *submissions;
 	Datum	   *ids;
 
@@ -185,7 +187,7 @@ submit_events_array(PG_FUNCTION_ARGS)
 	submissions = palloc0(sizeof(AtlasSubmission) * nitems);
 	for (int i = 0; i < nitems; i++)
 	{
-		atlas_event_init(&submissions[i].event, psprintf("/%d", i));
+		atlas_event_init(&submissions[i].event, psprintf("/%d", i), now);
 		atlas_event_from_record(&submissions[i].event, items[i], nulls[i]);
 	}
 	submit_connected(submissions, nitems);

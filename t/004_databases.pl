@@ -9,7 +9,10 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = start_node('databases', settings => 'atlas_events.max_workers = 2');
+my $node = start_node('databases', settings => <<'END');
+atlas_events.max_workers = 2
+atlas_events.batch_size = 100
+END
 my %ids;
 
 # ----- Many databases -----
@@ -33,7 +36,6 @@ oracle_ok($node, $_, $ids{$_}) foreach @databases;
 
 # ----- A clone, with events that wait -----
 
-my @wait = submit_events($node, 'db1', 2001, 2000);
 $node->safe_psql('postgres', 'ALTER DATABASE db1 SET atlas_events.linking = off');
 $node->poll_query_until('db1', 'SELECT worker_pid IS NULL FROM atlas_events_status')
   or die 'the linker does not leave';
@@ -48,6 +50,8 @@ linked_ok($node, 'db1', 'until linking is turned on again');
 
 # ----- Commands that want the database for themselves -----
 
+$node->safe_psql('postgres', "DROP DATABASE $_") foreach 'clone', map { "db$_" } 3 .. 6;
+
 # One whose linker is busy with many batches, and one whose linker is stuck.
 for my $linker ('busy', 'stuck')
 {
@@ -55,9 +59,10 @@ for my $linker ('busy', 'stuck')
 	make_gate($node, $linker);
 	my $name = $linker;
 	my $first = 1;
+	my $limit = 5;    # seconds; a second or two on a machine that is not busy
 
 	my $set_linker_to_work = sub {
-		my $last = $first + 9999;
+		my $last = $first + 3999;
 		if ($linker eq 'stuck')
 		{
 			push @{ $ids{$linker} }, submit_gated($node, $name, $first, $last, 2000);
@@ -70,7 +75,6 @@ for my $linker ('busy', 'stuck')
 		}
 		$first = $last + 1;
 	};
-	my $limit = 5;
 
 	$set_linker_to_work->();
 	cmp_ok(
@@ -79,6 +83,7 @@ for my $linker ('busy', 'stuck')
 	open_gate($node, "${linker}_copy");
 	linked_ok($node, "${linker}_copy", 'the copy is linked');
 	oracle_ok($node, "${linker}_copy", $ids{$linker});
+	$node->safe_psql('postgres', "DROP DATABASE ${linker}_copy");
 
 	open_gate($node, $name);
 	$set_linker_to_work->();
@@ -102,7 +107,6 @@ is_deeply(
 # ----- The extension comes and goes -----
 
 my $offset = log_size($node);
-my $dropped = 0;
 for my $round (1 .. 5)
 {
 	submit_events($node, 'db2', 1, 3000);

@@ -14,8 +14,11 @@ make_database($node, 'atlas');
 
 # Events of several months, with keys, and with references that are not found.
 my @ids = submit_events($node, 'atlas', 1, 2000, keys => 'order-');
-$node->safe_psql('atlas',
-	"SELECT atlas_register_object_type('ORDER', 'companies', aliases => '{PURCHASE}')");
+$node->safe_psql('atlas', <<'END');
+CREATE TABLE orders (id bigint PRIMARY KEY);
+INSERT INTO orders SELECT generate_series(1, 100);
+SELECT atlas_register_object_type('ORDER', 'orders', aliases => '{PURCHASE}');
+END
 for my $months (1 .. 5)
 {
 	push @ids, event_ids(

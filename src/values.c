@@ -1,11 +1,13 @@
 /*
- * arrays.c
- *		Arrays as parameters of set-based statements.
+ * values.c
+ *		Values on their way into statements, as arrays, and out of their results.
  */
 #include "postgres.h"
 
-#include "arrays.h"
+#include "executor/spi.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "values.h"
 
 void
 atlas_column_init(AtlasColumn *column, int size)
@@ -54,4 +56,28 @@ atlas_column_array(const AtlasColumn *column, Oid element_type)
 	return PointerGetDatum(construct_md_array(column->values, column->nulls, 1, dimensions,
 											  lower_bounds, element_type,
 											  length, by_value, alignment));
+}
+
+text *
+atlas_result_text(HeapTuple row, TupleDesc tupdesc, int column)
+{
+	bool		isnull;
+	Datum		value = SPI_getbinval(row, tupdesc, column, &isnull);
+
+	return isnull ? NULL : DatumGetTextPCopy(value);
+}
+
+int
+atlas_compare_text(const text *a, const text *b)
+{
+	int			length_a;
+	int			length_b;
+	int			result;
+
+	if (a == NULL || b == NULL)
+		return (a != NULL) - (b != NULL);
+	length_a = VARSIZE_ANY_EXHDR(a);
+	length_b = VARSIZE_ANY_EXHDR(b);
+	result = memcmp(VARDATA_ANY(a), VARDATA_ANY(b), Min(length_a, length_b));
+	return result != 0 ? result : length_a - length_b;
 }

@@ -1,10 +1,12 @@
 /*
- * arrays.h
- *		Arrays as parameters of set-based statements.
+ * values.h
+ *		Values on their way into statements and out of their results.
  */
-#ifndef ATLAS_ARRAYS_H
-#define ATLAS_ARRAYS_H
+#ifndef ATLAS_VALUES_H
+#define ATLAS_VALUES_H
 
+#include "access/htup.h"
+#include "access/tupdesc.h"
 #include "utils/array.h"
 
 /* A column of values on its way into a statement, as one array parameter. */
@@ -26,4 +28,10 @@ extern void atlas_column_add_pointer(AtlasColumn *column, const void *value);
 /* The array, of this element type. */
 extern Datum atlas_column_array(const AtlasColumn *column, Oid element_type);
 
-#endif							/* ATLAS_ARRAYS_H */
+/* A column of a result as text, copied; NULL when it is null. */
+extern text *atlas_result_text(HeapTuple row, TupleDesc tupdesc, int column);
+
+/* memcmp order of texts; NULL comes first. */
+extern int	atlas_compare_text(const text *a, const text *b);
+
+#endif							/* ATLAS_VALUES_H */

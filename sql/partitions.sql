@@ -1,0 +1,152 @@
+-- Monthly partitions of the log and of the links: they are made when the first
+-- event of a month comes, and a DBA may make others.
+SET datestyle = 'ISO';
+SET timezone = 'UTC';
+BEGIN;
+SELECT test.clean();
+DO $$
+DECLARE
+    partition regclass;
+BEGIN
+    FOR partition IN SELECT inhrelid FROM pg_inherits
+                      WHERE inhparent IN ('atlas_events'::regclass, 'atlas_event_links'::regclass) LOOP
+        EXECUTE format('DROP TABLE %s', partition);
+    END LOOP;
+END
+$$;
+
+-- Partitions with the times of their bounds.
+CREATE FUNCTION id_time(id text) RETURNS timestamp LANGUAGE sql AS $$
+    SELECT to_timestamp(('x' || left(replace(id, '-', ''), 12))::bit(48)::bigint / 1000.0) AT TIME ZONE 'UTC'
+$$;
+CREATE VIEW partitions AS
+    SELECT inhparent::regclass AS parent, inhrelid::regclass AS partition, id_time(b[1]) AS since, id_time(b[2]) AS until,
+           substring(b[1] FROM 14) || substring(b[2] FROM 14) ~ '[1-9a-f]' AS between_milliseconds
+      FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid,
+           regexp_match(pg_get_expr(c.relpartbound, c.oid), '\(''(.*)''\) TO \(''(.*)''\)') b
+     WHERE inhparent IN ('atlas_events'::regclass, 'atlas_event_links'::regclass)
+     ORDER BY 1, b[1];
+CREATE FUNCTION submit(VARIADIC times text[]) RETURNS bigint LANGUAGE sql AS $$
+    SELECT count(public.submit_event('CONVERSATION', '1', t, occurred_at => (t || '+00')::timestamptz,
+                                     related_objects => ARRAY[('USER', '7', NULL)]::public.atlas_object[])) FROM unnest(times) t
+$$;
+
+-- ---------------------------------------------------------------------
+-- A month, in UTC, whatever the time zone of the session
+-- ---------------------------------------------------------------------
+SET LOCAL timezone = 'Asia/Kolkata';
+SELECT submit('2025-03-31 23:59:59.999999', '2025-04-01 00:00:00', '2024-02-29 12:00:00', '2025-04-30 23:59:59.9999', '2024-12-31 23:59:59');
+SELECT * FROM partitions;
+SELECT tableoid::regclass AS partition, name FROM atlas_events ORDER BY event_id;
+SELECT atlas_link_events();
+SELECT parent, partition FROM partitions WHERE parent = 'atlas_event_links'::regclass;
+SELECT l.tableoid::regclass AS partition, name FROM atlas_event_links l JOIN atlas_events USING (event_id) ORDER BY event_id;
+SET LOCAL timezone = 'UTC';
+
+-- Each partition has its indexes, and the parents have none.
+SELECT indrelid::regclass AS relation, indisprimary, regexp_replace(pg_get_indexdef(indexrelid), '^.* USING ', '') AS index
+  FROM pg_index
+ WHERE indrelid IN ('atlas_events'::regclass, 'atlas_event_links'::regclass, 'atlas_events_2025_03'::regclass, 'atlas_event_links_2025_03'::regclass)
+ ORDER BY 1, 2 DESC;
+-- No member of the extension, but its owner's.
+SELECT count(*) FROM pg_depend WHERE deptype = 'e' AND objid IN (SELECT partition FROM partitions);
+SELECT DISTINCT c.relowner = e.extowner AS owner_of_the_extension, c.relnamespace = e.extnamespace AS in_its_schema
+  FROM partitions JOIN pg_class c ON c.oid = partition, pg_extension e WHERE extname = 'atlas_events';
+
+-- They are like their parents, whatever the caller's defaults for new tables.
+CREATE ACCESS METHOD regress_atlas_heap TYPE TABLE HANDLER heap_tableam_handler;
+SET LOCAL default_table_access_method = regress_atlas_heap;
+SET LOCAL search_path = pg_catalog;
+SELECT public.submit('2024-01-15 00:00:00');
+RESET search_path;
+RESET default_table_access_method;
+SELECT amname, relpersistence, relrowsecurity = (SELECT relrowsecurity FROM pg_class WHERE oid = 'atlas_events'::regclass) AS same_row_security
+  FROM pg_class c JOIN pg_am a ON a.oid = relam WHERE c.oid = 'atlas_events_2024_01'::regclass;
+SELECT attname, a.atttypid = p.atttypid AND a.attcollation = p.attcollation AND a.attnotnull = p.attnotnull AS same
+  FROM pg_attribute a JOIN pg_attribute p USING (attname)
+ WHERE a.attrelid = 'atlas_events_2024_01'::regclass AND p.attrelid = 'atlas_events'::regclass AND p.attnum > 0 ORDER BY p.attnum;
+
+-- One call, many months: each once, and all in place.
+SELECT array_length(submit_events(array_agg(('CONVERSATION', '1', NULL, 'batch', NULL, NULL, NULL, NULL,
+           (timestamp '2024-03-01' + n * interval '10 days') AT TIME ZONE 'UTC', NULL)::atlas_event ORDER BY n % 7)), 1)
+  FROM generate_series(0, 20) n;
+SELECT partition, since, until FROM partitions WHERE parent = 'atlas_events'::regclass;
+SELECT count(*), bool_and(p.since <= e.occurred_at AT TIME ZONE 'UTC' AND e.occurred_at AT TIME ZONE 'UTC' < p.until) AS in_place
+  FROM atlas_events e JOIN partitions p ON p.partition = e.tableoid;
+
+-- ---------------------------------------------------------------------
+-- Partitions made by a DBA: a quarter is used, a week is surrounded
+-- ---------------------------------------------------------------------
+CREATE FUNCTION id_of(at text) RETURNS text LANGUAGE sql AS $$
+    SELECT left(hex, 8) || '-' || right(hex, 4) || '-0000-0000-000000000000'
+      FROM lpad(to_hex((extract(epoch FROM at::timestamp) * 1000)::bigint), 12, '0') hex
+$$;
+CREATE FUNCTION make(name text, since text, until text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format('CREATE TABLE %I PARTITION OF atlas_events FOR VALUES FROM (%L) TO (%L)', name, id_of(since), id_of(until));
+END
+$$;
+SELECT make('quarter', '2023-01-01', '2023-04-01');
+SELECT submit('2023-01-01 00:00:00', '2023-03-31 23:59:59.999', '2022-12-31 23:59:59.999', '2023-04-01 00:00:00');
+SELECT tableoid::regclass AS partition, name FROM atlas_events WHERE occurred_at < '2023-07-01' ORDER BY event_id;
+SELECT make('week', '2023-06-12', '2023-06-19');
+SELECT make('odd', '2023-07-30 12:34:56', '2023-09-02');
+SELECT submit('2023-06-11 23:59:59', '2023-06-12 00:00:00', '2023-06-18 23:59:59', '2023-06-19 00:00:00',
+              '2023-07-30 12:34:55', '2023-07-30 12:34:56', '2023-09-01 00:00:00', '2023-09-02 00:00:00', '2023-09-30 23:59:59');
+SELECT partition, since, until FROM partitions
+ WHERE parent = 'atlas_events'::regclass AND since >= '2023-05-01' AND until < '2024-01-01';
+SELECT tableoid::regclass AS partition, name FROM atlas_events WHERE occurred_at BETWEEN '2023-05-01' AND '2023-12-31' ORDER BY event_id;
+-- A default partition takes what has no other.
+CREATE TABLE the_rest PARTITION OF atlas_events DEFAULT;
+SELECT submit('2022-06-01 00:00:00');
+SELECT tableoid::regclass AS partition FROM atlas_events WHERE name = '2022-06-01 00:00:00';
+DROP TABLE the_rest;
+
+-- ---------------------------------------------------------------------
+-- Detached and dropped
+-- ---------------------------------------------------------------------
+ALTER TABLE atlas_events DETACH PARTITION atlas_events_2025_03;
+SELECT submit('2025-03-15 00:00:00');
+SELECT partition, since, until FROM partitions WHERE since = '2025-03-01' AND parent = 'atlas_events'::regclass;
+SELECT 'detached' AS is, name FROM atlas_events_2025_03
+ UNION ALL SELECT 'attached', name FROM atlas_events WHERE occurred_at >= '2025-03-01' AND occurred_at < '2025-04-01';
+DROP TABLE atlas_events_2025_04;
+SELECT submit('2025-04-15 00:00:00');
+SELECT tableoid::regclass AS partition, name FROM atlas_events WHERE occurred_at >= '2025-04-01' AND occurred_at < '2025-05-01';
+-- Rolled back to a savepoint, and made again.
+SAVEPOINT before;
+SELECT submit('2021-05-15 00:00:00');
+ROLLBACK TO before;
+SELECT submit('2021-05-16 00:00:00');
+SELECT tableoid::regclass AS partition, name FROM atlas_events WHERE occurred_at < '2022-01-01';
+ROLLBACK;
+
+-- ---------------------------------------------------------------------
+-- Event ids: UUIDs of version 7 whose order is the order of time
+-- ---------------------------------------------------------------------
+SELECT test.clean();
+CREATE TABLE submitted (n int, event_id uuid);
+INSERT INTO submitted SELECT n, submit_event('CONVERSATION', '1', 'same time', occurred_at => '2025-02-03 04:05:06.789123+00')
+  FROM generate_series(1, 1000) n;
+SELECT count(DISTINCT event_id), array_agg(n ORDER BY event_id) = array_agg(n ORDER BY n) AS in_order,
+       count(DISTINCT left(event_id::text, 18)) AS same_times,
+       bool_and(event_id::text ~ '^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$') AS version_7
+  FROM submitted;
+TRUNCATE submitted;
+INSERT INTO submitted SELECT n, submit_event('CONVERSATION', '1', 'microseconds', occurred_at => timestamptz '2025-02-03 04:05:06+00' + n * interval '1 microsecond')
+  FROM generate_series(5000, 1, -1) n;
+SELECT array_agg(n ORDER BY event_id) = array_agg(n ORDER BY n) AS in_order_of_time FROM submitted;
+-- Now, one after the other.
+TRUNCATE submitted;
+INSERT INTO submitted SELECT n, submit_event('CONVERSATION', '1', 'now') FROM generate_series(1, 1000) n;
+SELECT array_agg(n ORDER BY event_id) = array_agg(n ORDER BY n) AS in_order_of_submission FROM submitted;
+SELECT bool_and(abs(extract(epoch FROM occurred_at) * 1000 - ('x' || left(replace(event_id::text, '-', ''), 12))::bit(48)::bigint) < 1) AS time_in_id
+  FROM atlas_events;
+-- From 1970 on.
+SET atlas_events.oldest_event = '24000 d';
+BEGIN;
+SELECT left(submit_event('CONVERSATION', '1', 'x', occurred_at => '1970-01-01 00:00:00+00')::text, 16);
+SELECT to_regclass('atlas_events_1970_01');
+ROLLBACK;
+RESET atlas_events.oldest_event;
+DROP TABLE submitted;

@@ -1,0 +1,135 @@
+-- Tenants: a session acts for one, and sees the objects, events and timelines
+-- of that one only.
+SELECT test.clean();
+CREATE SCHEMA multi;
+CREATE TABLE multi.orders (tenant_id text, id int, external_id text, PRIMARY KEY (tenant_id, id), UNIQUE (tenant_id, external_id));
+CREATE TABLE multi.regions (org int, id text PRIMARY KEY);
+INSERT INTO multi.orders VALUES ('acme', 1, 'A'), ('acme', 2, 'B'), ('globex', 1, 'B'), ('', 5, 'E');
+INSERT INTO multi.regions VALUES (1, 'north'), (2, 'south');
+SELECT atlas_register_object_type('ORDER', 'multi.orders', external_id_column => 'external_id', tenant_column => 'tenant_id');
+SELECT atlas_register_object_type('REGION', 'multi.regions', tenant_column => 'org');
+
+-- ---------------------------------------------------------------------
+-- Who may say which tenant it is
+-- ---------------------------------------------------------------------
+SELECT atlas_tenant() = '' AS no_tenant;
+CREATE ROLE regress_atlas_app;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO regress_atlas_app;
+GRANT SELECT ON atlas_events, atlas_event_queue, atlas_event_links, atlas_event_unresolved, atlas_event_keys, atlas_event_logs TO regress_atlas_app;
+SET ROLE regress_atlas_app;
+SET atlas_events.tenant = 'acme';
+SELECT set_config('atlas_events.tenant', 'acme', true);
+SELECT atlas_tenant();
+RESET ROLE;
+GRANT SET ON PARAMETER atlas_events.tenant TO regress_atlas_app;
+SET ROLE regress_atlas_app;
+SET atlas_events.tenant = 'acme';
+SELECT atlas_tenant();
+BEGIN;
+SELECT set_config('atlas_events.tenant', 'globex', true);
+SELECT atlas_tenant();
+COMMIT;
+SELECT atlas_tenant();
+
+-- ---------------------------------------------------------------------
+-- Objects
+-- ---------------------------------------------------------------------
+SELECT submit_event('ORDER', '1', 'acme''s 1', related_objects => ARRAY[('ORDER', '2', NULL), ('ORDER', NULL, 'B'), ('ORDER', '5', NULL),
+                    ('USER', '7', NULL)]::atlas_object[], idempotency_key => 'k') IS NOT NULL;
+SELECT submit_event('ORDER', NULL, 'acme''s B', external_id => 'B') IS NOT NULL;
+SELECT submit_event('ORDER', '5', 'no tenant''s');
+-- No tenant of the name has a region whose tenants are numbers.
+SELECT submit_event('REGION', 'north', 'x');
+SET atlas_events.tenant = 'globex';
+SELECT submit_event('ORDER', '1', 'globex'' 1', related_objects => ARRAY[('ORDER', '2', NULL), ('ORDER', NULL, 'B'), ('USER', '7', NULL)]::atlas_object[],
+                    idempotency_key => 'k') IS NOT NULL;
+SELECT submit_event('ORDER', '2', 'x');
+SELECT submit_event('ORDER', NULL, 'x', external_id => 'A');
+SET atlas_events.tenant = '2';
+SELECT submit_event('REGION', 'south', 'two''s south') IS NOT NULL;
+SELECT submit_event('REGION', 'north', 'x');
+SET atlas_events.tenant = '';
+SELECT submit_event('ORDER', '5', 'no tenant''s 5') IS NOT NULL;
+SELECT submit_event('ORDER', '1', 'x');
+
+-- Related objects are looked up for the tenant of their event, whoever links.
+SET atlas_events.tenant = 'acme';
+SELECT atlas_link_events();
+RESET ROLE;
+SELECT tenant_id, name, object_id, external_id FROM atlas_events ORDER BY event_id;
+SELECT l.tenant_id, name, l.object_type, l.object_id FROM atlas_event_links l JOIN atlas_events USING (event_id) ORDER BY 1, 2, 3, 4;
+SELECT tenant_id, object_id, external_id, outcome FROM atlas_event_unresolved ORDER BY event_id, position;
+INSERT INTO multi.orders VALUES ('globex', 2, 'C'), ('acme', 5, 'E');
+UPDATE atlas_event_unresolved SET next_attempt_at = now();
+SELECT atlas_link_events();
+SELECT l.tenant_id, name, l.object_type, l.object_id FROM atlas_event_links l JOIN atlas_events USING (event_id) ORDER BY 1, 2, 3, 4;
+
+-- ---------------------------------------------------------------------
+-- Events, as a role with SELECT on the tables sees them
+-- ---------------------------------------------------------------------
+SELECT count(submit_event('USER', '7', 'linked', related_objects => ARRAY[('USER', '8', NULL)]::atlas_object[]))
+  FROM (SELECT set_config('atlas_events.tenant', tenant, false) FROM unnest(ARRAY['acme', 'globex', 'globex']) tenant OFFSET 0) s;
+SELECT atlas_link_events();
+SELECT count(submit_event('USER', '7', 'waits', related_objects => ARRAY[('USER', '7', NULL), ('USER', '8', NULL)]::atlas_object[], idempotency_key => 'w'))
+  FROM (SELECT set_config('atlas_events.tenant', tenant, false) FROM unnest(ARRAY['acme', 'globex']) tenant OFFSET 0) s;
+RESET atlas_events.tenant;
+CREATE FUNCTION seen() RETURNS TABLE (events text[], queued bigint, links bigint, unresolved bigint, keys bigint, logs bigint, tenants text[]) LANGUAGE sql AS $$
+    SELECT (SELECT array_agg(name ORDER BY event_id) FROM atlas_events), (SELECT count(*) FROM atlas_event_queue), (SELECT count(*) FROM atlas_event_links),
+           (SELECT count(*) FROM atlas_event_unresolved), (SELECT count(*) FROM atlas_event_keys), (SELECT count(*) FROM atlas_event_logs),
+           (SELECT array_agg(DISTINCT tenant_id ORDER BY tenant_id) FROM atlas_event_logs)
+$$;
+GRANT EXECUTE ON FUNCTION seen TO regress_atlas_app;
+-- The owner sees all.
+SELECT * FROM seen();
+SET ROLE regress_atlas_app;
+SELECT tenant, set_config('atlas_events.tenant', tenant, false) = tenant AS set FROM (VALUES ('acme')) v (tenant);
+SELECT * FROM seen();
+SET atlas_events.tenant = 'globex';
+SELECT * FROM seen();
+SET atlas_events.tenant = '';
+SELECT * FROM seen();
+SET atlas_events.tenant = 'nobody';
+SELECT * FROM seen();
+-- A partition by itself shows nothing.
+RESET ROLE;
+DO $$
+DECLARE
+    partition regclass;
+BEGIN
+    FOR partition IN SELECT inhrelid FROM pg_inherits WHERE inhparent IN ('atlas_events'::regclass, 'atlas_event_links'::regclass) LOOP
+        EXECUTE format('GRANT SELECT ON %s TO regress_atlas_app', partition);
+    END LOOP;
+END
+$$;
+SELECT DISTINCT tableoid::regclass AS partition FROM atlas_events \gset
+SELECT count(*) FROM :partition;
+SET ROLE regress_atlas_app;
+SET atlas_events.tenant = 'acme';
+SELECT count(*) FROM :partition;
+-- A role that may not bypass row security cannot turn it off.
+SET row_security = off;
+SELECT count(*) FROM atlas_events;
+RESET row_security;
+
+-- Timelines
+SET atlas_events.tenant = 'acme';
+SELECT role, name FROM atlas_timeline('USER', '7');
+SELECT role, name FROM atlas_timeline('ORDER', '2');
+SET atlas_events.tenant = 'globex';
+SELECT role, name FROM atlas_timeline('USER', '7');
+SELECT role, name FROM atlas_timeline('ORDER', '2');
+SET atlas_events.tenant = 'nobody';
+SELECT role, name FROM atlas_timeline('USER', '7');
+-- And the status counts events, not contents.
+SELECT queue_depth FROM atlas_status();
+RESET ROLE;
+RESET atlas_events.tenant;
+
+SELECT atlas_unregister_object_type('ORDER'), atlas_unregister_object_type('REGION');
+DROP FUNCTION seen;
+SET client_min_messages = warning;
+DROP SCHEMA multi CASCADE;
+REVOKE SET ON PARAMETER atlas_events.tenant FROM regress_atlas_app;
+DROP OWNED BY regress_atlas_app;
+DROP ROLE regress_atlas_app;
+SELECT test.clean();
