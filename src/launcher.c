@@ -29,7 +29,6 @@
 #include "postmaster/interrupt.h"
 #include "shmem.h"
 #include "storage/ipc.h"
-#include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
@@ -54,6 +53,7 @@ typedef struct KnownDatabase
 static HTAB *known = NULL;
 static uint64 round_number = 0;
 static BackgroundWorkerHandle *handles[ATLAS_MAX_DATABASES];
+static bool is_visit[ATLAS_MAX_DATABASES];	/* started without pending work */
 static bool slot_missing = false;	/* said so in the log already */
 
 void
@@ -166,8 +166,15 @@ check_handles(TimestampTz now)
 	}
 }
 
+typedef enum Need
+{
+	NO_NEED,
+	ROUTINE_VISIT,
+	PENDING_WORK
+} Need;
+
 static bool
-start_linker(int index, TimestampTz now)
+start_linker(int index, Need need, TimestampTz now)
 {
 	AtlasDatabase *slot = &atlas_shared->databases[index];
 	BackgroundWorker worker = {0};
@@ -204,15 +211,9 @@ start_linker(int index, TimestampTz now)
 					 errhint("Increase max_worker_processes; events wait until one is free.")));
 	}
 	slot_missing = !started;
+	is_visit[index] = started && need == ROUTINE_VISIT;
 	return started;
 }
-
-typedef enum Need
-{
-	NO_NEED,
-	ROUTINE_VISIT,
-	PENDING_WORK
-} Need;
 
 /* Does the database of this slot need a linker now? The caller holds the lock. */
 static Need
@@ -265,53 +266,72 @@ end_a_turn(TimestampTz now)
 }
 
 /* A worker slot is free only some time after the linker has gone. */
-static int
-count_running(void)
+static void
+count_running(int *running, int *visits)
 {
-	int			count = 0;
 	int			nhandles = 0;
 
+	*running = *visits = 0;
 	for (int i = 0; i < ATLAS_MAX_DATABASES; i++)
-		if (handles[i] != NULL)
-			nhandles++;
+	{
+		if (handles[i] == NULL)
+			continue;
+		nhandles++;
+		if (is_visit[i])
+			(*visits)++;
+	}
 
+	/* Linkers that a launcher before this one has started count too. */
 	LWLockAcquire(atlas_shared->lock, LW_SHARED);
 	for (int i = 0; i < ATLAS_MAX_DATABASES; i++)
 		if (OidIsValid(atlas_shared->databases[i].database) &&
 			(atlas_shared->databases[i].pid != 0 ||
 			 atlas_shared->databases[i].state == ATLAS_LINKER_STARTING))
-			count++;
+			(*running)++;
 	LWLockRelease(atlas_shared->lock);
-	return Max(count, nhandles);
+	*running = Max(*running, nhandles);
 }
 
-/* The slot with the greatest need, and among equals the one after the last. */
+/*
+ * The next slot that needs a linker, in turn, and its need. Pending work comes
+ * first; but the last worker is for visits, so that none waits for long.
+ */
 static int
-next_candidate(TimestampTz now, int limit, int running)
+next_candidate(TimestampTz now, int running, int visits, Need *need)
 {
 	static int	last = 0;
-	int			best = -1;
-	Need		best_need = NO_NEED;
+	bool		work_allowed = atlas_max_workers == 1 || running - visits < atlas_max_workers - 1;
+	int			visit = -1;
+	int			work = -1;
+	int			result;
 
 	LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
 	for (int i = 1; i <= ATLAS_MAX_DATABASES; i++)
 	{
 		int			index = (last + i) % ATLAS_MAX_DATABASES;
-		Need		need = need_of(&atlas_shared->databases[index], now);
+		Need		candidate = need_of(&atlas_shared->databases[index], now);
 
-		/* The last worker is for visits, so that none waits for long. */
-		if (need == PENDING_WORK && limit > 1 && running >= limit - 1)
-			continue;
-		if (need > best_need)
-		{
-			best = index;
-			best_need = need;
-		}
+		if (candidate == PENDING_WORK && work < 0)
+			work = index;
+		if (candidate == ROUTINE_VISIT && visit < 0)
+			visit = index;
 	}
 	LWLockRelease(atlas_shared->lock);
-	if (best >= 0)
-		last = best;
-	return best;
+
+	if (work >= 0 && work_allowed)
+	{
+		*need = PENDING_WORK;
+		result = work;
+	}
+	else
+	{
+		/* While work waits, visits keep to their one worker. */
+		*need = ROUTINE_VISIT;
+		result = work < 0 || visits == 0 ? visit : -1;
+	}
+	if (result >= 0)
+		last = result;
+	return result;
 }
 
 /* Is there a database that waits for a linker? */
@@ -352,15 +372,20 @@ next_look(TimestampTz now, TimestampTz until)
 static TimestampTz
 start_linkers(TimestampTz now, TimestampTz next_round)
 {
-	int			running = count_running();
+	int			running;
+	int			visits;
 
-	while (running < atlas_max_workers)
+	for (;;)
 	{
-		int			index = next_candidate(now, atlas_max_workers, running);
+		Need		need;
+		int			index;
 
-		if (index < 0 || !start_linker(index, now))
+		count_running(&running, &visits);
+		if (running >= atlas_max_workers)
 			break;
-		running++;
+		index = next_candidate(now, running, visits, &need);
+		if (index < 0 || !start_linker(index, need, now))
+			break;
 	}
 	if (somebody_waits(now) && !slot_missing)
 	{
@@ -414,6 +439,9 @@ launcher_loop(void)
 		TimestampTz until;
 
 		CHECK_FOR_INTERRUPTS();
+		/* 1, so that the postmaster starts another one, unless it is at an end. */
+		if (ShutdownRequestPending)
+			proc_exit(1);
 		if (ConfigReloadPending)
 		{
 			ConfigReloadPending = false;
@@ -443,7 +471,7 @@ atlas_launcher_main(Datum argument)
 	HASHCTL		control = {0};
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	pqsignal(SIGTERM, die);
+	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 	pgstat_report_appname("atlas_events launcher");

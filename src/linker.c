@@ -169,12 +169,9 @@ must_leave(void)
 	bool		leave;
 
 	CHECK_FOR_INTERRUPTS();
+	/* The settings of the database may have changed as well: begin anew. */
 	if (ConfigReloadPending)
-	{
-		ConfigReloadPending = false;
-		ProcessConfigFile(PGC_SIGHUP);
-		atlas_linker.next_round = 0;
-	}
+		return true;
 	LWLockAcquire(atlas_shared->lock, LW_SHARED);
 	leave = atlas_linker.slot->leave || atlas_linker.slot->holders > 0 || ShutdownRequestPending;
 	LWLockRelease(atlas_shared->lock);

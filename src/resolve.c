@@ -10,7 +10,7 @@
 #include "postgres.h"
 
 #include "attempt.h"
-#include "miscadmin.h"
+#include "postmaster/bgworker.h"
 #include "resolve.h"
 #include "values.h"
 
@@ -126,7 +126,7 @@ resolve_group(AtlasRef **refs, int nrefs)
 	{
 		/* A linker's own statements are cancelled by the code of a view at most. */
 		group.deferred = atlas_is_lock_conflict(error) || atlas_is_shortage(error) ||
-			(atlas_is_cancel(error) && IsBackgroundWorker);
+			(atlas_is_cancel(error) && MyBgworkerEntry != NULL);
 		if (!group.deferred && !is_of_the_table(error))
 			ReThrowError(error);
 		for (int i = 0; i < group.nlookups; i++)

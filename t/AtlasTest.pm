@@ -23,6 +23,7 @@ use warnings;
 
 use Exporter 'import';
 use File::Basename;
+use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -32,7 +33,7 @@ our @EXPORT = qw(
   atlas_root start_node make_database make_extension
   submit_events event_ids make_gate submit_gated wait_at_gate open_gate
   poll_value wait_until linked_ok oracle_ok violations
-  status_of wait_for_linker worker_errors log_size log_since
+  status_of wait_for_linker race worker_errors log_size log_since
   seconds_of statement_timed
 );
 
@@ -466,6 +467,39 @@ sub wait_for_linker
 	return poll_value($node, 'postgres',
 		"SELECT pid FROM pg_stat_activity WHERE backend_type = 'atlas_events linker'
 		    AND datname = '$database' LIMIT 1");
+}
+
+# ----- Many sessions at once -----
+
+# race(NODE, DATABASE, SCRIPT...): runs the scripts, one a session, all let loose
+# at the same moment. Returns a list of [output, errors] in their order.
+sub race
+{
+	my ($node, $database, @scripts) = @_;
+	my $starter = $node->background_psql($database);
+	my (@output, @errors, @runs);
+
+	$starter->query_safe('SELECT pg_advisory_lock(4711)');
+	for my $i (0 .. $#scripts)
+	{
+		my $script = "\\set VERBOSITY verbose
+			\\o /dev/null
+			SELECT pg_advisory_lock_shared(4711);
+			\\o
+			$scripts[$i]";
+		($output[$i], $errors[$i]) = ('', '');
+		push @runs,
+		  IPC::Run::start(
+			[ 'psql', '-XAtq', '-d', $node->connstr($database), '-f', '-' ],
+			'<', \$script, '>', \$output[$i], '2>', \$errors[$i]);
+	}
+	$node->poll_query_until($database,
+		'SELECT count(*) = ' . @scripts . " FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+	  or die 'not all sessions came to the start';
+	$starter->query_safe('SELECT pg_advisory_unlock(4711)');
+	$_->finish foreach @runs;
+	$starter->quit;
+	return map { [ $output[$_], $errors[$_] ] } 0 .. $#scripts;
 }
 
 # ----- The server's log -----

@@ -1,0 +1,59 @@
+# While somebody has locked a table of objects, the events that name it wait;
+# all others go on, and nothing counts as a failure.
+
+use strict;
+use warnings;
+
+use AtlasTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = start_node('locks', settings => "atlas_events.max_attempts = 1");
+make_database($node, 'atlas');
+
+my $session = $node->background_psql('atlas');
+$session->query_safe('BEGIN; LOCK TABLE conversations IN ACCESS EXCLUSIVE MODE');
+
+# Three in five name a conversation.
+my @ids = submit_events($node, 'atlas', 1, 1000);
+wait_until(
+	$node, 'atlas',
+	"SELECT count(*) = 600 AND bool_and(last_error LIKE '%CONVERSATION%locked%')
+	   FROM atlas_event_queue",
+	'events that name the locked table are put off, and say why');
+is( $node->safe_psql(
+		'atlas',
+		"SELECT processing_status, count(*) FROM atlas_event_logs GROUP BY 1 ORDER BY 1"),
+	"LINKED|400\nPENDING|600",
+	'all others are linked meanwhile');
+is( $node->safe_psql('atlas', "SELECT count(*) FROM atlas_event_links WHERE event_id IN
+		(SELECT event_id FROM atlas_event_queue)"),
+	'0',
+	'an event is linked as a whole, or not yet');
+
+my $last = $node->safe_psql('atlas', 'SELECT max(next_attempt_at) FROM atlas_event_queue');
+wait_until($node, 'atlas', "SELECT min(next_attempt_at) > '$last' FROM atlas_event_queue",
+	'they are tried again, and put off again');
+is($node->safe_psql('atlas', 'SELECT count(*), max(attempts) FROM atlas_event_queue'),
+	'600|0', 'waiting uses up no attempts');
+
+my ($other) = event_ids($node->safe_psql('atlas',
+	"SELECT submit_event('{\"objectType\": \"CUSTOMER\", \"externalId\": \"190001\", \"name\": \"New\",
+		\"relatedObjects\": [{\"objectType\": \"ACCOUNT\", \"externalId\": \"ACC-000001\"}]}')->>'eventId'"));
+push @ids, $other;
+wait_until($node, 'atlas',
+	"SELECT NOT EXISTS (SELECT FROM atlas_event_queue WHERE event_id = '$other')",
+	'new events that do not name it are linked meanwhile');
+is(status_of($node, 'atlas', 'queue_depth, failed, oldest_pending_age IS NOT NULL'),
+	'600|0|t', 'the status shows what waits');
+
+$session->query_safe('COMMIT');
+linked_ok($node, 'atlas', 'when the lock is gone they are linked');
+$session->quit;
+is(status_of($node, 'atlas', 'failed'), '0', 'none has failed');
+is_deeply([ worker_errors($node) ], [], 'no worker logs an error');
+
+oracle_ok($node, 'atlas', \@ids);
+$node->stop;
+done_testing();
