@@ -326,12 +326,12 @@ check_registration(const AtlasRegistration *registration)
 				 errmsg("the table with OID %u does not exist any more", registration->relation)));
 	check_owner(registration->relation);
 	check_kind(relation);
-
-	/* Reading an index's predicate or a partition key evaluates functions in it. */
-	atlas_become(relation->rd_rel->relowner, true, &saved);
 	id = id_column_number(relation, registration->id_column);
 	external_id = id_column_number(relation, registration->external_id_column);
 	tenant = id_column_number(relation, registration->tenant_column);
+
+	/* Reading an index's predicate or a partition key evaluates functions in it. */
+	atlas_become(relation->rd_rel->relowner, true, &saved);
 	check_indexes(relation, registration, id, external_id, tenant);
 	atlas_return(&saved);
 	relation_close(relation, NoLock);
