@@ -4,11 +4,15 @@
 -- ---------------------------------------------------------------------
 -- Members
 -- ---------------------------------------------------------------------
+-- Row types of tables and array types are members from PostgreSQL 17 on.
 CREATE VIEW members AS
     SELECT d.classid, d.objid, pg_describe_object(d.classid, d.objid, 0) AS description
       FROM pg_depend d JOIN pg_extension e ON d.refobjid = e.oid
-     WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname = 'atlas_events';
-SELECT description FROM members WHERE description !~ '^type .*\[\]$' ORDER BY description COLLATE "C";
+     WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname = 'atlas_events'
+       AND NOT (d.classid = 'pg_type'::regclass AND d.objid IN (
+                SELECT t.oid FROM pg_type t LEFT JOIN pg_class c ON c.oid = t.typrelid
+                 WHERE c.relkind IS DISTINCT FROM 'c'));
+SELECT description FROM members ORDER BY description COLLATE "C";
 SELECT extrelocatable, extversion, array_length(extconfig, 1) AS dumped_tables FROM pg_extension WHERE extname = 'atlas_events';
 SELECT c.oid::regclass AS dumped, condition
   FROM pg_extension, unnest(extconfig, extcondition) AS x (oid, condition) JOIN pg_class c USING (oid)
