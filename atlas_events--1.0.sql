@@ -417,7 +417,7 @@ CREATE FUNCTION atlas_timeline(
     OUT processing_status text)
     RETURNS SETOF record
     AS 'MODULE_PATHNAME', 'atlas_timeline'
-    LANGUAGE C;
+    LANGUAGE C STABLE ROWS 50;
 
 COMMENT ON FUNCTION atlas_timeline(text, text, uuid, int) IS
 'The events of an object of the session''s tenant, newest first: as primary object (role PRIMARY) and as related object (RELATED).
