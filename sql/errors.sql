@@ -58,6 +58,16 @@ SELECT id, e.code FROM (VALUES ('1'), ('2')) v (id)
   LEFT JOIN LATERAL test.error_of(format('SELECT submit_event(%L, %L, %L)', 'SEAT', id, 'x')) e ON true;
 RESET atlas_events.tenant;
 
+-- A collation may find equal what is not the same id; it is not found.
+CREATE COLLATION desk.any_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+CREATE TABLE desk.codes (id text COLLATE desk.any_case PRIMARY KEY, external_id varchar COLLATE desk.any_case UNIQUE);
+INSERT INTO desk.codes VALUES ('Code', 'External');
+SELECT atlas_register_object_type('CODE', 'desk.codes', external_id_column => 'external_id');
+SELECT id, external_id, e.code
+  FROM (VALUES ('Code', NULL), ('CODE', NULL), (NULL, 'External'), (NULL, 'EXTERNAL'), ('Code', 'external')) v (id, external_id)
+  LEFT JOIN LATERAL test.error_of(format('SELECT submit_event(%L, %L, %L, external_id => %L)', 'CODE', id, 'x', external_id)) e ON true;
+SELECT atlas_unregister_object_type('CODE');
+
 -- A type without an external id column has no object with an external id.
 SELECT * FROM test.error_of($$SELECT submit_event('USER', NULL, 'x', external_id => '7')$$);
 

@@ -88,7 +88,7 @@ BEGIN
     LOOP
         SELECT array_agg(event_id ORDER BY n) INTO page
           FROM atlas_timeline('CHATBOT', '3', last, size) WITH ORDINALITY AS t (event_id, b, c, d, e, f, g, h, i, j, k, n);
-        EXIT WHEN page IS NULL;
+        EXIT WHEN page IS NULL OR pages > 1000;
         pages := pages + 1;
         seen := seen || page;
         last := page[array_length(page, 1)];

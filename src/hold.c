@@ -149,7 +149,7 @@ hold(Oid database)
 		held->holders++;
 	LWLockRelease(atlas_shared->lock);
 	if (held != NULL)
-		atlas_shmem_wake(held);
+		atlas_shmem_nudge(held);
 }
 
 static void

@@ -260,7 +260,7 @@ end_a_turn(TimestampTz now)
 	{
 		/* It may have more to do: it stays pending and comes back in turn. */
 		longest->leave = true;
-		atlas_shmem_wake(longest);
+		atlas_shmem_nudge(longest);
 	}
 	LWLockRelease(atlas_shared->lock);
 }

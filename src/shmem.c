@@ -198,10 +198,18 @@ atlas_shmem_wake_launcher(void)
 }
 
 void
-atlas_shmem_wake(AtlasDatabase *slot)
+atlas_shmem_nudge(AtlasDatabase *slot)
 {
 	pg_atomic_write_u32(&slot->pending, 1);
 	pg_memory_barrier();
 	if (!set_latch(&slot->latch))
 		atlas_shmem_wake_launcher();
+}
+
+void
+atlas_shmem_wake(AtlasDatabase *slot)
+{
+	/* Whoever set it woke the linker, which has not looked since. */
+	if (pg_atomic_exchange_u32(&slot->pending, 1) == 0)
+		atlas_shmem_nudge(slot);
 }

@@ -92,8 +92,12 @@ extern void atlas_shmem_forget(Oid database);
 /* Notes an error of the linking for the status view. */
 extern void atlas_shmem_note_error(AtlasDatabase *slot, const char *message);
 
-/* Sets the latch of the linker, else that of the launcher. Never fails. */
+/*
+ * Says that there is work, and sets the latch of the linker, else that of the
+ * launcher; the first one only if nobody has said so yet. Never fails.
+ */
 extern void atlas_shmem_wake(AtlasDatabase *slot);
+extern void atlas_shmem_nudge(AtlasDatabase *slot);
 extern void atlas_shmem_wake_launcher(void);
 
 #endif							/* ATLAS_SHMEM_H */
