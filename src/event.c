@@ -279,8 +279,8 @@ atlas_event_check_batch_size(int nevents)
 	if (nevents <= atlas_max_batch_size)
 		return;
 	atlas_refuse(&error, ATLAS_TOO_LARGE,
-				 psprintf("atlas_events.max_batch_size is %d events, the call has more.",
-						  atlas_max_batch_size),
+				 psprintf("atlas_events.max_batch_size is %d events, the call has %d.",
+						  atlas_max_batch_size, nevents),
 				 "Submit the events in several calls.");
 	atlas_raise(&error);
 }

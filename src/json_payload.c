@@ -238,11 +238,15 @@ atlas_split_array(const char *json, Size length, int limit, AtlasSpan **items, i
 		item = take_value(&scanner);
 		if (item.length == 0)
 			break;				/* the end, or an error that the parser reports */
-		if (*nitems == size)
-			*items = repalloc(*items, sizeof(AtlasSpan) * (size *= 2));
+		if (*nitems < limit)
+		{
+			if (*nitems == size)
+				*items = repalloc(*items, sizeof(AtlasSpan) * (size *= 2));
+			(*items)[*nitems] = item;
+		}
 		blank_out(copy, &item);
-		(*items)[(*nitems)++] = item;
+		(*nitems)++;
 		skip_blanks(&scanner);
-	} while (current(&scanner) == ',' && *nitems <= limit);
+	} while (current(&scanner) == ',');
 	return copy;
 }

@@ -21,7 +21,7 @@ typedef struct AtlasSpan
 extern char *atlas_cut_payload(const char *json, Size length, AtlasSpan *payload);
 
 /*
- * Finds the items of an array, but no more than limit + 1 of them, and copies it
+ * Finds the first items of an array, up to a limit, counts them all, and copies it
  * with the number 0 in place of each. The copy is an array of as many zeros if
  * and only if the body is an array, whatever the items are.
  */

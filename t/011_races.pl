@@ -25,8 +25,9 @@ sub event
 sub unique
 {
 	my %seen = map { $_ => 1 } @_;
+	my @values = sort keys %seen;
 
-	return sort keys %seen;
+	return @values;
 }
 
 sub no_errors

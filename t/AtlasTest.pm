@@ -482,16 +482,19 @@ sub race
 	$starter->query_safe('SELECT pg_advisory_lock(4711)');
 	for my $i (0 .. $#scripts)
 	{
-		my $script = "\\set VERBOSITY verbose
-			\\o /dev/null
-			SELECT pg_advisory_lock_shared(4711);
-			\\o
-			$scripts[$i]";
+		my $file = $node->basedir . "/race_$i.sql";
+		append_to_file($file, <<"END");
+\\set VERBOSITY verbose
+\\o /dev/null
+SELECT pg_advisory_lock_shared(4711);
+\\o
+$scripts[$i]
+END
 		($output[$i], $errors[$i]) = ('', '');
 		push @runs,
 		  IPC::Run::start(
-			[ 'psql', '-XAtq', '-d', $node->connstr($database), '-f', '-' ],
-			'<', \$script, '>', \$output[$i], '2>', \$errors[$i]);
+			[ 'psql', '-XAtq', '-d', $node->connstr($database), '-f', $file ],
+			'>', \$output[$i], '2>', \$errors[$i]);
 	}
 	$node->poll_query_until($database,
 		'SELECT count(*) = ' . @scripts . " FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
@@ -499,6 +502,7 @@ sub race
 	$starter->query_safe('SELECT pg_advisory_unlock(4711)');
 	$_->finish foreach @runs;
 	$starter->quit;
+	unlink map { $node->basedir . "/race_$_.sql" } 0 .. $#scripts;
 	return map { [ $output[$_], $errors[$_] ] } 0 .. $#scripts;
 }
 

@@ -1,0 +1,151 @@
+# With a million events in the log, a page of it reads a page of it.
+
+use strict;
+use warnings;
+
+use AtlasTest;
+use JSON::PP;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+# Nothing links what is pending here.
+my $node = start_node('million', preload => 0);
+make_database($node, 'atlas');
+
+# A partition for each of six months, then a million events spread over them,
+# each with an id as submit_event() would make it, and one link in four.
+$node->safe_psql('atlas', <<'END');
+SELECT submit_event(object_type => 'CUSTOMER', object_id => NULL, external_id => '190001',
+                    name => 'First', occurred_at => now() - m * interval '1 month',
+                    related_objects => ARRAY[('TICKET', '1', NULL)]::atlas_object[])
+  FROM generate_series(0, 5) AS m;
+SELECT atlas_link_events();
+SET synchronous_commit = off;
+INSERT INTO atlas_events (event_id, occurred_at, received_at, object_type, object_id, name, related_objects)
+SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0')
+            || '7' || left(hash, 3) || '8' || substr(hash, 4, 15))::uuid,
+       at, at, 'CUSTOMER', md5('customer-' || 1 + n % 1000)::uuid, 'Page Viewed',
+       CASE WHEN n % 4 = 0 THEN jsonb_build_array(
+           jsonb_build_object('objectType', 'CONVERSATION', 'objectId', (1 + n % 1000)::text)) END
+  FROM generate_series(1, 1000000) AS n,
+       LATERAL (SELECT date_trunc('hour', now()) - n * interval '13 s' AS at, md5(n::text) AS hash) AS made;
+INSERT INTO atlas_event_links (event_id, linked_at, object_type, object_id)
+SELECT event_id, received_at, 'CONVERSATION', related_objects->0->>'objectId'
+  FROM atlas_events WHERE related_objects IS NOT NULL AND name = 'Page Viewed';
+END
+my @ids = submit_events($node, 'atlas', 1, 1000);
+$node->safe_psql('atlas', 'VACUUM ANALYZE');
+is($node->safe_psql('atlas', 'SELECT count(*) FROM atlas_events'), '1001006', 'the log is long');
+
+# ----- Pages of the log -----
+
+# Every node of a plan.
+sub nodes
+{
+	my ($plan) = @_;
+
+	return ($plan, map { nodes($_) } @{ $plan->{Plans} // [] });
+}
+
+# The nodes of the plan of a query that read a table, and how often.
+sub scans
+{
+	my ($query) = @_;
+	my $plan = decode_json(
+		$node->safe_psql('atlas', "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, FORMAT JSON) $query"));
+
+	return grep { ($_->{'Relation Name'} // '') ne '' && $_->{'Actual Loops'} > 0 }
+	  nodes($plan->[0]{Plan});
+}
+
+sub reads_little_ok
+{
+	my ($query, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my @scans = scans($query);
+	my @whole = grep {
+		$_->{'Node Type'} =~ /Seq Scan|Bitmap/
+		  && $_->{'Relation Name'} =~ /^atlas_event(?:s|_links)_\d/
+	} @scans;
+	my $rows = 0;
+
+	$rows += ($_->{'Actual Rows'} + ($_->{'Rows Removed by Filter'} // 0)) * $_->{'Actual Loops'}
+	  foreach @scans;
+	is(join(', ', map { $_->{'Relation Name'} } @whole), '', "$name reads no partition as a whole");
+	return cmp_ok($rows, '<', 3000, "$name reads few rows");
+}
+
+my $middle = $node->safe_psql('atlas',
+	"SELECT event_id FROM atlas_events WHERE occurred_at < now() - interval '40 days'
+	  ORDER BY event_id DESC LIMIT 1");
+
+for my $page (
+	[ 'the newest page',   'TRUE' ],
+	[ 'a page further on', "event_id < '$middle'" ],
+	[ 'a page of linked events',  "processing_status = 'LINKED'" ],
+	[ 'a page of pending events', "processing_status = 'PENDING'" ],
+	[ 'a page of failed events',  "processing_status = 'FAILED'" ],
+	[ 'one event',                "event_id = '$middle'" ])
+{
+	my ($name, $condition) = @$page;
+	my $query = "SELECT * FROM atlas_event_logs WHERE $condition ORDER BY event_id DESC LIMIT 50";
+
+	reads_little_ok($query, $name);
+}
+
+is( $node->safe_psql(
+		'atlas',
+		'WITH page AS (SELECT * FROM atlas_event_logs ORDER BY event_id DESC LIMIT 50)
+		 SELECT count(*), (array_agg(event_id))[1] = (SELECT event_id FROM atlas_events ORDER BY event_id DESC LIMIT 1)
+		   FROM page'),
+	'50|t',
+	'the newest page begins with the newest event');
+is( $node->safe_psql(
+		'atlas', "SELECT count(*) FROM atlas_event_logs WHERE processing_status = 'PENDING'"),
+	'1000',
+	'all pending events are in the log');
+
+# ----- Pages of a timeline -----
+
+# The plans of the statements within a call, as text.
+sub nested_plans
+{
+	my ($call) = @_;
+	my ($code, $stdout, $stderr) = $node->psql('atlas', <<"END");
+LOAD 'auto_explain';
+SET auto_explain.log_min_duration = 0;
+SET auto_explain.log_nested_statements = on;
+SET auto_explain.log_analyze = on;
+SET auto_explain.log_timing = off;
+SET auto_explain.log_level = notice;
+$call;
+END
+	is($code, 0, "$call succeeds");
+	return $stderr;
+}
+
+for my $timeline ([ 'CUSTOMER', "md5('customer-7')::uuid::text" ], [ 'CONVERSATION', "'5'" ])
+{
+	my ($type, $object) = @$timeline;
+
+	for my $before ('NULL', "'$middle'")
+	{
+		my $call = "SELECT count(*) FROM atlas_timeline('$type', $object, $before)";
+		my $plans = nested_plans($call);
+
+		like($plans, qr/Index (?:Only )?Scan.* on atlas_events_\d/, 'it reads the log by index');
+		unlike($plans, qr/Seq Scan on atlas_event(?:s|_links)_\d/, 'it reads no partition as a whole');
+		unlike($plans, qr/Bitmap Heap Scan on atlas_event(?:s|_links)_\d/, 'nor all events of the object');
+		unlike($plans, qr/-> +(?:Incremental )?Sort.*\n +Sort Key: [pl]\.event_id/,
+			'nor does it sort what it reads');
+		my ($most) = sort { $b <=> $a }
+		  $plans =~ /on atlas_event(?:s|_links)_\d\S* .*\(actual rows=([\d.]+) /g;
+		cmp_ok($most, '<=', 50, 'it reads no more than a page of a partition');
+	}
+}
+
+is($node->safe_psql('atlas', 'SELECT atlas_link_events(10000)'), '1000', 'what was pending is linked');
+oracle_ok($node, 'atlas', \@ids);
+$node->stop;
+done_testing();
