@@ -215,6 +215,14 @@ start_linker(int index, Need need, TimestampTz now)
 	return started;
 }
 
+/* Is there work that a linker would do? While it stands still, there is none. */
+static bool
+has_pending_work(AtlasDatabase *slot)
+{
+	return slot->state != ATLAS_LINKER_OFF && slot->state != ATLAS_LINKER_SUBSCRIBED &&
+		pg_atomic_read_u32(&slot->pending) != 0;
+}
+
 /* Does the database of this slot need a linker now? The caller holds the lock. */
 static Need
 need_of(AtlasDatabase *slot, TimestampTz now)
@@ -223,8 +231,7 @@ need_of(AtlasDatabase *slot, TimestampTz now)
 		return NO_NEED;
 	if (slot->holders > 0 || slot->not_before > now)
 		return NO_NEED;
-	if (slot->state != ATLAS_LINKER_OFF && slot->state != ATLAS_LINKER_SUBSCRIBED &&
-		pg_atomic_read_u32(&slot->pending) != 0)
+	if (has_pending_work(slot))
 		return PENDING_WORK;
 	return slot->next_visit <= now ? ROUTINE_VISIT : NO_NEED;
 }
@@ -359,7 +366,7 @@ next_look(TimestampTz now, TimestampTz until)
 
 		if (!OidIsValid(slot->database) || slot->pid != 0 || slot->state == ATLAS_LINKER_STARTING)
 			continue;
-		due = pg_atomic_read_u32(&slot->pending) != 0 ? slot->not_before :
+		due = has_pending_work(slot) ? slot->not_before :
 			Max(slot->next_visit, slot->not_before);
 		if (due > now && due < until)
 			until = due;
