@@ -8,8 +8,8 @@
  * A batch is processed in a subtransaction; if that fails it is bisected until
  * the event that makes it fail stands alone. Events whose references cannot be
  * looked up now, because a table is locked, are put off and the others go on.
- * An event that is in the queue but not in the log is left where it is: in a
- * restore the queue may come first.
+ * An event that is in the queue but not in the log is put off as well: in a restore
+ * the queue may come first.
  */
 #include "postgres.h"
 
@@ -387,6 +387,13 @@ write_queue(const LinkEvent *events, int nevents)
 	return linked.nvalues;
 }
 
+/* When an event that is not to blame for anything is tried again. */
+static TimestampTz
+put_off(TimestampTz now)
+{
+	return atlas_backoff(now, MAX_BACKOFF_SECONDS, 1, MAX_BACKOFF_SECONDS);
+}
+
 /* When an event that was put off is tried again: the longer it waits, the later. */
 static TimestampTz
 deferred_until(const LinkEvent *event, TimestampTz now)
@@ -397,35 +404,71 @@ deferred_until(const LinkEvent *event, TimestampTz now)
 	return atlas_backoff(now, (int) waited, 1, MAX_BACKOFF_SECONDS);
 }
 
-/* Puts off the events some reference of which cannot be looked up now. */
-static int
-write_deferred(const LinkEvent *events, int nevents, TimestampTz now)
+/* Events that are put off, until when, and why. */
+typedef struct Deferrals
 {
 	AtlasColumn ids;
 	AtlasColumn times;
 	AtlasColumn reasons;
+} Deferrals;
+
+static void
+init_deferrals(Deferrals *deferrals, int size)
+{
+	atlas_column_init(&deferrals->ids, size);
+	atlas_column_init(&deferrals->times, size);
+	atlas_column_init(&deferrals->reasons, size);
+}
+
+static void
+defer(Deferrals *deferrals, const pg_uuid_t *id, TimestampTz until, const char *reason)
+{
+	atlas_column_add(&deferrals->ids, UUIDPGetDatum(id));
+	atlas_column_add(&deferrals->times, TimestampTzGetDatum(until));
+	atlas_column_add(&deferrals->reasons, CStringGetTextDatum(reason));
+}
+
+static int
+write_deferrals(const Deferrals *deferrals)
+{
 	Datum		values[3];
 
-	atlas_column_init(&ids, nevents);
-	atlas_column_init(&times, nevents);
-	atlas_column_init(&reasons, nevents);
-	for (int i = 0; i < nevents; i++)
-	{
-		const AtlasRef *ref = first_deferred(&events[i]);
-
-		if (ref == NULL)
-			continue;
-		atlas_column_add(&ids, UUIDPGetDatum(&events[i].id));
-		atlas_column_add(&times, TimestampTzGetDatum(deferred_until(&events[i], now)));
-		atlas_column_add(&reasons, CStringGetTextDatum(ref->reason));
-	}
-	if (ids.nvalues == 0)
+	if (deferrals->ids.nvalues == 0)
 		return 0;
-	values[0] = atlas_column_array(&ids, UUIDOID);
-	values[1] = atlas_column_array(&times, TIMESTAMPTZOID);
-	values[2] = atlas_column_array(&reasons, TEXTOID);
+	values[0] = atlas_column_array(&deferrals->ids, UUIDOID);
+	values[1] = atlas_column_array(&deferrals->times, TIMESTAMPTZOID);
+	values[2] = atlas_column_array(&deferrals->reasons, TEXTOID);
 	(void) atlas_execute(&defer_queued, values, NULL, false, 0);
-	return ids.nvalues;
+	return deferrals->ids.nvalues;
+}
+
+/*
+ * Puts off the events some reference of which cannot be looked up now, and those
+ * that are not in the log: in a restore they may come later.
+ */
+static int
+write_deferred(const pg_uuid_t *ids, int nids, const LinkEvent *events, int nevents,
+			   TimestampTz now)
+{
+	Deferrals	deferrals;
+	int			next = 0;		/* both are sorted */
+
+	init_deferrals(&deferrals, nids);
+	for (int i = 0; i < nids; i++)
+	{
+		const AtlasRef *ref;
+
+		if (next == nevents || atlas_event_id_compare(&events[next].id, &ids[i]) != 0)
+		{
+			defer(&deferrals, &ids[i], put_off(now), "the event is not there");
+			continue;
+		}
+		ref = first_deferred(&events[next]);
+		if (ref != NULL)
+			defer(&deferrals, &ids[i], deferred_until(&events[next], now), ref->reason);
+		next++;
+	}
+	return write_deferrals(&deferrals);
 }
 
 /* ----- All phases for a part of the batch, in a subtransaction ----- */
@@ -462,14 +505,12 @@ link_events(void *argument, int from, int to)
 	int			nevents;
 	LinkEvent  *events = read_events(&batch->ids[from], to - from, &nevents);
 
-	if (nevents == 0)
-		return;
 	ensure_partitions(events, nevents);
 	resolve_references(events, nevents);
 	write_links(events, nevents, now);
 	counts.not_found = write_unresolved(events, nevents, now);
 	counts.linked = write_queue(events, nevents);
-	counts.deferred = write_deferred(events, nevents, now);
+	counts.deferred = write_deferred(&batch->ids[from], to - from, events, nevents, now);
 
 	batch->counts->linked += counts.linked;
 	batch->counts->not_found += counts.not_found;
@@ -500,26 +541,6 @@ atlas_link_failed(const pg_uuid_t *id, const char *message)
 			 errhint("It is FAILED now. Repair the cause and call atlas_retry_failed().") : 0));
 }
 
-/* Puts off an event that is not to blame, without looking at it. */
-static void
-defer_one(const pg_uuid_t *id, const char *reason)
-{
-	AtlasColumn columns[3];
-	Datum		values[3];
-	TimestampTz next = atlas_backoff(GetCurrentTimestamp(), MAX_BACKOFF_SECONDS, 1,
-									 MAX_BACKOFF_SECONDS);
-
-	for (int i = 0; i < lengthof(columns); i++)
-		atlas_column_init(&columns[i], 1);
-	atlas_column_add(&columns[0], UUIDPGetDatum(id));
-	atlas_column_add(&columns[1], TimestampTzGetDatum(next));
-	atlas_column_add(&columns[2], CStringGetTextDatum(reason));
-	values[0] = atlas_column_array(&columns[0], UUIDOID);
-	values[1] = atlas_column_array(&columns[1], TIMESTAMPTZOID);
-	values[2] = atlas_column_array(&columns[2], TEXTOID);
-	(void) atlas_execute(&defer_queued, values, NULL, false, 0);
-}
-
 static void
 fail_event(void *argument, int item, const ErrorData *error)
 {
@@ -527,8 +548,11 @@ fail_event(void *argument, int item, const ErrorData *error)
 
 	if (atlas_is_shortage(error))
 	{
-		defer_one(&batch->ids[item], error->message);
-		batch->counts->deferred++;
+		Deferrals	deferrals;
+
+		init_deferrals(&deferrals, 1);
+		defer(&deferrals, &batch->ids[item], put_off(GetCurrentTimestamp()), error->message);
+		batch->counts->deferred += write_deferrals(&deferrals);
 	}
 	else
 	{

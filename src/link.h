@@ -18,7 +18,7 @@ typedef struct AtlasLinkCounts
 	uint64		linked;			/* events that left the queue */
 	uint64		not_found;		/* references recorded as unresolved */
 	uint64		failed;			/* attempts that failed */
-	uint64		deferred;		/* events put off because of a lock */
+	uint64		deferred;		/* events put off */
 } AtlasLinkCounts;
 
 /*

@@ -36,6 +36,7 @@
 #include "worker.h"
 
 #define MAX_RESTART_SECONDS 60
+#define RETRY_MILLISECONDS 5000 /* what is due, but locked */
 
 AtlasLinker atlas_linker = {.next_due = DT_NOEND};
 
@@ -81,8 +82,11 @@ detach(int code, Datum argument)
 	has_failed = !in_good_order && slot->holders == 0;
 	slot->not_before = has_failed ? restart_time(now, slot->failures) : 0;
 	slot->failures = has_failed ? slot->failures + 1 : 0;
-	slot->next_visit = Min(TimestampTzPlusMilliseconds(now, (int64) atlas_naptime * 1000),
-						   atlas_linker.next_due);
+	slot->next_visit = TimestampTzPlusMilliseconds(now, (int64) atlas_naptime * 1000);
+	/* What is due already could not be had: somebody has locked it. */
+	if (atlas_linker.next_due < slot->next_visit)
+		slot->next_visit = Max(atlas_linker.next_due,
+							   TimestampTzPlusMilliseconds(now, RETRY_MILLISECONDS));
 	slot->state = atlas_linker.exit_state;
 	slot->pid = 0;
 	slot->leave = false;
@@ -206,7 +210,10 @@ wait_for_work(TimestampTz idle_since)
 		return true;
 	if (now >= until)
 		return false;
-	timeout = TimestampDifferenceMilliseconds(now, Min(until, atlas_linker.next_due));
+	/* What is due already could not be had: look again after poll_interval. */
+	if (atlas_linker.next_due > now)
+		until = Min(until, atlas_linker.next_due);
+	timeout = TimestampDifferenceMilliseconds(now, until);
 	timeout = Max(Min(timeout, atlas_poll_interval), 1);
 
 	if (wait_event == 0)

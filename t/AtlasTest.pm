@@ -1,5 +1,3 @@
-# Copyright: see LICENSE
-
 =pod
 
 =head1 NAME
@@ -547,8 +545,10 @@ sub seconds_of
 sub statement_timed
 {
 	my ($node, $database, $statement) = @_;
+	my $seconds = seconds_of(sub { $node->safe_psql($database, $statement) });
 
-	return seconds_of(sub { $node->safe_psql($database, $statement) });
+	note sprintf '%.3f s: %s', $seconds, $statement;
+	return $seconds;
 }
 
 1;
