@@ -233,7 +233,13 @@ need_of(AtlasDatabase *slot, TimestampTz now)
 		return NO_NEED;
 	if (has_pending_work(slot))
 		return PENDING_WORK;
-	return slot->next_visit <= now ? ROUTINE_VISIT : NO_NEED;
+	if (slot->next_visit > now)
+		return NO_NEED;
+	/* Where one worker has to do it all, a visit that is overdue is work too. */
+	if (atlas_max_workers == 1 &&
+		TimestampDifferenceExceeds(slot->next_visit, now, TURN_MILLISECONDS))
+		return PENDING_WORK;
+	return ROUTINE_VISIT;
 }
 
 /* Asks the linker that has had the longest turn to make room for others. */
