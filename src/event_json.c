@@ -21,12 +21,19 @@
 #include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 
-/* An event in a request body, which is in UTF-8. */
+/* A place in a request body, for people: columns count characters. */
+typedef struct Place
+{
+	int			line;			/* from 1 */
+	int			column;			/* characters before it */
+} Place;
+
+/* An event in a request body, in UTF-8. */
 typedef struct Body
 {
-	const char *start;			/* of the whole body, where lines are counted from */
-	const char *json;			/* of the event */
+	const char *json;
 	Size		length;
+	Place		place;			/* where it begins */
 } Body;
 
 static void *
@@ -211,25 +218,29 @@ read_occurred_at(AtlasEvent *event, const json_t *value)
 	event->occurred_at_given = true;
 }
 
+static void
+move_on(Place *place, const char *from, const char *to)
+{
+	for (const char *c = from; c < to; c++)
+	{
+		if (*c == '\n')
+		{
+			place->line++;
+			place->column = 0;
+		}
+		else if ((*c & 0xC0) != 0x80)
+			place->column++;	/* a character, not its second byte */
+	}
+}
+
 /* "line 2, column 5" for a position in the event. */
 static char *
 place_in(const Body *body, int64 position)
 {
-	const char *end = body->json + Min(Max(position, 0), body->length);
-	int			line = 1;
-	int			column = 0;
+	Place		place = body->place;
 
-	for (const char *c = body->start; c < end; c++)
-	{
-		if (*c == '\n')
-		{
-			line++;
-			column = 0;
-		}
-		else if ((*c & 0xC0) != 0x80)
-			column++;			/* a character, not its second byte */
-	}
-	return psprintf("line %d, column %d", line, column);
+	move_on(&place, body->json, body->json + Min(Max(position, 0), body->length));
+	return psprintf("line %d, column %d", place.line, place.column);
 }
 
 /*
@@ -381,7 +392,7 @@ static Body
 body_in_utf8(const char *json, Size length)
 {
 	char	   *utf8 = pg_server_to_any(json, length, PG_UTF8);
-	Body		body = {utf8, utf8, utf8 == json ? length : strlen(utf8)};
+	Body		body = {utf8, utf8 == json ? length : strlen(utf8), {1, 0}};
 
 	return body;
 }
@@ -414,9 +425,12 @@ check_array(const char *skeleton, const Body *body)
 {
 	AtlasError	error = {0};
 	json_error_t parse_error;
-	json_t	   *array = json_loadb(skeleton, body->length, JSON_DECODE_ANY, &parse_error);
+	json_t	   *array = NULL;
 
-	if (array == NULL)
+	/* What is no array has not been blanked out, and may be of any size. */
+	if (skeleton[strspn(skeleton, " \t\r\n")] != '[' && body->length > atlas_max_event_size)
+		atlas_add_problem(&error, "invalid", "", "must be a JSON array of events");
+	else if ((array = json_loadb(skeleton, body->length, JSON_DECODE_ANY, &parse_error)) == NULL)
 		report_malformed(&error, body, &parse_error);
 	else if (!json_is_array(array))
 		atlas_add_problem(&error, "invalid", "", "must be a JSON array of events");
@@ -433,6 +447,8 @@ atlas_events_from_json(const char *json, Size length, int *nevents)
 	char	   *skeleton = atlas_split_array(body.json, body.length, atlas_max_batch_size,
 											 &items, nevents);
 	TimestampTz now = GetCurrentTimestamp();
+	Place		place = body.place;
+	const char *last = body.json;
 	AtlasEvent *events;
 
 	atlas_event_check_batch_size(*nevents);
@@ -442,9 +458,12 @@ atlas_events_from_json(const char *json, Size length, int *nevents)
 	events = palloc(sizeof(AtlasEvent) * Max(*nevents, 1));
 	for (int i = 0; i < *nevents; i++)
 	{
-		Body		item = {body.start, body.json + items[i].start, items[i].length};
+		Body		item = {body.json + items[i].start, items[i].length};
 
 		CHECK_FOR_INTERRUPTS();
+		move_on(&place, last, item.json);
+		last = item.json;
+		item.place = place;
 		atlas_event_init(&events[i], "", now);
 		check_request_size(&events[i], item.length);
 		if (events[i].error.status == 0)
