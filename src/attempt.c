@@ -87,7 +87,8 @@ atlas_is_lock_conflict(const ErrorData *error)
 bool
 atlas_is_shortage(const ErrorData *error)
 {
-	return ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_INSUFFICIENT_RESOURCES;
+	return ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_INSUFFICIENT_RESOURCES ||
+		error->sqlerrcode == ERRCODE_OBJECT_IN_USE;
 }
 
 bool

@@ -27,7 +27,7 @@ extern ErrorData *atlas_try(void (*function) (void *), void *argument);
 /* Is it somebody's lock, or a deadlock? */
 extern bool atlas_is_lock_conflict(const ErrorData *error);
 
-/* Is it a want of memory, disk or the like? */
+/* Is it a want of memory or disk, or a partition that is being detached? */
 extern bool atlas_is_shortage(const ErrorData *error);
 
 /* Is it a cancel? */

@@ -518,7 +518,7 @@ link_events(void *argument, int from, int to)
 }
 
 void
-atlas_link_failed(const pg_uuid_t *id, const char *message)
+atlas_link_failed(const pg_uuid_t *id, int max_attempts, const char *message)
 {
 	Datum		values[4];
 	bool		isnull;
@@ -529,15 +529,15 @@ atlas_link_failed(const pg_uuid_t *id, const char *message)
 		attempts = DatumGetInt16(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
 											   1, &isnull));
 	values[1] = CStringGetTextDatum(message);
-	values[2] = Int32GetDatum(atlas_max_attempts);
+	values[2] = Int32GetDatum(max_attempts);
 	values[3] = TimestampTzGetDatum(atlas_backoff(GetCurrentTimestamp(), FIRST_BACKOFF_SECONDS,
 												  attempts + 1, MAX_BACKOFF_SECONDS));
 	(void) atlas_execute(&fail_queued, values, NULL, false, 0);
 
 	ereport(LOG,
 			(errmsg("event %s could not be linked, attempt %d of %d: %s",
-					atlas_event_id_string(id), attempts + 1, atlas_max_attempts, message),
-			 attempts + 1 >= atlas_max_attempts ?
+					atlas_event_id_string(id), attempts + 1, max_attempts, message),
+			 attempts + 1 >= max_attempts ?
 			 errhint("It is FAILED now. Repair the cause and call atlas_retry_failed().") : 0));
 }
 
@@ -556,7 +556,7 @@ fail_event(void *argument, int item, const ErrorData *error)
 	}
 	else
 	{
-		atlas_link_failed(&batch->ids[item], error->message);
+		atlas_link_failed(&batch->ids[item], atlas_max_attempts, error->message);
 		batch->counts->failed++;
 	}
 }

@@ -46,8 +46,8 @@ extern int	atlas_claim_batch(AtlasCursor *cursor, int limit, pg_uuid_t *ids);
  */
 extern int	atlas_select_events(const pg_uuid_t *ids, int nids);
 
-/* Records a failed attempt at one event; after max_attempts it is FAILED. */
-extern void atlas_link_failed(const pg_uuid_t *id, const char *message);
+/* Records a failed attempt at one event; the last one makes it FAILED. */
+extern void atlas_link_failed(const pg_uuid_t *id, int max_attempts, const char *message);
 
 /* Rows for atlas_event_links, gathered and then written with one statement. */
 typedef struct AtlasLinkRows AtlasLinkRows;

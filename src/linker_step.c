@@ -156,8 +156,9 @@ add_counts(const AtlasLinkCounts *counts)
 }
 
 /*
- * The attempt is counted before it is made, in a transaction of its own. An
- * unresolved reference is given up before it is looked up once more.
+ * The attempt is counted before it is made, in a transaction of its own, so the
+ * event is FAILED only when the last one has been made and killed the linker as
+ * well. An unresolved reference is given up before it is looked up once more.
  */
 bool
 atlas_step_suspect(pg_uuid_t id)
@@ -171,7 +172,7 @@ atlas_step_suspect(pg_uuid_t id)
 		return false;
 	queued = atlas_queue_claim_again(&id, 1) > 0;
 	if (queued)
-		atlas_link_failed(&id, KILLED_MESSAGE);
+		atlas_link_failed(&id, atlas_max_attempts + 1, KILLED_MESSAGE);
 	unresolved = atlas_relink_give_up(&id, KILLED_MESSAGE);
 	if (queued || unresolved)
 		ForceSyncCommit();

@@ -260,6 +260,19 @@ write_unresolved(const Unresolved *items, int nitems, TimestampTz now)
 	(void) atlas_execute(&update_unresolved, values, NULL, false, 0);
 }
 
+/* Retention may have dropped the event, and the month's links with it. */
+static void
+ensure_partitions(const Unresolved *items, int nitems)
+{
+	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * nitems);
+	int			nids = 0;
+
+	for (int i = 0; i < nitems; i++)
+		if (items[i].event_exists)
+			ids[nids++] = items[i].event_id;
+	atlas_partition_ensure(ATLAS_LINKS, ids, nids);
+}
+
 static void
 relink_items(void *argument, int from, int to)
 {
@@ -269,6 +282,7 @@ relink_items(void *argument, int from, int to)
 	TimestampTz now = GetCurrentTimestamp();
 	AtlasRef  **refs = palloc(sizeof(AtlasRef *) * nitems);
 
+	ensure_partitions(items, nitems);
 	for (int i = 0; i < nitems; i++)
 		refs[i] = &items[i].ref;
 	atlas_resolve(refs, nitems);
@@ -282,7 +296,7 @@ fail_item(void *argument, int index, const ErrorData *error)
 	RelinkBatch *batch = argument;
 	Unresolved *item = &batch->items[index];
 
-	item->ref.outcome = ATLAS_REFERENCE_ERROR;
+	item->ref.outcome = atlas_is_shortage(error) ? ATLAS_DEFERRED : ATLAS_REFERENCE_ERROR;
 	item->ref.reason = error->message;
 	write_unresolved(item, 1, GetCurrentTimestamp());
 }
@@ -291,18 +305,9 @@ fail_item(void *argument, int index, const ErrorData *error)
 static void
 relink(RelinkBatch *batch)
 {
-	pg_uuid_t  *ids;
-	int			nids = 0;
-
 	if (batch->nitems == 0)
 		return;
 	read_primaries(batch);
-	ids = palloc(sizeof(pg_uuid_t) * batch->nitems);
-	/* Retention may have dropped the event, and the month's links with it. */
-	for (int i = 0; i < batch->nitems; i++)
-		if (batch->items[i].event_exists)
-			ids[nids++] = batch->items[i].event_id;
-	atlas_partition_ensure(ATLAS_LINKS, ids, nids);
 	atlas_bisect(batch, 0, batch->nitems, relink_items, fail_item);
 }
 
