@@ -15,7 +15,6 @@
 #include "access/table.h"
 #include "catalog/indexing.h"
 #include "catalog/pg_extension.h"
-#include "catalog/pg_namespace.h"
 #include "extension.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
@@ -30,6 +29,8 @@
 #include "utils/resowner.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
+
+#define SCHEMA_PLACEHOLDER "@extschema@"
 
 static AtlasExtension extension;
 static bool extension_valid = false;
@@ -145,17 +146,16 @@ atlas_extension(void)
 char *
 atlas_sql(const char *sql)
 {
-	static const char placeholder[] = "@extschema@";
 	const char *schema_name = atlas_extension()->schema_name;
 	StringInfoData result;
 	const char *found;
 
 	initStringInfo(&result);
-	while ((found = strstr(sql, placeholder)) != NULL)
+	while ((found = strstr(sql, SCHEMA_PLACEHOLDER)) != NULL)
 	{
 		appendBinaryStringInfo(&result, sql, found - sql);
 		appendStringInfoString(&result, schema_name);
-		sql = found + sizeof(placeholder) - 1;
+		sql = found + strlen(SCHEMA_PLACEHOLDER);
 	}
 	appendStringInfoString(&result, sql);
 	return result.data;
@@ -204,18 +204,24 @@ atlas_plan_relations(SPIPlanPtr plan)
 	return source->relationOids;
 }
 
-/* Are all of these relations the extension's own, or the system's? */
+/*
+ * Does every @extschema@.name of the statement mean the extension's own relation?
+ * Rules may have added others.
+ */
 static bool
-are_ours(const List *relations)
+names_are_ours(const char *sql, const List *relations)
 {
-	ListCell   *cell;
+	const char *found = sql;
 
-	foreach(cell, relations)
+	while ((found = strstr(found, SCHEMA_PLACEHOLDER ".")) != NULL)
 	{
-		Oid			schema = get_rel_namespace(lfirst_oid(cell));
+		const char *name = found + strlen(SCHEMA_PLACEHOLDER ".");
+		size_t		length = strspn(name, "abcdefghijklmnopqrstuvwxyz_");
+		Oid			relid = get_relname_relid(pnstrdup(name, length), extension.schema);
 
-		if (schema != extension.schema && schema != PG_CATALOG_NAMESPACE)
+		if (!OidIsValid(relid) || !list_member_oid(relations, relid))
 			return false;
+		found = name;
 	}
 	return true;
 }
@@ -254,7 +260,8 @@ atlas_plan(AtlasStatement *statement)
 		(void) atlas_extension();
 		make_plan(statement);
 		(void) atlas_extension();
-		if (statement->generation == generation && are_ours(statement->relations))
+		if (statement->generation == generation &&
+			names_are_ours(statement->sql, statement->relations))
 			return statement->plan;
 		forget_plan(statement);
 	}

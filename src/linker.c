@@ -206,7 +206,9 @@ wait_for_work(TimestampTz idle_since)
 	TimestampTz until = TimestampTzPlusMilliseconds(idle_since, atlas_idle_timeout);
 	long		timeout;
 
-	if (now >= atlas_linker.next_round)
+	/* Waiting for a lock may have used up the latch of a commit. */
+	if (now >= atlas_linker.next_round ||
+		pg_atomic_read_u32(&atlas_linker.slot->pending) != 0)
 		return true;
 	if (now >= until)
 		return false;
