@@ -428,9 +428,12 @@ check_array(const char *skeleton, const Body *body)
 	json_t	   *array = NULL;
 
 	/* What is no array has not been blanked out, and may be of any size. */
-	if (skeleton[strspn(skeleton, " \t\r\n")] != '[' && body->length > atlas_max_event_size)
-		atlas_add_problem(&error, "invalid", "", "must be a JSON array of events");
-	else if ((array = json_loadb(skeleton, body->length, JSON_DECODE_ANY, &parse_error)) == NULL)
+	bool		is_parsed = skeleton[strspn(skeleton, " \t\r\n")] == '[' ||
+		body->length <= atlas_max_event_size;
+
+	if (is_parsed)
+		array = json_loadb(skeleton, body->length, JSON_DECODE_ANY, &parse_error);
+	if (is_parsed && array == NULL)
 		report_malformed(&error, body, &parse_error);
 	else if (!json_is_array(array))
 		atlas_add_problem(&error, "invalid", "", "must be a JSON array of events");
