@@ -19,6 +19,7 @@
 #include "catalog/pg_database.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
+#include "compat.h"
 #include "extension.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
@@ -27,7 +28,6 @@
 #include "tcop/utility.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
-#include "compat.h"
 #include "wakeup.h"
 #include "worker.h"
 

@@ -13,7 +13,6 @@
  */
 #include "postgres.h"
 
-#include "values.h"
 #include "catalog/pg_type.h"
 #include "common/cryptohash.h"
 #include "common/sha2.h"
@@ -22,6 +21,7 @@
 #include "submit.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
+#include "values.h"
 
 static AtlasStatement select_keys = {
 	.sql =

@@ -46,6 +46,8 @@ extern int	atlas_claim_batch(AtlasCursor *cursor, int limit, pg_uuid_t *ids);
  */
 extern int	atlas_select_events(const pg_uuid_t *ids, int nids);
 
+/* link_write.c */
+
 /* Records a failed attempt at one event; the last one makes it FAILED. */
 extern void atlas_link_failed(const pg_uuid_t *id, int max_attempts, const char *message);
 

@@ -20,6 +20,8 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "compat.h"
+#include "linker_step.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
@@ -31,8 +33,6 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
-#include "compat.h"
-#include "linker_step.h"
 #include "worker.h"
 
 #define MAX_RESTART_SECONDS 60

@@ -11,10 +11,10 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "values.h"
 #include "catalog/pg_type.h"
 #include "extension.h"
 #include "linker_state.h"
+#include "values.h"
 
 static AtlasStatement select_state = {
 	.sql = "SELECT batch FROM @extschema@.atlas_linker_state",

@@ -21,7 +21,6 @@
 #include "postgres.h"
 
 #include "access/transam.h"
-#include "values.h"
 #include "catalog/pg_type.h"
 #include "extension.h"
 #include "queue.h"
@@ -30,6 +29,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/xid8.h"
+#include "values.h"
 
 /* Index Cond on atlas_event_queue_cursor_idx, no sort. */
 static AtlasStatement claim_range = {

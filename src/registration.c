@@ -15,6 +15,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_type.h"
+#include "compat.h"
 #include "event.h"
 #include "executor/spi.h"
 #include "extension.h"
@@ -32,7 +33,6 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 #include "values.h"
-#include "compat.h"
 
 PG_FUNCTION_INFO_V1(atlas_register_object_type);
 PG_FUNCTION_INFO_V1(atlas_unregister_object_type);

@@ -9,7 +9,6 @@
  */
 #include "postgres.h"
 
-#include "values.h"
 #include "attempt.h"
 #include "catalog/pg_type.h"
 #include "event_id.h"
@@ -18,6 +17,7 @@
 #include "partition.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
+#include "values.h"
 
 #define FIRST_DELAY_SECONDS 5
 #define MAX_DELAY_SECONDS 3600

@@ -16,7 +16,6 @@
  */
 #include "postgres.h"
 
-#include "values.h"
 #include "catalog/pg_type.h"
 #include "event_id.h"
 #include "extension.h"
@@ -24,6 +23,7 @@
 #include "submit.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
+#include "values.h"
 #include "wakeup.h"
 
 char	   *atlas_tenant_setting = NULL;

@@ -22,6 +22,21 @@ linked_ok($node, 'atlas', 'events are linked');
 my $submit = q{SELECT submit_event('{"objectType": "CUSTOMER", "externalId": "190001", "name": "Late",
 	"relatedObjects": [{"objectType": "TICKET", "objectId": "1"}]}')->>'eventId'};
 
+# ----- New months -----
+
+# The commit that wakes the linker also brings a partition that it has not seen.
+push @ids, event_ids($node->safe_psql('atlas',
+	"SELECT submit_event(object_type => 'CUSTOMER', object_id => NULL, external_id => '190001',
+		name => 'Long Ago', occurred_at => now() - interval '$_ months',
+		related_objects => ARRAY[('TICKET', '1', NULL)]::atlas_object[])"))
+  foreach 1 .. 20;
+linked_ok($node, 'atlas', 'events of new months are linked');
+is( $node->safe_psql(
+		'atlas',
+		"SELECT max(linked_at - received_at) < '5 s' FROM atlas_event_logs WHERE name = 'Long Ago'"),
+	't',
+	'the first event of a month is linked at once');
+
 sub wait_for_no_linker
 {
 	$node->poll_query_until('atlas', 'SELECT worker_pid IS NULL FROM atlas_events_status')

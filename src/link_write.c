@@ -1,0 +1,407 @@
+/*
+ * link_write.c
+ *		Writing what became of a batch of events: links, unresolved references,
+ *		and the queue, which an event leaves, or in which it is put off.
+ */
+#include "postgres.h"
+
+#include "attempt.h"
+#include "catalog/pg_type.h"
+#include "event_id.h"
+#include "extension.h"
+#include "link.h"
+#include "link_write.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+#include "values.h"
+
+#define FIRST_BACKOFF_SECONDS 1
+#define MAX_BACKOFF_SECONDS 60
+#define MISSING_MILLISECONDS 200
+
+/* A link may be there only when a reference is looked up again. */
+static AtlasStatement insert_links = {
+	.sql =
+	"INSERT INTO @extschema@.atlas_event_links"
+	"       (event_id, tenant_id, object_type, object_id, linked_at)"
+	" SELECT l.*, $5"
+	"   FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3),"
+	"                   pg_catalog.unnest($4)) AS l"
+	" ON CONFLICT DO NOTHING",
+	.nparameters = 5,
+	.parameters = {UUIDARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZOID},
+};
+
+static AtlasStatement insert_unresolved = {
+	.sql =
+	"INSERT INTO @extschema@.atlas_event_unresolved"
+	"       (event_id, position, tenant_id, object_type, object_id, external_id, outcome, reason,"
+	"        first_attempt_at, next_attempt_at)"
+	" SELECT u.*, $9, $10"
+	"   FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3),"
+	"                   pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6),"
+	"                   pg_catalog.unnest($7), pg_catalog.unnest($8)) AS u",
+	.nparameters = 10,
+	.parameters = {UUIDARRAYOID, INT2ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
+	TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
+};
+
+static AtlasStatement delete_queued = {
+	.sql =
+	"DELETE FROM @extschema@.atlas_event_queue WHERE event_id OPERATOR(pg_catalog.=) ANY ($1)",
+	.nparameters = 1,
+	.parameters = {UUIDARRAYOID},
+};
+
+static AtlasStatement defer_queued = {
+	.sql =
+	"UPDATE @extschema@.atlas_event_queue q"
+	"   SET next_attempt_at = d.next_attempt_at, last_error = d.last_error"
+	"  FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3))"
+	"       AS d (event_id, next_attempt_at, last_error)"
+	" WHERE q.event_id OPERATOR(pg_catalog.=) d.event_id",
+	.nparameters = 3,
+	.parameters = {UUIDARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID},
+};
+
+/*
+ * An event may be missing for a moment: the first one of a month is visible just
+ * before its partition is known to other sessions. Or for long, in a restore.
+ */
+static AtlasStatement defer_missing = {
+	.sql =
+	"UPDATE @extschema@.atlas_event_queue"
+	"   SET next_attempt_at = CASE WHEN next_attempt_at IS NULL THEN $2 ELSE $3 END,"
+	"       last_error = 'the event is not there'"
+	" WHERE event_id OPERATOR(pg_catalog.=) ANY ($1)",
+	.nparameters = 3,
+	.parameters = {UUIDARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
+};
+
+static AtlasStatement fail_queued = {
+	.sql =
+	"UPDATE @extschema@.atlas_event_queue"
+	"   SET attempts = attempts OPERATOR(pg_catalog.+) 1::pg_catalog.int2, last_error = $2,"
+	"       next_attempt_at = CASE WHEN attempts OPERATOR(pg_catalog.+) 1 OPERATOR(pg_catalog.>=) $3"
+	"                              THEN 'infinity' ELSE $4 END"
+	" WHERE event_id OPERATOR(pg_catalog.=) $1"
+	" RETURNING attempts",
+	.nparameters = 4,
+	.parameters = {UUIDOID, TEXTOID, INT4OID, TIMESTAMPTZOID},
+};
+
+static AtlasStatement select_attempts = {
+	.sql =
+	"SELECT attempts FROM @extschema@.atlas_event_queue WHERE event_id OPERATOR(pg_catalog.=) $1",
+	.nparameters = 1,
+	.parameters = {UUIDOID},
+};
+
+struct AtlasLinkRows
+{
+	AtlasColumn event_ids;
+	AtlasColumn tenants;
+	AtlasColumn types;
+	AtlasColumn object_ids;
+};
+
+AtlasLinkRows *
+atlas_link_rows(int size)
+{
+	AtlasLinkRows *rows = palloc(sizeof(AtlasLinkRows));
+
+	atlas_column_init(&rows->event_ids, size);
+	atlas_column_init(&rows->tenants, size);
+	atlas_column_init(&rows->types, size);
+	atlas_column_init(&rows->object_ids, size);
+	return rows;
+}
+
+void
+atlas_link_rows_add(AtlasLinkRows *rows, const pg_uuid_t *event_id, const AtlasRef *ref)
+{
+	atlas_column_add(&rows->event_ids, UUIDPGetDatum(event_id));
+	atlas_column_add(&rows->tenants, PointerGetDatum(ref->lookup.tenant));
+	atlas_column_add(&rows->types, CStringGetTextDatum(ref->object_type));
+	atlas_column_add(&rows->object_ids, PointerGetDatum(ref->lookup.found_id));
+}
+
+void
+atlas_link_rows_write(const AtlasLinkRows *rows, TimestampTz now)
+{
+	Datum		values[5];
+
+	if (rows->event_ids.nvalues == 0)
+		return;
+	values[0] = atlas_column_array(&rows->event_ids, UUIDOID);
+	values[1] = atlas_column_array(&rows->tenants, TEXTOID);
+	values[2] = atlas_column_array(&rows->types, TEXTOID);
+	values[3] = atlas_column_array(&rows->object_ids, TEXTOID);
+	values[4] = TimestampTzGetDatum(now);
+	(void) atlas_execute(&insert_links, values, NULL, false, 0);
+}
+
+static bool
+same_object(const AtlasRef *a, const AtlasRef *b)
+{
+	return strcmp(a->object_type, b->object_type) == 0 &&
+		atlas_compare_text(a->lookup.found_id, b->lookup.found_id) == 0;
+}
+
+/* Is the object the primary one, or linked by an earlier reference? */
+static bool
+is_repeated(const AtlasLinkEvent *event, int position)
+{
+	const AtlasRef *ref = &event->refs[position];
+
+	if (strcmp(ref->object_type, event->object_type) == 0 &&
+		atlas_compare_text(ref->lookup.found_id, event->object_id) == 0)
+		return true;
+	for (int i = 0; i < position; i++)
+		if (event->refs[i].outcome == ATLAS_LINKED && same_object(&event->refs[i], ref))
+			return true;
+	return false;
+}
+
+static const AtlasRef *
+first_deferred(const AtlasLinkEvent *event)
+{
+	for (int i = 0; i < event->nrefs; i++)
+		if (event->refs[i].outcome == ATLAS_DEFERRED)
+			return &event->refs[i];
+	return NULL;
+}
+
+int
+atlas_count_references(const AtlasLinkEvent *events, int nevents)
+{
+	int			count = 0;
+
+	for (int i = 0; i < nevents; i++)
+		count += events[i].nrefs;
+	return count;
+}
+
+static void
+write_links(const AtlasLinkEvent *events, int nevents, TimestampTz now)
+{
+	AtlasLinkRows *rows = atlas_link_rows(atlas_count_references(events, nevents));
+
+	for (int i = 0; i < nevents; i++)
+	{
+		if (first_deferred(&events[i]) != NULL)
+			continue;
+		for (int j = 0; j < events[i].nrefs; j++)
+			if (events[i].refs[j].outcome == ATLAS_LINKED && !is_repeated(&events[i], j))
+				atlas_link_rows_add(rows, &events[i].id, &events[i].refs[j]);
+	}
+	atlas_link_rows_write(rows, now);
+}
+
+/* Records the references that were not linked, and returns how many. */
+static int
+write_unresolved(const AtlasLinkEvent *events, int nevents, TimestampTz now)
+{
+	static const Oid types[] = {
+		UUIDOID, INT2OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID
+	};
+	AtlasColumn columns[lengthof(types)];
+	int			size = atlas_count_references(events, nevents);
+	Datum		values[lengthof(types) + 2];
+	char		nulls[lengthof(types) + 2];
+
+	for (int i = 0; i < lengthof(types); i++)
+		atlas_column_init(&columns[i], size);
+	for (int i = 0; i < nevents; i++)
+	{
+		if (first_deferred(&events[i]) != NULL)
+			continue;
+		for (int j = 0; j < events[i].nrefs; j++)
+		{
+			const AtlasRef *ref = &events[i].refs[j];
+
+			if (ref->outcome == ATLAS_LINKED)
+				continue;
+			atlas_column_add(&columns[0], UUIDPGetDatum(&events[i].id));
+			atlas_column_add(&columns[1], Int16GetDatum(j + 1));
+			atlas_column_add(&columns[2], PointerGetDatum(ref->lookup.tenant));
+			atlas_column_add(&columns[3], CStringGetTextDatum(ref->object_type));
+			atlas_column_add_pointer(&columns[4], ref->lookup.object_id);
+			atlas_column_add_pointer(&columns[5], ref->lookup.external_id);
+			atlas_column_add(&columns[6], CStringGetTextDatum(
+								ref->outcome == ATLAS_REFERENCE_NOT_FOUND ? "NOT_FOUND" : "ERROR"));
+			atlas_column_add(&columns[7], CStringGetTextDatum(ref->reason));
+		}
+	}
+	if (columns[0].nvalues == 0)
+		return 0;
+
+	memset(nulls, ' ', sizeof(nulls));
+	for (int i = 0; i < lengthof(types); i++)
+		values[i] = atlas_column_array(&columns[i], types[i]);
+	values[lengthof(types)] = TimestampTzGetDatum(now);
+	values[lengthof(types) + 1] = TimestampTzGetDatum(atlas_relink_time(now, 1));
+	if (atlas_relink_window == 0)
+		nulls[lengthof(types) + 1] = 'n';
+	(void) atlas_execute(&insert_unresolved, values, nulls, false, 0);
+	return columns[0].nvalues;
+}
+
+/* Takes the linked events out of the queue, and returns how many. */
+static int
+write_queue(const AtlasLinkEvent *events, int nevents)
+{
+	AtlasColumn linked;
+	Datum		value;
+
+	atlas_column_init(&linked, nevents);
+	for (int i = 0; i < nevents; i++)
+		if (first_deferred(&events[i]) == NULL)
+			atlas_column_add(&linked, UUIDPGetDatum(&events[i].id));
+	if (linked.nvalues > 0)
+	{
+		value = atlas_column_array(&linked, UUIDOID);
+		(void) atlas_execute(&delete_queued, &value, NULL, false, 0);
+	}
+	return linked.nvalues;
+}
+
+/* When an event that is not to blame for anything is tried again. */
+static TimestampTz
+put_off(TimestampTz now)
+{
+	return atlas_backoff(now, MAX_BACKOFF_SECONDS, 1, MAX_BACKOFF_SECONDS);
+}
+
+/* When an event that was put off is tried again: the longer it waits, the later. */
+static TimestampTz
+deferred_until(const AtlasLinkEvent *event, TimestampTz now)
+{
+	int64		waited = (now - event->received_at) / USECS_PER_SEC / 2;
+
+	waited = Max(Min(waited, MAX_BACKOFF_SECONDS), FIRST_BACKOFF_SECONDS);
+	return atlas_backoff(now, (int) waited, 1, MAX_BACKOFF_SECONDS);
+}
+
+/* Events that are put off, until when, and why. */
+typedef struct Deferrals
+{
+	AtlasColumn ids;
+	AtlasColumn times;
+	AtlasColumn reasons;
+} Deferrals;
+
+static void
+init_deferrals(Deferrals *deferrals, int size)
+{
+	atlas_column_init(&deferrals->ids, size);
+	atlas_column_init(&deferrals->times, size);
+	atlas_column_init(&deferrals->reasons, size);
+}
+
+static void
+defer(Deferrals *deferrals, const pg_uuid_t *id, TimestampTz until, const char *reason)
+{
+	atlas_column_add(&deferrals->ids, UUIDPGetDatum(id));
+	atlas_column_add(&deferrals->times, TimestampTzGetDatum(until));
+	atlas_column_add(&deferrals->reasons, CStringGetTextDatum(reason));
+}
+
+static int
+write_deferrals(const Deferrals *deferrals)
+{
+	Datum		values[3];
+
+	if (deferrals->ids.nvalues == 0)
+		return 0;
+	values[0] = atlas_column_array(&deferrals->ids, UUIDOID);
+	values[1] = atlas_column_array(&deferrals->times, TIMESTAMPTZOID);
+	values[2] = atlas_column_array(&deferrals->reasons, TEXTOID);
+	(void) atlas_execute(&defer_queued, values, NULL, false, 0);
+	return deferrals->ids.nvalues;
+}
+
+/* Puts off the events some reference of which cannot be looked up now. */
+static int
+write_deferred(const AtlasLinkEvent *events, int nevents, TimestampTz now)
+{
+	Deferrals	deferrals;
+
+	init_deferrals(&deferrals, nevents);
+	for (int i = 0; i < nevents; i++)
+	{
+		const AtlasRef *ref = first_deferred(&events[i]);
+
+		if (ref != NULL)
+			defer(&deferrals, &events[i].id, deferred_until(&events[i], now), ref->reason);
+	}
+	return write_deferrals(&deferrals);
+}
+
+void
+atlas_write_missing(const pg_uuid_t *ids, int nids, const AtlasLinkEvent *events, int nevents,
+			  TimestampTz now)
+{
+	AtlasColumn missing;
+	Datum		values[3];
+	int			next = 0;
+
+	if (nevents == nids)
+		return;
+	atlas_column_init(&missing, nids);
+	for (int i = 0; i < nids; i++)
+	{
+		if (next < nevents && atlas_event_id_compare(&events[next].id, &ids[i]) == 0)
+			next++;
+		else
+			atlas_column_add(&missing, UUIDPGetDatum(&ids[i]));
+	}
+	values[0] = atlas_column_array(&missing, UUIDOID);
+	values[1] = TimestampTzGetDatum(TimestampTzPlusMilliseconds(now, MISSING_MILLISECONDS));
+	values[2] = TimestampTzGetDatum(put_off(now));
+	(void) atlas_execute(&defer_missing, values, NULL, false, 0);
+}
+
+void
+atlas_link_failed(const pg_uuid_t *id, int max_attempts, const char *message)
+{
+	Datum		values[4];
+	bool		isnull;
+	int			attempts = 0;
+
+	values[0] = UUIDPGetDatum(id);
+	if (atlas_execute(&select_attempts, values, NULL, false, 1) > 0)
+		attempts = DatumGetInt16(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
+											   1, &isnull));
+	values[1] = CStringGetTextDatum(message);
+	values[2] = Int32GetDatum(max_attempts);
+	values[3] = TimestampTzGetDatum(atlas_backoff(GetCurrentTimestamp(), FIRST_BACKOFF_SECONDS,
+												  attempts + 1, MAX_BACKOFF_SECONDS));
+	(void) atlas_execute(&fail_queued, values, NULL, false, 0);
+
+	ereport(LOG,
+			(errmsg("event %s could not be linked, attempt %d of %d: %s",
+					atlas_event_id_string(id), attempts + 1, max_attempts, message),
+			 attempts + 1 >= max_attempts ?
+			 errhint("It is FAILED now. Repair the cause and call atlas_retry_failed().") : 0));
+}
+
+void
+atlas_put_off(const pg_uuid_t *id, const char *reason)
+{
+	Deferrals	deferrals;
+
+	init_deferrals(&deferrals, 1);
+	defer(&deferrals, id, put_off(GetCurrentTimestamp()), reason);
+	(void) write_deferrals(&deferrals);
+}
+
+void
+atlas_write_events(const AtlasLinkEvent *events, int nevents, TimestampTz now,
+				   AtlasLinkCounts *counts)
+{
+	write_links(events, nevents, now);
+	counts->not_found += write_unresolved(events, nevents, now);
+	counts->linked += write_queue(events, nevents);
+	counts->deferred += write_deferred(events, nevents, now);
+}

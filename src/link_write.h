@@ -1,0 +1,35 @@
+/*
+ * link_write.h
+ *		Events on their way out of the queue.
+ */
+#ifndef ATLAS_LINK_WRITE_H
+#define ATLAS_LINK_WRITE_H
+
+#include "link.h"
+
+/* An event to be linked. */
+typedef struct AtlasLinkEvent
+{
+	pg_uuid_t	id;
+	text	   *tenant;
+	char	   *object_type;	/* the primary object */
+	text	   *object_id;
+	TimestampTz received_at;
+	AtlasRef   *refs;
+	int			nrefs;
+} AtlasLinkEvent;
+
+extern int	atlas_count_references(const AtlasLinkEvent *events, int nevents);
+
+/* Writes what the references of the events were resolved to, and counts. */
+extern void atlas_write_events(const AtlasLinkEvent *events, int nevents, TimestampTz now,
+							   AtlasLinkCounts *counts);
+
+/* Puts off what was claimed and is not in the log; both are sorted. */
+extern void atlas_write_missing(const pg_uuid_t *ids, int nids, const AtlasLinkEvent *events,
+								int nevents, TimestampTz now);
+
+/* Puts off an event that is not to blame for anything. */
+extern void atlas_put_off(const pg_uuid_t *id, const char *reason);
+
+#endif							/* ATLAS_LINK_WRITE_H */
