@@ -194,7 +194,7 @@ fail_event(void *argument, int item, const ErrorData *error)
 	}
 	else
 	{
-		atlas_link_failed(&batch->ids[item], atlas_max_attempts, error->message);
+		atlas_link_failed(&batch->ids[item], true, error->message);
 		batch->counts->failed++;
 	}
 }

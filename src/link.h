@@ -48,8 +48,11 @@ extern int	atlas_select_events(const pg_uuid_t *ids, int nids);
 
 /* link_write.c */
 
-/* Records a failed attempt at one event; the last one makes it FAILED. */
-extern void atlas_link_failed(const pg_uuid_t *id, int max_attempts, const char *message);
+/*
+ * Records an attempt at one event that failed, or one that is about to be made and
+ * may kill the linker. FAILED is who has made max_attempts.
+ */
+extern void atlas_link_failed(const pg_uuid_t *id, bool is_made, const char *message);
 
 /* Rows for atlas_event_links, gathered and then written with one statement. */
 typedef struct AtlasLinkRows AtlasLinkRows;

@@ -81,13 +81,10 @@ static AtlasStatement defer_missing = {
 static AtlasStatement fail_queued = {
 	.sql =
 	"UPDATE @extschema@.atlas_event_queue"
-	"   SET attempts = attempts OPERATOR(pg_catalog.+) 1::pg_catalog.int2, last_error = $2,"
-	"       next_attempt_at = CASE WHEN attempts OPERATOR(pg_catalog.+) 1 OPERATOR(pg_catalog.>=) $3"
-	"                              THEN 'infinity' ELSE $4 END"
-	" WHERE event_id OPERATOR(pg_catalog.=) $1"
-	" RETURNING attempts",
+	"   SET attempts = $2, last_error = $3, next_attempt_at = $4"
+	" WHERE event_id OPERATOR(pg_catalog.=) $1",
 	.nparameters = 4,
-	.parameters = {UUIDOID, TEXTOID, INT4OID, TIMESTAMPTZOID},
+	.parameters = {UUIDOID, INT2OID, TEXTOID, TIMESTAMPTZOID},
 };
 
 static AtlasStatement select_attempts = {
@@ -363,26 +360,33 @@ atlas_write_missing(const pg_uuid_t *ids, int nids, const AtlasLinkEvent *events
 }
 
 void
-atlas_link_failed(const pg_uuid_t *id, int max_attempts, const char *message)
+atlas_link_failed(const pg_uuid_t *id, bool is_made, const char *message)
 {
 	Datum		values[4];
 	bool		isnull;
-	int			attempts = 0;
+	bool		is_failed;
+	int			attempts;
 
 	values[0] = UUIDPGetDatum(id);
-	if (atlas_execute(&select_attempts, values, NULL, false, 1) > 0)
-		attempts = DatumGetInt16(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
-											   1, &isnull));
-	values[1] = CStringGetTextDatum(message);
-	values[2] = Int32GetDatum(max_attempts);
-	values[3] = TimestampTzGetDatum(atlas_backoff(GetCurrentTimestamp(), FIRST_BACKOFF_SECONDS,
-												  attempts + 1, MAX_BACKOFF_SECONDS));
+	if (atlas_execute(&select_attempts, values, NULL, false, 1) == 0)
+		return;
+	attempts = DatumGetInt16(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
+										   1, &isnull));
+	is_failed = attempts + (is_made ? 1 : 0) >= atlas_max_attempts;
+	if (is_made || !is_failed)
+		attempts++;
+
+	values[1] = Int16GetDatum(attempts);
+	values[2] = CStringGetTextDatum(message);
+	values[3] = TimestampTzGetDatum(is_failed ? DT_NOEND :
+									atlas_backoff(GetCurrentTimestamp(), FIRST_BACKOFF_SECONDS,
+												  attempts, MAX_BACKOFF_SECONDS));
 	(void) atlas_execute(&fail_queued, values, NULL, false, 0);
 
 	ereport(LOG,
 			(errmsg("event %s could not be linked, attempt %d of %d: %s",
-					atlas_event_id_string(id), attempts + 1, max_attempts, message),
-			 attempts + 1 >= max_attempts ?
+					atlas_event_id_string(id), attempts, atlas_max_attempts, message),
+			 is_failed ?
 			 errhint("It is FAILED now. Repair the cause and call atlas_retry_failed().") : 0));
 }
 

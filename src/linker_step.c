@@ -172,7 +172,7 @@ atlas_step_suspect(pg_uuid_t id)
 		return false;
 	queued = atlas_queue_claim_again(&id, 1) > 0;
 	if (queued)
-		atlas_link_failed(&id, atlas_max_attempts + 1, KILLED_MESSAGE);
+		atlas_link_failed(&id, false, KILLED_MESSAGE);
 	unresolved = atlas_relink_give_up(&id, KILLED_MESSAGE);
 	if (queued || unresolved)
 		ForceSyncCommit();
