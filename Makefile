@@ -40,6 +40,7 @@ $(OBJS): $(wildcard src/*.h)
 .PHONY: prove_installcheck
 prove_installcheck:
 	rm -rf $(CURDIR)/tmp_check
-	TESTDIR='$(CURDIR)' PATH='$(bindir):$(PATH)' PGPORT='6$(DEF_PGPORT)' \
+	TESTDIR='$(CURDIR)' TESTDATADIR='$(CURDIR)/tmp_check' TESTLOGDIR='$(CURDIR)/tmp_check/log' \
+	PATH='$(bindir):$(PATH)' PGPORT='6$(DEF_PGPORT)' \
 	PG_REGRESS='$(top_builddir)/src/test/regress/pg_regress' \
 	$(PROVE) -I '$(top_srcdir)/src/test/perl' -I '$(CURDIR)/t' $(PROVE_FLAGS) $(if $(PROVE_TESTS),$(PROVE_TESTS),t/*.pl)
