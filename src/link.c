@@ -111,13 +111,9 @@ compare_events(const void *a, const void *b)
 int
 atlas_select_events(const pg_uuid_t *ids, int nids)
 {
-	AtlasColumn column;
 	Datum		values[3];
 
-	atlas_column_init(&column, nids);
-	for (int i = 0; i < nids; i++)
-		atlas_column_add(&column, UUIDPGetDatum(&ids[i]));
-	values[0] = atlas_column_array(&column, UUIDOID);
+	values[0] = atlas_uuid_array(ids, nids);
 	values[1] = UUIDPGetDatum(&ids[0]);
 	values[2] = UUIDPGetDatum(&ids[nids - 1]);
 	return (int) atlas_execute(&select_events, values, NULL, false, 0);

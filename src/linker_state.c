@@ -54,13 +54,8 @@ atlas_linker_state_read(pg_uuid_t **ids, int *nids)
 void
 atlas_linker_state_write(const pg_uuid_t *ids, int nids)
 {
-	AtlasColumn column;
-	Datum		value;
+	Datum		value = atlas_uuid_array(ids, nids);
 
-	atlas_column_init(&column, nids);
-	for (int i = 0; i < nids; i++)
-		atlas_column_add(&column, UUIDPGetDatum(&ids[i]));
-	value = atlas_column_array(&column, UUIDOID);
 	(void) atlas_execute(&delete_state, NULL, NULL, false, 0);
 	(void) atlas_execute(&insert_state, &value, NULL, false, 0);
 	/* The linker's transactions do not wait for the disk; this one does. */

@@ -122,7 +122,7 @@ extern void atlas_forget_plans(AtlasObjectType *type);
 extern void atlas_lookup_one(AtlasObjectType *type, AtlasLookup *lookup);
 extern void atlas_lookup_many(AtlasObjectType *type, AtlasLookup *lookups, int nlookups);
 
-/* Refuses the event when its primary object was not found; see design. */
+/* Refuses the event when its primary object was not found, or is ambiguous. */
 extern void atlas_refuse_lookup(const AtlasObjectType *type, const AtlasLookup *lookup,
 								AtlasError *error);
 

@@ -297,13 +297,8 @@ atlas_queue_claim_due(int limit, pg_uuid_t *ids)
 int
 atlas_queue_claim_again(pg_uuid_t *ids, int nids)
 {
-	AtlasColumn column;
-	Datum		value;
+	Datum		value = atlas_uuid_array(ids, nids);
 
-	atlas_column_init(&column, nids);
-	for (int i = 0; i < nids; i++)
-		atlas_column_add(&column, UUIDPGetDatum(&ids[i]));
-	value = atlas_column_array(&column, UUIDOID);
 	(void) atlas_execute(&claim_again, &value, NULL, false, 0);
 	return take_ids(ids);
 }

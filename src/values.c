@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -56,6 +57,17 @@ atlas_column_array(const AtlasColumn *column, Oid element_type)
 	return PointerGetDatum(construct_md_array(column->values, column->nulls, 1, dimensions,
 											  lower_bounds, element_type,
 											  length, by_value, alignment));
+}
+
+Datum
+atlas_uuid_array(const pg_uuid_t *ids, int nids)
+{
+	AtlasColumn column;
+
+	atlas_column_init(&column, nids);
+	for (int i = 0; i < nids; i++)
+		atlas_column_add(&column, UUIDPGetDatum(&ids[i]));
+	return atlas_column_array(&column, UUIDOID);
 }
 
 text *
