@@ -5,7 +5,7 @@
  * DROP DATABASE, ALTER DATABASE ... RENAME or SET TABLESPACE and CREATE DATABASE
  * ... TEMPLATE fail while anybody else is connected to the database. Before such
  * a command runs, the linker is asked to leave, and none is started until the
- * command has ended. It leaves between two batches, which takes milliseconds;
+ * transaction has ended. It leaves between two batches, which takes milliseconds;
  * one that is stuck is terminated.
  *
  * Only a role that may run the command does this. CREATE EXTENSION also comes by
@@ -16,6 +16,7 @@
 #include <signal.h>
 
 #include "access/htup_details.h"
+#include "access/xact.h"
 #include "catalog/pg_database.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
@@ -24,8 +25,8 @@
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "shmem.h"
-#include "storage/ipc.h"
 #include "tcop/utility.h"
+#include "utils/memutils.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 #include "wakeup.h"
@@ -37,8 +38,9 @@
 
 static ProcessUtility_hook_type previous_process_utility = NULL;
 
-/* The database that this backend holds; such commands are never nested. */
-static AtlasDatabase *held = NULL;
+/* The slots that this transaction holds, and the database that it has dropped. */
+static List *held = NIL;
+static Oid	dropped = InvalidOid;
 
 /* The database that this command wants for itself, or NULL. */
 static const char *
@@ -110,46 +112,57 @@ terminate_linker(const AtlasDatabase *slot)
 	LWLockRelease(atlas_shared->lock);
 }
 
-/* Lets linkers come again, unless the database has been dropped. */
-static void
-release(bool dropped)
+/*
+ * Takes the database until the end of the transaction. A template that nobody
+ * submits to has no slot, and gets none: no linker goes there.
+ */
+static AtlasDatabase *
+hold(Oid database, bool is_template)
 {
-	if (held == NULL)
+	AtlasDatabase *slot;
+	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
+
+	/* Room for it first: nothing may fail between taking and noting it. */
+	held = lappend(held, NULL);
+	MemoryContextSwitchTo(old);
+	if (!is_template)
+		(void) atlas_shmem_database(database);
+
+	LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
+	slot = atlas_shmem_find(database);
+	if (slot != NULL)
+		slot->holders++;
+	LWLockRelease(atlas_shared->lock);
+	llast(held) = slot;
+	if (slot != NULL)
+		atlas_shmem_nudge(slot);
+	return slot;
+}
+
+/* Lets linkers come again; not to a database that has been dropped. */
+static void
+end_of_transaction(XactEvent event, void *arg)
+{
+	ListCell   *cell;
+
+	if (held == NIL || (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT &&
+						event != XACT_EVENT_PREPARE))
 		return;
 	LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
-	held->holders--;
-	if (dropped && held->pid == 0 && held->holders == 0)
-		held->database = InvalidOid;
-	LWLockRelease(atlas_shared->lock);
-	held = NULL;
-	atlas_shmem_wake_launcher();
-}
-
-static void
-release_at_exit(int code, Datum argument)
-{
-	LWLockReleaseAll();
-	release(false);
-}
-
-/* Takes the database, unless no linker ever comes there. */
-static void
-hold(Oid database)
-{
-	static bool exit_registered = false;
-
-	if (!exit_registered)
+	foreach(cell, held)
 	{
-		before_shmem_exit(release_at_exit, (Datum) 0);
-		exit_registered = true;
+		AtlasDatabase *slot = lfirst(cell);
+
+		if (slot == NULL)
+			continue;
+		slot->holders--;
+		if (event == XACT_EVENT_COMMIT && slot->database == dropped && slot->pid == 0)
+			slot->database = InvalidOid;
 	}
-	LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
-	held = atlas_shmem_find(database);
-	if (held != NULL)
-		held->holders++;
 	LWLockRelease(atlas_shared->lock);
-	if (held != NULL)
-		atlas_shmem_nudge(held);
+	held = NIL;					/* it is in TopTransactionContext */
+	dropped = InvalidOid;
+	atlas_shmem_wake_launcher();
 }
 
 static void
@@ -182,37 +195,31 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 	bool		is_template;
 	const char *name = wanted_database(pstmt->utilityStmt, &is_template);
 	Oid			database = name ? get_database_oid(name, true) : InvalidOid;
-	volatile bool dropped = false;
 
 	/* The statement may be gone once it has been executed. */
 	bool		is_drop = IsA(pstmt->utilityStmt, DropdbStmt);
 	bool		creates_extension = IsA(pstmt->utilityStmt, CreateExtensionStmt) &&
 		strcmp(((CreateExtensionStmt *) pstmt->utilityStmt)->extname, ATLAS_EXTENSION_NAME) == 0;
 
-	if (OidIsValid(database) && database != MyDatabaseId && held == NULL &&
+	if (OidIsValid(database) && database != MyDatabaseId &&
 		(atlas_owns_database(database, GetUserId()) ||
 		 (is_template && is_common_template(database))))
-		hold(database);
-
-	PG_TRY();
 	{
-		if (held != NULL && OidIsValid(database))
-			wait_until_left(held);
-		if (previous_process_utility)
-			previous_process_utility(pstmt, query, read_only_tree, context, params,
-									 environment, receiver, completion);
-		else
-			standard_ProcessUtility(pstmt, query, read_only_tree, context, params,
-									environment, receiver, completion);
-		dropped = is_drop;
-	}
-	PG_FINALLY();
-	{
-		if (OidIsValid(database))
-			release(dropped);
-	}
-	PG_END_TRY();
+		AtlasDatabase *slot = hold(database, is_template);
 
+		if (slot != NULL)
+			wait_until_left(slot);
+	}
+
+	if (previous_process_utility)
+		previous_process_utility(pstmt, query, read_only_tree, context, params,
+								 environment, receiver, completion);
+	else
+		standard_ProcessUtility(pstmt, query, read_only_tree, context, params,
+								environment, receiver, completion);
+
+	if (is_drop)
+		dropped = database;
 	if (creates_extension)
 		atlas_wake_at_commit(0, 1);
 }
@@ -222,4 +229,5 @@ atlas_hold_init(void)
 {
 	previous_process_utility = ProcessUtility_hook;
 	ProcessUtility_hook = process_utility;
+	RegisterXactCallback(end_of_transaction, NULL);
 }

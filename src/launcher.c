@@ -34,6 +34,7 @@
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 #include "worker.h"
 
@@ -173,6 +174,20 @@ typedef enum Need
 	PENDING_WORK
 } Need;
 
+/* A database may have been dropped since its slot was taken. */
+static bool
+database_exists(Oid database)
+{
+	bool		result;
+
+	StartTransactionCommand();
+	(void) GetTransactionSnapshot();
+	result = SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(database));
+	CommitTransactionCommand();
+	return result;
+}
+
+/* False when nothing more can be started now. */
 static bool
 start_linker(int index, Need need, TimestampTz now)
 {
@@ -180,6 +195,12 @@ start_linker(int index, Need need, TimestampTz now)
 	BackgroundWorker worker = {0};
 	bool		started;
 
+	if (!database_exists(slot->database))
+	{
+		slot->not_before = TimestampTzPlusMilliseconds(now, RETRY_MILLISECONDS);
+		atlas_shmem_forget(slot->database);
+		return true;
+	}
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
 	worker.bgw_restart_time = BGW_NEVER_RESTART;

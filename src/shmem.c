@@ -158,8 +158,8 @@ atlas_shmem_forget(Oid database)
 
 	LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
 	slot = atlas_shmem_find(database);
-	if (slot != NULL && slot->pid == 0 && slot->state != ATLAS_LINKER_STARTING &&
-		pg_atomic_read_u32(&slot->interested) == 0)
+	if (slot != NULL && slot->pid == 0 && slot->holders == 0 &&
+		slot->state != ATLAS_LINKER_STARTING && pg_atomic_read_u32(&slot->interested) == 0)
 		slot->database = InvalidOid;
 	LWLockRelease(atlas_shared->lock);
 }
