@@ -224,6 +224,16 @@ reference_size(const AtlasReference *reference)
 		text_size(reference->object_id) + text_size(reference->external_id);
 }
 
+void
+atlas_event_check_size(AtlasEvent *event, Size size)
+{
+	if (size > atlas_max_event_size)
+		atlas_refuse(&event->error, ATLAS_TOO_LARGE,
+					 psprintf("atlas_events.max_event_size is %d bytes, the event has %zu.",
+							  atlas_max_event_size, size),
+					 "Shorten the description or the payload.");
+}
+
 static void
 check_size(AtlasEvent *event)
 {
@@ -232,12 +242,7 @@ check_size(AtlasEvent *event)
 		text_size(event->idempotency_key);
 	for (int i = 0; i < event->nrelated; i++)
 		event->size += reference_size(&event->related[i]);
-
-	if (event->size > atlas_max_event_size)
-		atlas_refuse(&event->error, ATLAS_TOO_LARGE,
-					 psprintf("atlas_events.max_event_size is %d bytes, the event has %zu.",
-							  atlas_max_event_size, event->size),
-					 "Shorten the description or the payload.");
+	atlas_event_check_size(event, event->size);
 }
 
 void

@@ -78,6 +78,9 @@ extern void atlas_event_validate(AtlasEvent *event);
 /* Refuses an event that has too many related objects. */
 extern bool atlas_event_check_related_count(AtlasEvent *event, int nrelated);
 
+/* Refuses an event, or its request, of more than max_event_size bytes. */
+extern void atlas_event_check_size(AtlasEvent *event, Size size);
+
 /* Refuses more events in one call than max_batch_size. */
 extern void atlas_event_check_batch_size(int nevents);
 

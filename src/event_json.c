@@ -397,22 +397,12 @@ body_in_utf8(const char *json, Size length)
 	return body;
 }
 
-static void
-check_request_size(AtlasEvent *event, Size length)
-{
-	if (length > atlas_max_event_size)
-		atlas_refuse(&event->error, ATLAS_TOO_LARGE,
-					 psprintf("atlas_events.max_event_size is %d bytes, the event has %zu.",
-							  atlas_max_event_size, length),
-					 "Shorten the description or the payload.");
-}
-
 void
 atlas_event_from_json(AtlasEvent *event, const char *json, Size length)
 {
 	Body		body;
 
-	check_request_size(event, length);
+	atlas_event_check_size(event, length);
 	if (event->error.status != 0)
 		return;
 	body = body_in_utf8(json, length);
@@ -468,7 +458,7 @@ atlas_events_from_json(const char *json, Size length, int *nevents)
 		last = item.json;
 		item.place = place;
 		atlas_event_init(&events[i], "", now);
-		check_request_size(&events[i], item.length);
+		atlas_event_check_size(&events[i], item.length);
 		if (events[i].error.status == 0)
 			read_event(&events[i], &item);
 	}

@@ -143,8 +143,9 @@ atlas_extension(void)
 	return result;
 }
 
-char *
-atlas_sql(const char *sql)
+/* Our own SQL with the placeholder replaced. */
+static char *
+fill_in_schema(const char *sql)
 {
 	const char *schema_name = atlas_extension()->schema_name;
 	StringInfoData result;
@@ -230,7 +231,7 @@ names_are_ours(const char *sql, const List *relations)
 static void
 make_plan(AtlasStatement *statement)
 {
-	char	   *sql = atlas_sql(statement->sql);
+	char	   *sql = fill_in_schema(statement->sql);
 	MemoryContext old;
 
 	statement->plan = atlas_prepare(sql, statement->nparameters, statement->parameters);

@@ -55,9 +55,6 @@ extern const AtlasExtension *atlas_extension_if_any(void);
 /* The extension; raises an error when there is none. */
 extern const AtlasExtension *atlas_extension(void);
 
-/* Our own SQL with @extschema@ replaced, palloc'd. */
-extern char *atlas_sql(const char *sql);
-
 /*
  * Runs a statement with a kept plan, inside SPI_connect() and as the owner of
  * the extension, and returns SPI_processed. nulls may be NULL.

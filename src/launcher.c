@@ -193,29 +193,40 @@ start_linker(int index, Need need, TimestampTz now)
 {
 	AtlasDatabase *slot = &atlas_shared->databases[index];
 	BackgroundWorker worker = {0};
+	Oid			database;
+	bool		exists;
 	bool		started;
 
-	if (!database_exists(slot->database))
-	{
+	LWLockAcquire(atlas_shared->lock, LW_SHARED);
+	database = slot->database;
+	LWLockRelease(atlas_shared->lock);
+	exists = OidIsValid(database) && database_exists(database);
+
+	/* The linker may take its slot before this process goes on. */
+	LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
+	exists = exists && slot->database == database;
+	if (exists)
+		slot->state = ATLAS_LINKER_STARTING;
+	else
 		slot->not_before = TimestampTzPlusMilliseconds(now, RETRY_MILLISECONDS);
-		atlas_shmem_forget(slot->database);
+	LWLockRelease(atlas_shared->lock);
+	if (!exists)
+	{
+		atlas_shmem_forget(database);
 		return true;
 	}
+
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
 	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	worker.bgw_main_arg = ObjectIdGetDatum(slot->database);
+	worker.bgw_main_arg = ObjectIdGetDatum(database);
 	worker.bgw_notify_pid = MyProcPid;
 	strlcpy(worker.bgw_library_name, "atlas_events", sizeof(worker.bgw_library_name));
 	strlcpy(worker.bgw_function_name, "atlas_linker_main", sizeof(worker.bgw_function_name));
 	snprintf(worker.bgw_name, sizeof(worker.bgw_name), "atlas_events linker of database %u",
-			 slot->database);
+			 database);
 	strlcpy(worker.bgw_type, "atlas_events linker", sizeof(worker.bgw_type));
 
-	/* The linker may take its slot before this process goes on. */
-	LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
-	slot->state = ATLAS_LINKER_STARTING;
-	LWLockRelease(atlas_shared->lock);
 	if (handles[index] != NULL)
 		pfree(handles[index]);
 	handles[index] = NULL;

@@ -105,7 +105,8 @@ read_event(AtlasLinkEvent *event, HeapTuple row, TupleDesc tupdesc)
 static int
 compare_events(const void *a, const void *b)
 {
-	return atlas_event_id_compare(&((const AtlasLinkEvent *) a)->id, &((const AtlasLinkEvent *) b)->id);
+	return atlas_event_id_compare(&((const AtlasLinkEvent *) a)->id,
+								  &((const AtlasLinkEvent *) b)->id);
 }
 
 int
@@ -123,7 +124,7 @@ atlas_select_events(const pg_uuid_t *ids, int nids)
 static AtlasLinkEvent *
 read_events(const pg_uuid_t *ids, int nids, int *nevents)
 {
-	AtlasLinkEvent  *events;
+	AtlasLinkEvent *events;
 
 	*nevents = atlas_select_events(ids, nids);
 	events = palloc(sizeof(AtlasLinkEvent) * Max(*nevents, 1));
@@ -166,7 +167,7 @@ link_events(void *argument, int from, int to)
 	TimestampTz now = GetCurrentTimestamp();
 	AtlasLinkCounts counts = {0};
 	int			nevents;
-	AtlasLinkEvent  *events = read_events(&batch->ids[from], to - from, &nevents);
+	AtlasLinkEvent *events = read_events(&batch->ids[from], to - from, &nevents);
 
 	ensure_partitions(events, nevents);
 	resolve_references(events, nevents);
@@ -175,7 +176,6 @@ link_events(void *argument, int from, int to)
 
 	batch->counts->linked += counts.linked;
 	batch->counts->not_found += counts.not_found;
-	batch->counts->deferred += counts.deferred;
 }
 
 static void
@@ -184,15 +184,9 @@ fail_event(void *argument, int item, const ErrorData *error)
 	LinkBatch  *batch = argument;
 
 	if (atlas_is_shortage(error))
-	{
 		atlas_put_off(&batch->ids[item], error->message);
-		batch->counts->deferred++;
-	}
 	else
-	{
 		atlas_link_failed(&batch->ids[item], true, error->message);
-		batch->counts->failed++;
-	}
 }
 
 void

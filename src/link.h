@@ -17,8 +17,6 @@ typedef struct AtlasLinkCounts
 {
 	uint64		linked;			/* events that left the queue */
 	uint64		not_found;		/* references recorded as unresolved */
-	uint64		failed;			/* attempts that failed */
-	uint64		deferred;		/* events put off */
 } AtlasLinkCounts;
 
 /*

@@ -304,22 +304,21 @@ defer(Deferrals *deferrals, const pg_uuid_t *id, TimestampTz until, const char *
 	atlas_column_add(&deferrals->reasons, CStringGetTextDatum(reason));
 }
 
-static int
+static void
 write_deferrals(const Deferrals *deferrals)
 {
 	Datum		values[3];
 
 	if (deferrals->ids.nvalues == 0)
-		return 0;
+		return;
 	values[0] = atlas_column_array(&deferrals->ids, UUIDOID);
 	values[1] = atlas_column_array(&deferrals->times, TIMESTAMPTZOID);
 	values[2] = atlas_column_array(&deferrals->reasons, TEXTOID);
 	(void) atlas_execute(&defer_queued, values, NULL, false, 0);
-	return deferrals->ids.nvalues;
 }
 
 /* Puts off the events some reference of which cannot be looked up now. */
-static int
+static void
 write_deferred(const AtlasLinkEvent *events, int nevents, TimestampTz now)
 {
 	Deferrals	deferrals;
@@ -332,12 +331,12 @@ write_deferred(const AtlasLinkEvent *events, int nevents, TimestampTz now)
 		if (ref != NULL)
 			defer(&deferrals, &events[i].id, deferred_until(&events[i], now), ref->reason);
 	}
-	return write_deferrals(&deferrals);
+	write_deferrals(&deferrals);
 }
 
 void
 atlas_write_missing(const pg_uuid_t *ids, int nids, const AtlasLinkEvent *events, int nevents,
-			  TimestampTz now)
+					TimestampTz now)
 {
 	AtlasColumn missing;
 	Datum		values[3];
@@ -397,7 +396,7 @@ atlas_put_off(const pg_uuid_t *id, const char *reason)
 
 	init_deferrals(&deferrals, 1);
 	defer(&deferrals, id, put_off(GetCurrentTimestamp()), reason);
-	(void) write_deferrals(&deferrals);
+	write_deferrals(&deferrals);
 }
 
 void
@@ -407,5 +406,5 @@ atlas_write_events(const AtlasLinkEvent *events, int nevents, TimestampTz now,
 	write_links(events, nevents, now);
 	counts->not_found += write_unresolved(events, nevents, now);
 	counts->linked += write_queue(events, nevents);
-	counts->deferred += write_deferred(events, nevents, now);
+	write_deferred(events, nevents, now);
 }

@@ -40,7 +40,7 @@
 
 AtlasLinker atlas_linker = {.next_due = DT_NOEND};
 
-static bool in_good_order = false; /* leaving because there is nothing to do */
+static bool in_good_order = false;	/* it is not an error that ends it */
 
 /* Between two steps there is time to leave in good order. */
 static void
@@ -282,7 +282,8 @@ work(void)
 	{
 		if (GetCurrentTimestamp() >= atlas_linker.next_round && !atlas_step_round(&has_work))
 			break;
-		if (atlas_linker_is_careful() && GetCurrentTimestamp() >= atlas_linker.careful_until && !atlas_step_relax())
+		if (atlas_linker_is_careful() &&
+			GetCurrentTimestamp() >= atlas_linker.careful_until && !atlas_step_relax())
 			return;
 		/* Cleared before looking: whoever commits now sets it again. */
 		pg_atomic_write_u32(&atlas_linker.slot->pending, 0);

@@ -165,10 +165,10 @@ plan_one(const AtlasObjectType *type, const NameData *column, Oid column_type)
 	parameters[0] = parameter_type(column_type);
 	parameters[1] = parameter_type(type->target.tenant_type);
 	return atlas_prepare(psprintf("SELECT %s FROM %s t WHERE t.%s OPERATOR(pg_catalog.=) $1%s",
-							  result_columns(type), type->target.relation_name,
-							  quote_identifier(NameStr(*column)),
-							  tenant_condition(type, "$2")),
-					 OidIsValid(type->target.tenant_type) ? 2 : 1, parameters);
+								  result_columns(type), type->target.relation_name,
+								  quote_identifier(NameStr(*column)),
+								  tenant_condition(type, "$2")),
+						 OidIsValid(type->target.tenant_type) ? 2 : 1, parameters);
 }
 
 /*
@@ -206,10 +206,10 @@ plan_many(const AtlasObjectType *type)
 	parameters[4] = has_external_id ?
 		get_array_type(parameter_type(target->external_id_type)) : TEXTARRAYOID;
 	return atlas_prepare(psprintf("%s%s", many_branch(type, &type->id_column, 1),
-							  has_external_id ?
-							  psprintf(" UNION ALL %s",
-									   many_branch(type, &type->external_id_column, 4)) : ""),
-					 6, parameters);
+								  has_external_id ?
+								  psprintf(" UNION ALL %s",
+										   many_branch(type, &type->external_id_column, 4)) : ""),
+						 6, parameters);
 }
 
 /* Does the plan read the registered table, and not one that took its name? */
@@ -262,7 +262,7 @@ may_run_code(const AtlasObjectType *type, AtlasPlanKind kind)
 
 /* Runs a lookup as the owner of the table. The rows are in SPI_tuptable. */
 static void
-execute_as_owner(AtlasObjectType *type, AtlasPlanKind kind, Datum *values, long limit)
+execute_as_owner(AtlasObjectType *type, AtlasPlanKind kind, Datum *values)
 {
 	AtlasIdentity saved;
 
@@ -275,7 +275,7 @@ execute_as_owner(AtlasObjectType *type, AtlasPlanKind kind, Datum *values, long 
 		atlas_become(type->target.owner, may_run_code(type, kind), &saved);
 		plan = get_plan(type, kind);
 		check_plan(type, plan);
-		code = SPI_execute_plan(plan, values, NULL, false, limit);
+		code = SPI_execute_plan(plan, values, NULL, false, 0);
 		if (code != SPI_OK_SELECT)
 			elog(ERROR, "could not look up objects: %s", SPI_result_code_string(code));
 		atlas_return(&saved);
@@ -352,7 +352,7 @@ atlas_lookup_one(AtlasObjectType *type, AtlasLookup *lookup)
 		!lookup_values(&type->target, lookup, &values[0], &values[1]))
 		return;
 
-	execute_as_owner(type, lookup->object_id != NULL ? ATLAS_BY_ID : ATLAS_BY_EXTERNAL_ID, values, 0);
+	execute_as_owner(type, lookup->object_id != NULL ? ATLAS_BY_ID : ATLAS_BY_EXTERNAL_ID, values);
 	for (uint64 i = 0; i < SPI_processed; i++)
 		take_row(lookup, &type->target, SPI_tuptable->vals[i], 1);
 }
@@ -415,7 +415,7 @@ atlas_lookup_many(AtlasObjectType *type, AtlasLookup *lookups, int nlookups)
 
 	keys_to_arrays(&by_id, target->id_type, target->tenant_type, &values[0]);
 	keys_to_arrays(&by_external_id, target->external_id_type, target->tenant_type, &values[3]);
-	execute_as_owner(type, ATLAS_MANY, values, 0);
+	execute_as_owner(type, ATLAS_MANY, values);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		HeapTuple	row = SPI_tuptable->vals[i];

@@ -11,8 +11,8 @@
  *
  * So a pass first goes through the transactions that the snapshot of the pass
  * before had in progress, then through all from its xmax to that of its own, each
- * in order of (submitted_xid, event_id), which is the order of the index. Rows that came by
- * a restore or from another server bear foreign transaction ids, and locked
+ * in order of (submitted_xid, event_id), which is the order of the index. Rows that
+ * came by a restore or from another server bear foreign transaction ids, and locked
  * rows are skipped: sweeps over the whole queue find those.
  *
  * Claimed rows are locked with FOR UPDATE SKIP LOCKED: several linkers and

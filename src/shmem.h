@@ -6,8 +6,8 @@
  * Who may change what:
  *	- lock guards which database a slot belongs to, and every field that is
  *	  not atomic; whoever reads several fields together takes it shared;
- *	- pending, the latches and the counters are atomic and need no lock: the
- *	  commit of a transaction touches nothing else.
+ *	- interested, pending, the latches and the counters are atomic: the commit of
+ *	  a transaction that submitted events touches nothing else.
  * A slot is given up when its database is dropped, or has no extension and no
  * transaction is interested in it; a backend that keeps a pointer to the slot of
  * its own database declares its interest before each use.
