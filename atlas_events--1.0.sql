@@ -328,6 +328,14 @@ COMMENT ON FUNCTION submit_event(text) IS
 'Stores an event, given as the JSON of the Events API, and returns its receipt.
 The receipt is {"message":"Event Linked","eventId":...,"processingStatus":"LINKED" or "PENDING","duplicate":false}. Malformed JSON raises PT400 with line and column; PT404, PT409 and PT413 as for submit_event(atlas_event).';
 
+CREATE FUNCTION submit_event(event text, idempotency_key text) RETURNS json
+    AS 'MODULE_PATHNAME', 'submit_event_text_key'
+    LANGUAGE C;
+
+COMMENT ON FUNCTION submit_event(text, text) IS
+'Stores an event, given as the JSON of the Events API, under an idempotency key that came beside it, such as in a header.
+As if the event had the key as idempotencyKey; if it has another one itself, PT400. Null: no key but that of the event. Else like submit_event(text).';
+
 CREATE FUNCTION submit_event(json) RETURNS json
     AS 'MODULE_PATHNAME', 'submit_event_text'
     LANGUAGE C;
@@ -526,7 +534,7 @@ COMMENT ON COLUMN atlas_events_status.advice IS 'What to do about it; null when 
 REVOKE ALL ON FUNCTION
     submit_event(atlas_event),
     submit_event(text, text, text, text, text, text, jsonb, atlas_object[], timestamptz, text),
-    submit_event(text), submit_event(json), submit_event(jsonb),
+    submit_event(text), submit_event(text, text), submit_event(json), submit_event(jsonb),
     submit_events(atlas_event[]),
     submit_events(text), submit_events(json), submit_events(jsonb),
     atlas_register_object_type(text, regclass, name, name, name, text[]),

@@ -139,3 +139,22 @@ SELECT submit_events(ARRAY[('CONVERSATION', '1', NULL, 'h', NULL, NULL, NULL, NU
 SELECT name, count(*) FROM atlas_events GROUP BY name ORDER BY name;
 
 DROP FUNCTION retry;
+
+-- ---------------------------------------------------------------------
+-- A key that comes beside the event, as a header does
+-- ---------------------------------------------------------------------
+SELECT test.clean();
+\set plain '{"objectType":"CONVERSATION","objectId":"1","name":"beside"}'
+\set keyed '{"objectType":"CONVERSATION","objectId":"1","name":"beside","idempotencyKey":"beside"}'
+SELECT submit_event(:'plain', 'beside') ->> 'duplicate' AS duplicate;
+SELECT submit_event(:'plain', 'beside') ->> 'duplicate' AS duplicate;
+-- It is the same key as the one of the field; both together must agree.
+SELECT submit_event(:'keyed') ->> 'duplicate' AS duplicate;
+SELECT submit_event(:'keyed', 'beside') ->> 'duplicate' AS duplicate;
+SELECT submit_event(:'keyed', NULL) ->> 'duplicate' AS duplicate;
+SELECT submit_event(event => :'keyed', idempotency_key => 'another');
+SELECT submit_event(:'plain', '');
+SELECT submit_event(:'plain', repeat('k', 256));
+SELECT submit_event('{"objectType":"CONVERSATION","objectId":"1","name":"other"}', 'beside');
+SELECT submit_event(NULL, 'beside');
+SELECT name, count(*) FROM atlas_events GROUP BY name;

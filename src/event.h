@@ -94,7 +94,10 @@ extern char *atlas_fold_object_type(const char *type, int length);
 extern void atlas_event_from_datums(AtlasEvent *event, const Datum *values, const bool *nulls);
 extern void atlas_event_from_record(AtlasEvent *event, Datum record, bool isnull);
 
-/* event_json.c: the request body of the Events API, in the server's encoding */
+/*
+ * event_json.c: the request body of the Events API, in the server's encoding. An
+ * idempotency key that is set beforehand counts as if the body had it.
+ */
 extern void atlas_event_from_json(AtlasEvent *event, const char *json, Size length);
 extern AtlasEvent *atlas_events_from_json(const char *json, Size length, int *nevents);
 

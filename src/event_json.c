@@ -20,6 +20,7 @@
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
+#include "values.h"
 
 /* A place in a request body, for people: columns count characters. */
 typedef struct Place
@@ -218,6 +219,21 @@ read_occurred_at(AtlasEvent *event, const json_t *value)
 	event->occurred_at_given = true;
 }
 
+/* A key may also have come beside the event, then it must be the same one. */
+static void
+read_idempotency_key(AtlasEvent *event, const json_t *value)
+{
+	text	   *given = event->idempotency_key;
+	text	   *key = read_string(event, value, "idempotencyKey");
+
+	if (key == NULL)
+		return;
+	if (given != NULL && atlas_compare_text(given, key) != 0)
+		atlas_add_problem(&event->error, "invalid", atlas_event_pointer(event, "idempotencyKey"),
+						  "is not the key that was given beside the event");
+	event->idempotency_key = key;
+}
+
 static void
 move_on(Place *place, const char *from, const char *to)
 {
@@ -329,7 +345,7 @@ read_field(AtlasEvent *event, const char *key, const json_t *value, const Body *
 	else if (strcmp(key, "occurredAt") == 0)
 		read_occurred_at(event, value);
 	else if (strcmp(key, "idempotencyKey") == 0)
-		event->idempotency_key = read_string(event, value, key);
+		read_idempotency_key(event, value);
 	else
 		report_unknown_field(event, "", key);
 }

@@ -24,6 +24,7 @@ PG_FUNCTION_INFO_V1(atlas_tenant);
 PG_FUNCTION_INFO_V1(submit_event_composite);
 PG_FUNCTION_INFO_V1(submit_event_arguments);
 PG_FUNCTION_INFO_V1(submit_event_text);
+PG_FUNCTION_INFO_V1(submit_event_text_key);
 PG_FUNCTION_INFO_V1(submit_event_jsonb);
 PG_FUNCTION_INFO_V1(submit_events_array);
 PG_FUNCTION_INFO_V1(submit_events_text);
@@ -111,13 +112,15 @@ submit_event_arguments(PG_FUNCTION_ARGS)
 	return event_id_datum(&submission);
 }
 
+/* The key, if there is one, came beside the event. */
 static Datum
-submit_json(const char *json, Size length)
+submit_json(const char *json, Size length, text *idempotency_key)
 {
 	AtlasSubmission submission = {0};
 	json_t	   *receipt;
 
 	atlas_event_init(&submission.event, "", GetCurrentTimestamp());
+	submission.event.idempotency_key = idempotency_key;
 	atlas_event_from_json(&submission.event, json, length);
 	submit_one(&submission);
 
@@ -136,15 +139,28 @@ raise_null(const char *message)
 	atlas_raise(&error);
 }
 
-Datum
-submit_event_text(PG_FUNCTION_ARGS)
+/* The first argument is text or json, which look the same. */
+static Datum
+submit_text_argument(FunctionCallInfo fcinfo, text *idempotency_key)
 {
 	text	   *json;
 
 	if (PG_ARGISNULL(0))
 		raise_null("an event is required");
 	json = PG_GETARG_TEXT_PP(0);
-	return submit_json(VARDATA_ANY(json), VARSIZE_ANY_EXHDR(json));
+	return submit_json(VARDATA_ANY(json), VARSIZE_ANY_EXHDR(json), idempotency_key);
+}
+
+Datum
+submit_event_text(PG_FUNCTION_ARGS)
+{
+	return submit_text_argument(fcinfo, NULL);
+}
+
+Datum
+submit_event_text_key(PG_FUNCTION_ARGS)
+{
+	return submit_text_argument(fcinfo, PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1));
 }
 
 static char *
@@ -161,7 +177,7 @@ submit_event_jsonb(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		raise_null("an event is required");
 	json = jsonb_argument(PG_GETARG_JSONB_P(0));
-	return submit_json(json, strlen(json));
+	return submit_json(json, strlen(json), NULL);
 }
 
 Datum
