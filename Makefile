@@ -7,8 +7,8 @@
 MODULE_big = atlas_events
 OBJS = atlas_events.o $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
 
-EXTENSION = atlas_events
-DATA = atlas_events--1.0.sql
+EXTENSION = atlas_events atlas_events_api
+DATA = atlas_events--1.0.sql atlas_events_api--1.0.sql
 PGFILEDESC = "atlas_events - events on the timelines of support objects"
 
 REGRESS = setup $(filter-out setup,$(sort $(patsubst sql/%.sql,%,$(wildcard sql/*.sql))))
