@@ -118,14 +118,23 @@ give_to_server() {
 }
 
 clean_up() {
-    local pid_file
     trap '' HUP INT TERM
     if [[ -n $TMP && -d $TMP ]]; then
-        while IFS= read -r -d '' pid_file; do
-            stop_cluster "$(dirname "$pid_file")" immediate || true
-        done < <(find "$TMP" -name postmaster.pid -print0)
+        stop_servers immediate
         rm -rf "$TMP"
     fi
+}
+
+# Stops whatever runs in TMP.
+stop_servers() {
+    local pid_file
+    while IFS= read -r -d '' pid_file; do
+        if [[ $pid_file == */postmaster.pid ]]; then
+            stop_cluster "$(dirname "$pid_file")" "$1" || true
+        else
+            kill "$(cat "$pid_file")" 2>/dev/null || true
+        fi
+    done < <(find "$TMP" -name '*.pid' -print0)
 }
 
 # Copies the sources, without history and without anything built, to $TMP/$1.
@@ -140,6 +149,33 @@ copy_sources() {
         --exclude='./regression.*' . |
         tar -C "$TMP/$1" --no-same-owner -xf -
     give_to_server "$TMP/$1"
+}
+
+# quietly COMMAND...: shows its output only if it fails, and ends then.
+quietly() {
+    "$@" >"$TMP/quietly.log" 2>&1 || {
+        cat "$TMP/quietly.log" >&2
+        die "failed: $*"
+    }
+}
+
+build_and_install() {
+    headline "Build and install for $("$PG_CONFIG" --version)"
+    copy_sources build
+    echo '$ make'
+    quietly make -C "$TMP/build" -j"$(nproc)" PG_CONFIG="$PG_CONFIG"
+    echo '$ make install'
+    quietly as_root make -C "$TMP/build" PG_CONFIG="$PG_CONFIG" install
+    rm -rf "$TMP/build"
+}
+
+# The sample database atlas, in the cluster that start_cluster started, with
+# the extension and its object types.
+create_sample() {
+    "$BINDIR/createdb" --encoding=UTF8 --template=template0 atlas
+    "$BINDIR/psql" -X --quiet --dbname=atlas --set=ON_ERROR_STOP=1 --output=/dev/null \
+        --file="$ROOT/examples/atlas.sql" --command='CREATE EXTENSION atlas_events' \
+        --command='SELECT atlas_discover_object_types()'
 }
 
 free_port() {
