@@ -7,8 +7,13 @@
  * ATLAS_BASE_URL (nginx), ATLAS_POSTGREST_URL, ATLAS_PGURI (as superuser),
  * ATLAS_JWT_SECRET, ATLAS_SERVER (the folder of all three).
  */
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { createHmac, randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import assert from 'node:assert/strict'
 
 export const { ATLAS_BASE_URL: BASE_URL, ATLAS_POSTGREST_URL: POSTGREST_URL, ATLAS_PGURI: PGURI,
@@ -92,4 +97,71 @@ export function assertError(answer, status, expected = {}) {
 	assert.equal(answer.headers.get('x-request-id'), rest.requestId)
 	for (const [key, value] of Object.entries(expected))
 		value instanceof RegExp ? assert.match(String(rest[key] ?? errors), value) : assert.deepEqual(answer.json[key], value)
+}
+
+/* The sample request of the Events API. */
+export const SAMPLE = `{"objectType": "CUSTOMER", "objectId": "c19a7d78-37a1-4ee4-9e68-aae0d4c93f7e",
+ "name": "Atlas Helpcenter", "description": "Viewed HelpCenter Article - How does it work?",
+ "icon": "📖", "externalId": "195959",
+ "payload": {"company": "Atlas", "hq": "Dellas", "give": "superpower", "to": "your agents", "filter": "all the agents"}}`
+
+/* Tokens of a new tenant, in whose logs, timelines and rejections is nothing yet. */
+export function newTenant() {
+	const tenant = `tenant-${randomUUID()}`
+	const as = (role, claims) => token({ role: `atlas_${role}`, tenant, ...claims })
+	return { tenant, as, submitter: as('submitter'), reader: as('reader'), admin: as('admin') }
+}
+
+const DATABASE = new URL(PGURI).pathname.slice(1)
+
+/* Runs a function while no event is linked, so that events stay PENDING. */
+export async function withLinkingOff(run) {
+	const state = () => sql('SELECT worker_state FROM atlas_events_status')
+	sql(`ALTER DATABASE "${DATABASE}" SET atlas_events.linking = off; SELECT pg_reload_conf()`)
+	try {
+		await waitFor('no event is linked', () => state() === 'off')
+		return await run()
+	} finally {
+		sql(`ALTER DATABASE "${DATABASE}" RESET atlas_events.linking; SELECT pg_reload_conf()`)
+	}
+}
+
+export async function freePort() {
+	const server = createServer().listen(0, '127.0.0.1')
+	await once(server, 'listening')
+	const { port } = server.address()
+	server.close()
+	await once(server, 'close')
+	return port
+}
+
+export const nginxConf = () => readFileSync(join(SERVER, 'nginx/nginx.conf'), 'utf8')
+
+/*
+ * Starts another nginx, from a copy of the running configuration that edit()
+ * has changed, until test t ends. prepare() may put files beside the copy.
+ * Answers with its address, and its folder.
+ */
+export async function startNginx(t, edit = (conf) => conf, prepare = () => {}) {
+	const folder = mkdtempSync(join(tmpdir(), 'atlas_nginx.'))
+	t.after(() => rmSync(folder, { recursive: true, force: true }))
+	chmodSync(folder, 0o755)
+	prepare(folder)
+	const port = await freePort()
+	const conf = nginxConf().replace(/listen 127\.0\.0\.1:\d+;/, `listen 127.0.0.1:${port};`)
+		.replaceAll(' logs/', ' ')
+	writeFileSync(join(folder, 'nginx.conf'), edit(conf, port))
+	const nginx = spawn('nginx', ['-e', 'stderr', '-p', folder, '-c', join(folder, 'nginx.conf'), '-g', 'daemon off;'],
+		{ env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` }, stdio: ['ignore', 'ignore', 'inherit'] })
+	t.after(async () => {
+		if (nginx.exitCode !== null) return
+		nginx.kill('SIGTERM')
+		await once(nginx, 'exit')
+	})
+	const base = `http://127.0.0.1:${port}`
+	await waitFor('nginx listens', async () => {
+		assert.equal(nginx.exitCode, null, 'nginx did not start')
+		return fetch(base).then((answer) => answer.text().then(() => true), () => false)
+	})
+	return { base, port, folder }
 }
