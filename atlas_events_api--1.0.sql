@@ -589,13 +589,13 @@ DECLARE
     detail text;
     hint text;
 BEGIN
-    SELECT pg_catalog.json_agg(pg_catalog.json_build_object('field', '/' || field, 'code', code, 'message', message))
-      INTO problems
-      FROM (VALUES ('objectType', 'required', 'objectType is required', coalesce("objectType", '') = ''),
-                   ('objectId', 'required', 'objectId is required', coalesce("objectId", '') = ''),
-                   ('limit', 'invalid', 'must be from 1 to 1000', NOT coalesce("pageSize", 0) BETWEEN 1 AND 1000))
-           AS c (field, code, message, failed)
-     WHERE failed;
+    SELECT pg_catalog.json_agg(p) INTO problems
+      FROM (SELECT '/' || parameter AS field, code, message
+              FROM (VALUES ('objectType', 'required', 'objectType is required', coalesce("objectType", '') = ''),
+                           ('objectId', 'required', 'objectId is required', coalesce("objectId", '') = ''),
+                           ('limit', 'invalid', 'must be from 1 to 1000',
+                            NOT coalesce("pageSize", 0) BETWEEN 1 AND 1000)) c (parameter, code, message, failed)
+             WHERE failed) p;
     IF problems IS NOT NULL THEN
         RETURN atlas_api_private.error_response(400, atlas_api_private.problems_in_words(problems), NULL, problems);
     END IF;
@@ -648,7 +648,7 @@ CREATE VIEW atlas_api.object_types WITH (security_barrier = true) AS
     SELECT COALESCE(t.object_type, b.object_type) AS "objectType",
            COALESCE(b.aliases, '{}') || COALESCE(t.aliases, '{}') AS aliases,
            c.oid IS NOT NULL AS connected,
-           CASE WHEN r.is_reader THEN format('%I.%I', n.nspname, c.relname) END AS relation,
+           CASE WHEN r.is_reader THEN quote_ident(n.nspname) || '.' || quote_ident(c.relname) END AS relation,
            CASE WHEN r.is_reader THEN t.id_column::text END AS "idColumn",
            CASE WHEN r.is_reader THEN t.external_id_column::text END AS "externalIdColumn",
            t.external_id_column IS NOT NULL AS "hasExternalId"
@@ -778,7 +778,7 @@ CREATE FUNCTION atlas_api.openapi() RETURNS json
 "components": {
     "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT",
         "description": "Claims: role, aud, exp, and with tenants tenant"}},
-    "responses": {"Error": {"description": "Refused, with 400, 401, 403, 404, 405, 406, 409, 413, 416, 429, 500 or 503",
+    "responses": {"Error": {"description": "Refused, with 400, 401, 403, 404, 405, 406, 409, 413, 414, 415, 416, 429, 500 or 503",
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}},
     "schemas": {
         "ObjectReference": {"type": "object", "required": ["objectType"], "additionalProperties": false, "properties": {

@@ -1,0 +1,193 @@
+/*
+ * logs.test.mjs
+ *		GET /v1/events: the event logs with PostgREST's filters, order, limits
+ *		and counts. GET /v1/events/{eventId}: one event.
+ */
+import { randomUUID } from 'node:crypto'
+import { before, test } from 'node:test'
+import assert from 'node:assert/strict'
+import { CUSTOMER, BASE_URL, POSTGREST_URL, assertError, event, get, getDirectly, newTenant, post, request,
+	withLinkingOff } from './atlas.mjs'
+
+const { submitter, reader } = newTenant()
+const DAY = (day) => `2026-03-0${day}T12:00:00Z`
+const EVENTS = [
+	event({ name: 'A', occurredAt: DAY(3), payload: { code: 'x', plan: 'free' } }),
+	event({ name: 'B', occurredAt: DAY(1), description: 'oldest' }),
+	event({ name: 'C', occurredAt: DAY(5), objectType: 'TICKET', objectId: '19734' }),
+	event({ name: 'D', occurredAt: DAY(2), objectType: 'TICKET', objectId: '19733', payload: { plan: 'growth' } }),
+	event({ name: 'E', occurredAt: DAY(4) }),
+]
+const NEWEST_FIRST = 'CEADB'
+let ids
+
+before(async () => {
+	const { json } = await post('/events/batch', EVENTS, { as: submitter })
+	ids = Object.fromEntries(json.results.map(({ eventId }, i) => [EVENTS[i].name, eventId]))
+})
+
+const names = ({ json, text }) => {
+	assert.ok(Array.isArray(json), text)
+	return json.map(({ name }) => name).join('')
+}
+
+/* Through nginx and directly, which must be the same. */
+async function logs(query, headers = {}) {
+	const answer = await get(`/events${query}`, { as: reader, headers })
+	const direct = await getDirectly(`/event_logs${query}`, { as: reader, headers })
+	assert.equal(answer.status, direct.status)
+	assert.deepEqual(answer.json, direct.json)
+	assert.equal(answer.headers.get('content-range'), direct.headers.get('content-range'))
+	return answer
+}
+
+test('the logs are newest first', async () => {
+	const answer = await logs('')
+	assert.equal(answer.status, 200)
+	assert.equal(names(answer), NEWEST_FIRST)
+})
+
+test('a log has all fields of the API, in its names', async () => {
+	const { json } = await logs('?name=eq.A')
+	const { eventId, receivedAt, linkedAt, ...rest } = json[0]
+	assert.equal(eventId, ids.A)
+	assert.equal(receivedAt, linkedAt)
+	assert.deepEqual(rest, {
+		objectType: 'CUSTOMER', objectId: CUSTOMER, externalId: '195959', name: 'A', description: null, icon: null,
+		payload: { code: 'x', plan: 'free' }, relatedObjects: null, processingStatus: 'LINKED', attempts: 0,
+		lastError: null, occurredAt: '2026-03-03T12:00:00+00:00',
+	})
+})
+
+for (const [query, expected] of [
+	['?order=eventId.desc', 'CEADB'],
+	['?order=eventId.asc', 'BDAEC'],
+	['?order=name.asc', 'ABCDE'],
+	['?order=objectType.asc,name.desc', 'DCEBA'],
+	['?objectType=eq.CUSTOMER', 'EAB'],
+	['?objectType=eq.CONVERSATION&order=eventId.desc', 'CD'],
+	['?processingStatus=eq.LINKED&objectType=eq.CUSTOMER&order=eventId.desc', 'EAB'],
+	['?processingStatus=eq.PENDING', ''],
+	['?processingStatus=neq.LINKED', ''],
+	['?objectType=eq.CONVERSATION&objectId=eq.19733', 'D'],
+	['?objectId=in.(19733,19734)', 'CD'],
+	['?externalId=eq.195959', 'EAB'],
+	['?name=like.A*', 'A'],
+	['?name=in.(A,B,nobody)', 'AB'],
+	['?description=is.null', 'CEAD'],
+	['?description=not.is.null', 'B'],
+	['?payload->>plan=eq.growth', 'D'],
+	['?payload=cs.{"plan":"free"}', 'A'],
+	['?or=(name.eq.C,payload->>plan.eq.free)', 'CA'],
+	[`?occurredAt=gte.${DAY(2)}&occurredAt=lt.${DAY(4)}`, 'AD'],
+	['?limit=2', 'CE'],
+	['?limit=2&offset=1', 'EA'],
+	['?limit=2&offset=4', 'B'],
+	['?limit=0', ''],
+	['?limit=2&order=eventId.asc', 'BD'],
+])
+	test(`GET /v1/events${query} has ${expected || 'nothing'}`, async () => {
+		const answer = await logs(query)
+		assert.equal(answer.status, 200)
+		assert.equal(names(answer), expected)
+	})
+
+test('event ids page through the logs', async () => {
+	const { json } = await logs(`?eventId=lt.${ids.A}&order=eventId.desc&limit=1`)
+	assert.equal(json[0].eventId, ids.D)
+})
+
+test('select chooses columns, and parts of the payload', async () => {
+	const { json } = await logs('?select=eventId,what:name,payload->>plan&name=eq.A')
+	assert.deepEqual(json, [{ eventId: ids.A, what: 'A', plan: 'free' }])
+})
+
+test('Prefer: count=exact counts: 206 and a Content-Range for a part, 200 for all', async () => {
+	const prefer = { Prefer: 'count=exact' }
+	const part = await logs('?limit=2&offset=1', prefer)
+	assert.equal(part.status, 206)
+	assert.equal(part.headers.get('content-range'), '1-2/5')
+	const all = await logs('?objectType=eq.CUSTOMER', prefer)
+	assert.equal(all.status, 200)
+	assert.equal(all.headers.get('content-range'), '0-2/3')
+	const none = await logs('?name=eq.nobody', prefer)
+	assert.equal(none.headers.get('content-range'), '*/0')
+})
+
+test('a header Range asks for a part', async () => {
+	const answer = await logs('', { 'Range-Unit': 'items', Range: '1-2' })
+	assert.equal(names(answer), 'EA')
+})
+
+test('an offset beyond the count is 416', async () => {
+	const answer = await get('/events?offset=9&limit=1', { as: reader, headers: { Prefer: 'count=exact' } })
+	assertError(answer, 416)
+	assert.equal(answer.headers.get('content-range'), '*/5')
+})
+
+test('HEAD has the headers, and no body', async () => {
+	const answer = await request('HEAD', `${BASE_URL}/v1/events`, { as: reader, headers: { Prefer: 'count=exact' } })
+	assert.equal(answer.status, 200)
+	assert.equal(answer.headers.get('content-range'), '0-4/5')
+	assert.equal(answer.text, '')
+})
+
+test('the logs can be had as CSV, and as one object', async () => {
+	const csv = await get('/events?select=name&order=name', { as: reader, headers: { Accept: 'text/csv' } })
+	assert.equal(csv.text, 'name\nA\nB\nC\nD\nE')
+	const headers = { Accept: 'application/vnd.pgrst.object+json' }
+	const one = await get('/events?select=name&name=eq.A', { as: reader, headers })
+	assert.deepEqual(one.json, { name: 'A' })
+})
+
+test('unknown columns, operators and malformed values are 400', async () => {
+	for (const query of ['?nope=eq.1', '?name=zz.1', '?eventId=eq.abc', '?occurredAt=gt.yesterdayish', '?select=nope',
+		'?order=nope', '?limit=x', '?payload->>plan=1'])
+		assertError(await get(`/events${query}`, { as: reader }), 400)
+})
+
+test('processingStatus=eq.PENDING has what waits, and only that', async () => {
+	const { submitter, reader } = newTenant()
+	const query = '/events?processingStatus=eq.PENDING&objectType=eq.CUSTOMER&order=eventId.desc'
+	await withLinkingOff(async () => {
+		const waiting = [1, 2].map(() => event({ relatedObjects: [{ objectType: 'TICKET', objectId: '19734' }] }))
+		await post('/events/batch', [event(), ...waiting], { as: submitter })
+		const { json } = await get(query, { as: reader })
+		assert.deepEqual(json.map(({ name }) => name), waiting.map(({ name }) => name).reverse())
+		const linked = await get('/events?processingStatus=eq.LINKED', { as: reader })
+		assert.equal(linked.json.length, 1)
+	})
+})
+
+test('GET /v1/events/{eventId} is the event, as it is in the logs', async () => {
+	const { json: [logged] } = await logs('?name=eq.C')
+	for (const answer of [
+		await get(`/events/${ids.C}`, { as: reader }),
+		await get(`/events/${ids.C.toUpperCase()}`, { as: reader }),
+		await getDirectly(`/rpc/event?eventId=${ids.C}`, { as: reader }),
+	]) {
+		assert.equal(answer.status, 200)
+		assert.deepEqual(answer.json, logged)
+	}
+})
+
+test('GET /v1/events/{eventId} of an absent event is 404', async () => {
+	const path = randomUUID()
+	assertError(await get(`/events/${path}`, { as: reader }), 404, { code: 'PT404', message: 'Object Not Found' })
+	const direct = await request('GET', `${POSTGREST_URL}/rpc/event?eventId=${path}`, { as: reader })
+	assert.equal(direct.status, 404)
+	assert.equal(direct.json.code, 'PT404')
+})
+
+test('GET /v1/events/{eventId} of what is no event id is 404', async () => {
+	for (const id of ['1', 'x'.repeat(36), '-'.repeat(36), `${ids.A}0`, ids.A.replaceAll('-', ''), `{${ids.A}}`,
+		`${ids.A.slice(0, -1)}-`, '%00', '..%2fevents'])
+		assertError(await get(`/events/${id}`, { as: reader }), 404, { code: 'PT404' })
+})
+
+test('GET /v1/events/{eventId} of another tenant is 404, with the bytes of an absent one', async () => {
+	const bytes = ({ text }) => text.replace(/"requestId":"[0-9a-f]{32}"/, '')
+	const other = await get(`/events/${ids.A}`, { as: newTenant().reader })
+	assertError(other, 404, { code: 'PT404' })
+	assert.equal(bytes(other), bytes(await get(`/events/${randomUUID()}`, { as: reader })))
+})
