@@ -140,9 +140,9 @@ COMMENT ON COLUMN atlas_api_private.rejections.item_index IS 'Place in the batch
 COMMENT ON COLUMN atlas_api_private.rejections.status IS 'HTTP status';
 COMMENT ON COLUMN atlas_api_private.rejections.code IS 'PT400, PT404, PT409, PT413 or PT500';
 COMMENT ON COLUMN atlas_api_private.rejections.message IS 'What the code stands for';
-COMMENT ON COLUMN atlas_api_private.rejections.details IS 'Why';
+COMMENT ON COLUMN atlas_api_private.rejections.details IS 'Why, its first 1,000 characters';
 COMMENT ON COLUMN atlas_api_private.rejections.hint IS 'What to do about it';
-COMMENT ON COLUMN atlas_api_private.rejections.errors IS 'The problems of an invalid event: array of {field, code, message}';
+COMMENT ON COLUMN atlas_api_private.rejections.errors IS 'The first ten problems of an invalid event: array of {field, code, message}';
 COMMENT ON COLUMN atlas_api_private.rejections.request IS 'The event as it was sent, its first 1,000 characters';
 
 SELECT pg_catalog.pg_extension_config_dump('atlas_api_private.rejections', '');
@@ -190,7 +190,7 @@ BEGIN
         SELECT atlas_api_private.tenant(), coalesce(atlas_api_private.request_id(), ''),
                coalesce(nullif(current_setting('role'), 'none'), session_user),
                atlas_api_private.subject(), i.index, i.status, i.code, i.message,
-               i.details, i.hint, i.errors, left(i.request, 1000)
+               left(i.details, 1000), i.hint, jsonb_path_query_array(i.errors, '$[0 to 9]'), left(i.request, 1000)
           FROM json_to_recordset(items)
                AS i (index int, status int, code text, message text, details text, hint text,
                      errors jsonb, request text)
@@ -422,14 +422,15 @@ CREATE FUNCTION atlas_api_private.refused_items(
                        'details', coalesce(atlas_api_private.problems_in_words(errors), result ->> 'details'),
                        'request', pg_catalog.left(request::text, 1000)))
               FROM item),
-           (SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
-                       'field', '/' || index || (problem ->> 'field'),
-                       'code', problem -> 'code', 'message', problem -> 'message'))
-              FROM item, pg_catalog.json_array_elements(errors) AS problem);
+           (SELECT pg_catalog.json_agg(p)
+              FROM (SELECT '/' || index || (problem ->> 'field') AS field,
+                           problem -> 'code' AS code, problem -> 'message' AS message
+                      FROM item, pg_catalog.json_array_elements(errors) AS problem
+                     LIMIT 100) p);
 END;
 
 COMMENT ON FUNCTION atlas_api_private.refused_items(json, json) IS
-'The refused ones of a batch, as note_rejections() takes them, and the problems of all invalid ones in one list.';
+'The refused ones of a batch, as note_rejections() takes them, and the problems of the invalid ones in one list, the first hundred.';
 
 CREATE FUNCTION atlas_api_private.answer_batch(result json, batch text) RETURNS json
     LANGUAGE plpgsql AS
@@ -638,9 +639,9 @@ COMMENT ON COLUMN atlas_api.rejections.index IS 'Place in the batch, from 0; nul
 COMMENT ON COLUMN atlas_api.rejections.status IS 'HTTP status';
 COMMENT ON COLUMN atlas_api.rejections.code IS 'PT400, PT404, PT409, PT413 or PT500';
 COMMENT ON COLUMN atlas_api.rejections.message IS 'What the code stands for';
-COMMENT ON COLUMN atlas_api.rejections.details IS 'Why';
+COMMENT ON COLUMN atlas_api.rejections.details IS 'Why, its first 1,000 characters';
 COMMENT ON COLUMN atlas_api.rejections.hint IS 'What to do about it';
-COMMENT ON COLUMN atlas_api.rejections.errors IS 'The problems of an invalid event: array of {field, code, message}';
+COMMENT ON COLUMN atlas_api.rejections.errors IS 'The first ten problems of an invalid event: array of {field, code, message}';
 COMMENT ON COLUMN atlas_api.rejections.request IS 'The event as it was sent, its first 1,000 characters';
 
 -- Names of tables are for readers only.
@@ -910,6 +911,10 @@ DECLARE
     core text := (SELECT quote_ident(nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
                    WHERE extname = 'atlas_events');
 BEGIN
+    IF to_regrole('atlas_authenticator') IS NULL THEN
+        CREATE ROLE atlas_authenticator LOGIN NOINHERIT;
+        ALTER ROLE atlas_authenticator SET statement_timeout = '30s';
+    END IF;
     PERFORM atlas_api_private.create_role('atlas_authenticator', 'LOGIN NOINHERIT'),
             atlas_api_private.create_role('atlas_submitter', 'NOLOGIN'),
             atlas_api_private.create_role('atlas_reader', 'NOLOGIN'),
@@ -953,6 +958,6 @@ $$;
 
 COMMENT ON FUNCTION atlas_api_private.create_roles() IS
 'Makes the roles of the API, where they are missing, and grants them what they need in this database. Can be called again.
-atlas_authenticator: PostgREST logs in as it; it has no password yet. atlas_submitter: submits events, and sees the rejections of its own. atlas_reader: reads timelines, logs and all rejections of its tenant. atlas_admin: both, and the state of the linking.';
+atlas_authenticator: PostgREST logs in as it; it has no password yet, and a statement_timeout of 30 s. atlas_submitter: submits events, and sees the rejections of its own. atlas_reader: reads timelines, logs and all rejections of its tenant. atlas_admin: both, and the state of the linking.';
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA atlas_api, atlas_api_private FROM PUBLIC;

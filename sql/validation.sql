@@ -154,3 +154,7 @@ SELECT p ->> 'field' AS field, p ->> 'code' AS code, p ->> 'message' AS message
        json_array_elements(detail::json) p;
 
 DROP FUNCTION with_fields, named, since_now;
+
+-- Of very many problems the first hundred are listed, and that there are more.
+SELECT count(*), count(DISTINCT p.field) AS fields, count(*) FILTER (WHERE p.code = 'too_many') AS too_many
+  FROM test.problems((SELECT json_object_agg('field ' || i, i)::text FROM generate_series(1, 30000 / 3) i)) p;

@@ -12,10 +12,20 @@
 #include "lib/stringinfo.h"
 
 void
-atlas_add_problem(AtlasError *error, const char *code, char *field, const char *message_format,...)
+atlas_add_problem(AtlasError *error, const char *code, const char *field, const char *message_format,...)
 {
-	AtlasProblem *problem = palloc(sizeof(AtlasProblem));
+	AtlasProblem *problem;
 	StringInfoData message;
+	int			nproblems = list_length(error->problems);
+
+	if (nproblems > ATLAS_MAX_PROBLEMS)
+		return;
+	if (nproblems == ATLAS_MAX_PROBLEMS)
+	{
+		code = "too_many";
+		field = "";
+		message_format = "there are more problems than these";
+	}
 
 	initStringInfo(&message);
 	for (;;)
@@ -31,6 +41,7 @@ atlas_add_problem(AtlasError *error, const char *code, char *field, const char *
 		enlargeStringInfo(&message, needed);
 	}
 
+	problem = palloc(sizeof(AtlasProblem));
 	problem->field = field;
 	problem->code = code;
 	problem->message = message.data;

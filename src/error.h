@@ -13,6 +13,9 @@
 #include "json.h"
 #include "nodes/pg_list.h"
 
+/* Problems that are listed of one event, so that no request has a huge answer. */
+#define ATLAS_MAX_PROBLEMS 100
+
 typedef enum AtlasStatus
 {
 	ATLAS_OK = 200,
@@ -25,7 +28,7 @@ typedef enum AtlasStatus
 /* One thing that is wrong with an event. */
 typedef struct AtlasProblem
 {
-	char	   *field;			/* JSON pointer into the event */
+	const char *field;			/* JSON pointer into the event */
 	const char *code;			/* a word for programs, such as "required" */
 	char	   *message;		/* a sentence for people */
 } AtlasProblem;
@@ -39,8 +42,11 @@ typedef struct AtlasError
 	const char *hint;
 } AtlasError;
 
-/* Adds a problem and makes the error an ATLAS_INVALID_EVENT. */
-extern void atlas_add_problem(AtlasError *error, const char *code, char *field,
+/*
+ * Adds a problem and makes the error an ATLAS_INVALID_EVENT. After the first
+ * ATLAS_MAX_PROBLEMS one more says that there are others.
+ */
+extern void atlas_add_problem(AtlasError *error, const char *code, const char *field,
 							  const char *message_format,...) pg_attribute_printf(4, 5);
 
 /* Makes the error one of the others, unless the event is refused already. */

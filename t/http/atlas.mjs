@@ -11,7 +11,7 @@ import { execFileSync, spawn } from 'node:child_process'
 import { createHmac, randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
+import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import assert from 'node:assert/strict'
@@ -164,4 +164,44 @@ export async function startNginx(t, edit = (conf) => conf, prepare = () => {}) {
 		return fetch(base).then((answer) => answer.text().then(() => true), () => false)
 	})
 	return { base, port, folder }
+}
+
+/*
+ * Sends bytes, and reads until the server closes. The answer has status,
+ * reason, head (status line and headers), headerList, headers, text and json;
+ * without an answer the status is 0.
+ */
+export function raw(base, bytes) {
+	const { hostname, port } = new URL(base)
+	return new Promise((resolve) => {
+		const parts = []
+		const socket = connect(Number(port), hostname, () => socket.write(bytes))
+		socket.on('data', (part) => parts.push(part))
+		socket.on('error', () => {})
+		socket.on('close', () => resolve(parseAnswer(Buffer.concat(parts))))
+	})
+}
+
+function parseAnswer(bytes) {
+	const end = bytes.indexOf('\r\n\r\n')
+	const head = bytes.subarray(0, Math.max(end, 0)).toString('latin1')
+	const [, status = 0, reason = ''] = head.match(/^HTTP\/1\.[01] (\d{3}) ([^\r\n]*)/) ?? []
+	const headerList = head.split('\r\n').slice(1).map((line) => line.split(/:[ \t]*(.*)/s, 2))
+	const headers = new Headers(headerList)
+	const body = bytes.subarray(end + 4)
+	const text = (headers.get('transfer-encoding') === 'chunked' ? joinChunks(body) : body).toString()
+	const isJson = headers.get('content-type')?.includes('json') && text !== ''
+	return { status: Number(status), reason, head, headerList, headers, text, json: isJson ? JSON.parse(text) : undefined }
+}
+
+/* What follows the last chunk stays, to be seen. */
+function joinChunks(body) {
+	const parts = []
+	for (let at = 0; ;) {
+		const lineEnd = body.indexOf('\r\n', at)
+		const size = parseInt(body.subarray(at, lineEnd).toString('latin1'), 16)
+		if (!size) return Buffer.concat([...parts, body.subarray(lineEnd + 4)])
+		parts.push(body.subarray(lineEnd + 2, lineEnd + 2 + size))
+		at = lineEnd + 4 + size
+	}
 }
