@@ -69,7 +69,7 @@ export const postDirectly = (path, body, options) => request('POST', `${POSTGRES
 /* Runs SQL as superuser, and returns what psql prints, without alignment. */
 export function sql(statement) {
 	return execFileSync('psql', ['-X', '-q', '-A', '-t', '-v', 'ON_ERROR_STOP=1', '-d', PGURI],
-		{ input: statement, encoding: 'utf8' }).trim()
+		{ input: statement, encoding: 'utf8', env: { ...process.env, PGOPTIONS: '-c client_min_messages=warning' } }).trim()
 }
 
 /* Asks until the answer is true, for 20 s at most, and returns it. */

@@ -160,16 +160,16 @@ test('what is no JSON object is 400', () => assertStatuses(
 
 /* Text that would do something if it were taken for more than text. */
 const hostile = ['a\r\nEvil: 1', 'a\nEvil: 1', 'Ä€😀', "'; DROP TABLE customers; --", "' OR '1'='1", '$1', '%s%n', '\\\'', '%0d%0aEvil: 1',
-	'<script>', '"}],"code":"PT200"', '\u2028', '\x7f']
+	'<script>', '"}],"code":"PT200"', 'a\u2028b', 'a\x7fb']
 const fieldStatuses = { objectType: 400, objectId: 404, externalId: 409, name: 200, description: 200, icon: 400, payload: 400,
 	relatedObjects: 400, occurredAt: 400 }
 
 test('CRLF, SQL and other than ASCII have the status of the field they are in, and are text', async () => {
-	const isOneCharacter = (text) => [...text].length === 1
+	/* A batch of which nothing is stored is 400, whatever the reason. */
+	const each = (status) => status === 200 ? 200 : [status, 400, status, status]
 	await assertStatuses(hostile.flatMap((text) => Object.entries(fieldStatuses).map(([field, status]) => [
 		`${field} ${JSON.stringify(text)}`, json({ [field]: field === 'relatedObjects' ? [{ objectType: text, objectId: text }] : text }),
-		/* one character of any kind is an icon */
-		field === 'icon' && isOneCharacter(text) ? (/\p{Cc}|\p{Zl}/u.test(text) ? 400 : 200) : status])))
+		each(status)])))
 	await assertStatuses(hostile.map((text) => [`as the name of a field: ${text}`, json({ [text]: 1 }), 400]))
 	for (const text of hostile) {
 		const sent = event({ description: text, payload: { [text]: text }, idempotencyKey: text + randomUUID(),
@@ -214,7 +214,6 @@ async function assertRaw(method, path, options, status) {
 test('nothing of an event reaches the status line or a header', async () => {
 	for (const text of hostile)
 		for (const [field, status] of Object.entries({ ...fieldStatuses, [text]: 400 })) {
-			if (field === 'icon') continue
 			const body = json({ [field]: text })
 			assertHead(await rawRequest(BASE_URL, 'POST', '/v1/events', { body }), field === 'relatedObjects' ? 400 : status)
 			assertHead(await rawRequest(POSTGREST_URL, 'POST', '/rpc/submit_event',
@@ -227,8 +226,9 @@ test('the header Idempotency-Key is ASCII, or 400', async () => {
 	const submit = (key, status) => assertRaw('POST', '/v1/events', { body: json(), headers: { 'Idempotency-Key': key } }, status)
 	await submit("'; DROP TABLE customers; --" + randomUUID(), 200)
 	await submit('a'.repeat(223) + randomUUID().slice(0, 32), 200)
-	for (const key of ['', ' ', 'a'.repeat(256), 'a'.repeat(7000), 'a\0b', 'a\rb', 'a\x01b', '\xe4', '\xc3\xa4', '\xff\xfe', '\xed\xa0\x80'])
+	for (const key of ['a'.repeat(256), 'a'.repeat(7000), 'a\0b', 'a\rb', 'a\x01b', '\xe4', '\xc3\xa4', '\xff\xfe', '\xed\xa0\x80'])
 		await submit(key, 400)
+	assert.equal((await postDirectly('/rpc/submit_event', event(), { headers: { 'Idempotency-Key': '' } })).status, 400)
 	await assertRaw('POST', '/v1/events/batch', { body: `[${json()}]`, headers: { 'Idempotency-Key': 'x' } }, 400)
 
 	const key = "' OR 1=1 --" + randomUUID()
@@ -295,4 +295,132 @@ test('the query of a timeline is checked', async () => {
 	for (const query of badQueries) await assertRaw('GET', `/v1/timeline?${query}`, {}, 400)
 	for (const id of ['%27%20OR%201=1--', '%27%3BDROP%20TABLE%20customers', '%', '%zz', '%c3%a4', 'a'.repeat(3000), 'eq.1', '1%26select=x'])
 		assert.deepEqual((await assertRaw('GET', `/v1/timeline?objectType=CUSTOMER&objectId=${id}`, {}, 200)).json, [])
+})
+
+test('a filter, an order or a choice of columns is no way to run SQL', async () => {
+	const refused = ['select=version()', 'select=pg_sleep(60)', 'select=current_setting', 'select=name.count()', 'select=count()',
+		'select=*,rejections(*)', 'select=*,pg_tables(*)', 'select=*,customers(*)', 'select=ctid', 'select=tenant_id',
+		'select=name::int', 'select=name::%22int;drop%22', 'select=name::public.x', 'tenant_id=eq.x', 'name=pg_sleep.60',
+		'name=match.(', 'payload=cs.{x', 'eventId=eq.x', 'or=(name.eq.a,pg_sleep(60))', 'or=(', 'order=pg_sleep(60)',
+		'order=nix', 'occurredAt=gt.nonsense', 'name=eq.%ff', 'name=eq.%c3', 'name=eq.%ed%a0%80', '%ff=eq.1', 'name=eq.a b',
+		"name=eq.'; DROP TABLE customers; --", 'or=' + '(and'.repeat(500), 'a.b.c=eq.1', 'name=is.unknown']
+	for (const query of refused) await assertRaw('GET', `/v1/events?limit=1&${query}`, { as: reader }, 400)
+	for (const query of ['name=eq.%27%20OR%201=1--', 'name=eq.%27%3BDROP%20TABLE%20customers%3B--', 'name=in.(%27),(%22)',
+		"name=like.*';DROP%20TABLE%20customers--*", 'name=eq.$1', 'name=eq.%25s'])
+		assert.deepEqual((await assertRaw('GET', `/v1/events?${query}`, { as: reader }, 200)).json, [])
+	assert.equal(sql("SELECT to_regclass('customers') IS NOT NULL"), 't')
+})
+
+test('a query as long as nginx takes is answered, a longer one is 414', async () => {
+	const ids = (n) => Array.from({ length: n }, () => randomUUID()).join(',')
+	for (const n of [100, 200]) await assertRaw('GET', `/v1/events?eventId=in.(${ids(n)})`, {}, 200)
+	await assertRaw('GET', `/v1/events?eventId=in.(${ids(500)})`, {}, 414)
+	await assertRaw('GET', `/v1/events?name=eq.${'a'.repeat(100_000)}`, {}, 414)
+})
+
+test('no other function can be called, by nobody', async () => {
+	const functions = ['set_config', 'current_setting', 'pg_sleep', 'pg_read_file', 'pg_terminate_backend', 'pg_reload_conf', 'lo_import',
+		'query_to_xml', 'dblink', 'check_request', 'create_roles', 'store_event', 'store_events', 'answer_error', 'note_rejections',
+		'set_status', 'set_next_page', 'tenant', 'atlas_tenant', 'atlas_status', 'atlas_link_events', 'atlas_register_object_type']
+	const before = sql('SELECT count(*), max(rejection_id) FROM atlas_api_private.rejections')
+	for (const name of functions)
+		for (const as of [reader, admin]) {
+			const query = 'setting_name=atlas_events.tenant&new_value=victim&is_local=false'
+			await assertRaw('GET', `/v1/rpc/${name}?${query}`, { as }, 404)
+			for (const path of [`/rpc/${name}`, `/rpc/atlas_api_private.${name}`, `/rpc/pg_catalog.${name}`])
+				for (const body of ['{}', '{"setting_name":"atlas_events.tenant","new_value":"victim","is_local":false}'])
+					assert.equal((await postDirectly(path, body, { as })).status, 404, path)
+		}
+	assert.equal((await postDirectly('/rpc/submit_event', event(), { as: reader })).status, 403)
+	assertError(await post('/events', event(), { as: reader }), 403)
+	assertError(await post('/events/batch', [event()], { as: reader }), 403)
+	assert.equal(sql('SELECT count(*), max(rejection_id) FROM atlas_api_private.rejections'), before)
+})
+
+test('no other schema can be reached', async () => {
+	for (const schema of ['public', 'pg_catalog', 'information_schema', 'atlas_api_private', '"'])
+		for (const [method, path, profile] of [['GET', '/event_logs', 'Accept-Profile'], ['GET', '/pg_tables', 'Accept-Profile'],
+			['POST', '/rpc/submit_event', 'Content-Profile'], ['POST', '/rpc/check_request', 'Content-Profile']]) {
+			const body = method === 'POST' ? '{}' : undefined
+			const direct = await request(method, POSTGREST_URL + path, { body, headers: { [profile]: schema } })
+			assert.equal(direct.status, 406, `${path} ${schema}`)
+			const answer = await request(method, `${BASE_URL}/v1${path}`, { body, headers: { [profile]: schema } })
+			assert.ok([200, 400, 404, 405, 406].includes(answer.status), answer.text)
+			if (answer.status === 200) assert.ok(answer.json.every((row) => 'eventId' in row))
+		}
+	for (const table of ['pg_tables', 'customers', 'atlas_events', 'atlas_event_logs'])
+		await assertRaw('GET', `/v1/${table}`, {}, 404)
+	for (const table of ['pg_catalog.pg_tables', 'public.customers', 'atlas_api_private.rejections'])
+		assert.equal((await getDirectly(`/${table}`)).status, 404)
+})
+
+const paths = {
+	'/events': ['GET', 'HEAD', 'POST'], '/events/batch': ['POST'], '/events/00000000-0000-7000-8000-000000000000': ['GET', 'HEAD'],
+	[`/timeline?objectType=CUSTOMER&objectId=${CUSTOMER}`]: ['GET', 'HEAD'], '/rejections': ['GET', 'HEAD'],
+	'/object-types': ['GET', 'HEAD'], '/status': ['GET', 'HEAD'], '/': ['GET', 'HEAD'], '/event_logs': ['GET', 'HEAD'],
+	'/rpc/submit_event': ['POST'], '/rpc/submit_events': ['POST'], '/rpc/timeline': ['GET', 'HEAD', 'POST'],
+}
+
+test('a method that a path does not have is 405, and says which it has', async () => {
+	const before = storedEvents()
+	for (const [path, allowed] of Object.entries(paths))
+		for (const method of ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE', 'CONNECT', 'PROPFIND', 'NONSENSE']) {
+			if (allowed.includes(method)) continue
+			const answer = await assertRaw(method, `/v1${path}`, { body: method === 'HEAD' ? '' : json() }, 405)
+			if (method !== 'TRACE' && method !== 'CONNECT') assert.equal(answer.headers.get('allow'), allowed.join(', '), `${method} ${path}`)
+		}
+	await assertRaw('get', '/v1/events', {}, 400)
+	assert.equal(storedEvents(), before)
+})
+
+test('PostgREST itself changes nothing by PUT, PATCH, DELETE and POST to a view', async () => {
+	const counts = () => sql('SELECT (SELECT count(*) FROM atlas_events), (SELECT count(*) FROM atlas_api_private.rejections), (SELECT count(*) FROM atlas_object_types)')
+	const before = counts()
+	for (const view of ['/event_logs', '/rejections', '/object_types', '/status', '/rpc/timeline', '/rpc/event'])
+		for (const method of ['POST', 'PUT', 'PATCH', 'DELETE']) {
+			if (method === 'POST' && view.startsWith('/rpc/')) continue
+			const answer = await request(method, `${POSTGREST_URL}${view}?name=eq.x`, { body: { name: 'x' } })
+			assert.ok(answer.status >= 400, `${method} ${view}: ${answer.status}`)
+		}
+	assert.equal(counts(), before)
+})
+
+test('HEAD has the status and the headers of GET, and no body', async () => {
+	for (const [path, allowed] of Object.entries(paths)) {
+		if (!allowed.includes('HEAD')) continue
+		const [ofGet, ofHead] = [await rawRequest(BASE_URL, 'GET', `/v1${path}`), await rawRequest(BASE_URL, 'HEAD', `/v1${path}`)]
+		assertHead(ofHead, ofGet.status)
+		assert.equal(ofHead.text, '')
+		assert.equal(ofHead.headers.get('content-type'), ofGet.headers.get('content-type'))
+	}
+})
+
+test('whatever is preferred or accepted, a 200 has its row and its receipt', async () => {
+	const preferences = ['tx=rollback', 'tx=rollback, handling=strict', 'handling=strict, nonsense=1', 'return=minimal', 'return=headers-only',
+		'params=single-object', 'params=multiple-objects', 'count=exact', 'resolution=merge-duplicates', 'missing=default', 'timezone=Nowhere/Nix', 'max-affected=0']
+	const types = ['text/csv', 'text/plain', 'application/octet-stream', 'application/vnd.pgrst.plan+json; options=analyze',
+		'application/vnd.pgrst.object+json', 'application/geo+json', 'text/xml', 'image/png', 'nonsense', '*/*']
+	const headers = [...preferences.map((value) => ({ Prefer: value })), ...types.map((value) => ({ Accept: value }))]
+	const isStored = (name) => sql(`SELECT count(*) FROM atlas_events WHERE name = '${name}'`) === '1'
+	for (const header of headers)
+		for (const [way, send] of Object.entries({ ...ways, rpc: (body, headers) => post('/rpc/submit_event', body, { headers }) })) {
+			const sent = event()
+			const answer = await send(JSON.stringify(sent), header)
+			const what = `${way} ${JSON.stringify(header)}: ${answer.text}`
+			assert.equal(isStored(sent.name), answer.status === 200, what)
+			if (isThroughNginx(way)) assert.equal((answer.json.results ?? [answer.json])[0].message, 'Event Linked', what)
+			else assert.ok(answer.status === 200 || (answer.status >= 400 && answer.status < 500), what)
+		}
+})
+
+test('a query beside an event does not change what becomes of it', async () => {
+	for (const query of ['limit=0', 'offset=5', 'select=nothing', 'columns=name', 'name=eq.x', 'order=name', 'on_conflict=name'])
+		for (const path of ['/events', '/events/batch', '/rpc/submit_event', '/rpc/submit_events']) {
+			const sent = event()
+			const answer = await post(`${path}?${query}`, path === '/events/batch' ? [sent] : path.endsWith('s') && path !== '/events' ? { events: [sent] } : sent)
+			const rows = Number(sql(`SELECT count(*) FROM atlas_events WHERE name = '${sent.name}'`))
+			const receipt = answer.json?.results?.[0] ?? answer.json
+			assert.equal(rows, answer.status === 200 && receipt?.message === 'Event Linked' ? 1 : 0, `${path}?${query}: ${answer.status} ${answer.text}`)
+			assert.equal(answer.status === 200, receipt?.message === 'Event Linked', `${path}?${query}: ${answer.text}`)
+		}
 })

@@ -6,8 +6,8 @@
 import { randomUUID } from 'node:crypto'
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { CUSTOMER, assertError, event, get, getDirectly, newTenant, post, postDirectly, request, sql,
-	BASE_URL } from './atlas.mjs'
+import { BASE_URL, CUSTOMER, POSTGREST_URL, assertError, event, get, getDirectly, newTenant, post, postDirectly, request,
+	sql } from './atlas.mjs'
 
 const refuse = (as, fields = {}) => post('/events', event({ icon: 'ab', ...fields }), { as })
 const rejections = async (as, query = '') => (await get(`/rejections${query}`, { as })).json
@@ -120,7 +120,7 @@ test('they cannot be written, changed or deleted', async () => {
 	for (const who of [shop, reader, admin])
 		for (const [method, body] of [['POST', { status: 400 }], ['PATCH', { status: 200 }], ['DELETE'], ['PUT', {}]]) {
 			assertError(await request(method, `${BASE_URL}/v1/rejections`, { as: who, body }), 405)
-			const direct = await request(method, `${process.env.ATLAS_POSTGREST_URL}/rejections?status=eq.400`, { as: who, body })
+			const direct = await request(method, `${POSTGREST_URL}/rejections?status=eq.400`, { as: who, body })
 			assert.ok(direct.status >= 400, `${method} directly: ${direct.status} ${direct.text}`)
 		}
 	assert.deepEqual(await rejections(reader), before)
@@ -139,17 +139,17 @@ function noteWith(settings, statements) {
 		SELECT count(*) FROM atlas_api_private.rejections; ROLLBACK`)
 }
 
-test('rejections_max_rows of the newest are kept, whether they come in batches', () => {
+test('as many of the newest as rejections_max_rows are kept when they come in batches', () => {
 	const left = Number(noteWith({ rejections_max_rows: '500' }, 'SELECT pg_temp.note(400) FROM generate_series(1, 20);'))
 	assert.ok(left >= 500 && left <= 900, `${left} are left`)
 })
 
-test('rejections_max_rows of the newest are kept, or come one by one', () => {
+test('as many of the newest as rejections_max_rows are kept when they come one by one', () => {
 	const left = Number(noteWith({ rejections_max_rows: '500' }, 'SELECT pg_temp.note(1) FROM generate_series(1, 2000);'))
 	assert.ok(left >= 500 && left <= 600, `${left} are left`)
 })
 
-test('100,000 are kept if nothing is set', () => {
+test('no few thousand are deleted if nothing is set', () => {
 	const left = Number(noteWith({}, 'SELECT pg_temp.note(1000) FROM generate_series(1, 3);'))
 	assert.equal(left, 3000)
 })
