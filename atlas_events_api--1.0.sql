@@ -14,14 +14,16 @@
 -- wherever its schema is, and not when they run.
 -- ---------------------------------------------------------------------
 
--- A schema that somebody else owns is not safe to put an API into.
+-- An API is not put into a schema that somebody else rules, or put things into.
 DO $$
 BEGIN
-    IF (SELECT nspowner <> current_user::pg_catalog.regrole FROM pg_catalog.pg_namespace
-         WHERE nspname = 'atlas_api') THEN
-        RAISE EXCEPTION 'schema atlas_api exists already, and is not owned by %', current_user
-            USING ERRCODE = 'insufficient_privilege',
-                  HINT = 'Drop or rename it, or change its owner, if you trust what is in it.';
+    IF EXISTS (SELECT FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_roles r ON r.oid = n.nspowner
+                WHERE nspname = 'atlas_api' AND nspowner <> current_user::regrole AND NOT rolsuper) OR
+       EXISTS (SELECT FROM pg_catalog.pg_class WHERE relnamespace = 'atlas_api'::regnamespace) OR
+       EXISTS (SELECT FROM pg_catalog.pg_proc WHERE pronamespace = 'atlas_api'::regnamespace) OR
+       EXISTS (SELECT FROM pg_catalog.pg_type WHERE typnamespace = 'atlas_api'::regnamespace) THEN
+        RAISE EXCEPTION 'schema atlas_api exists already, and is not empty or belongs to somebody else'
+            USING ERRCODE = 'duplicate_schema', HINT = 'Drop or rename it.';
     END IF;
 END
 $$;
@@ -36,6 +38,14 @@ COMMENT ON SCHEMA atlas_api_private IS 'What the Events API is made of; not for 
 -- The request
 -- ---------------------------------------------------------------------
 
+-- Claims, headers and settings of a request are what any session can set, so
+-- only PostgREST is believed: whoever could make up claims could be anybody.
+CREATE FUNCTION atlas_api_private.is_request() RETURNS boolean
+    LANGUAGE sql STABLE
+    RETURN coalesce(pg_catalog.pg_has_role(session_user, pg_catalog.to_regrole('atlas_authenticator'), 'MEMBER'), false);
+
+COMMENT ON FUNCTION atlas_api_private.is_request() IS 'Is this a session of PostgREST: logged in as atlas_authenticator';
+
 -- Runs before each request, as the role of the token, with PostgREST's own
 -- settings of the request in place. The tenant is a setting for superusers.
 CREATE FUNCTION atlas_api_private.check_request() RETURNS void
@@ -49,8 +59,7 @@ DECLARE
     request_id text := headers ->> 'x-request-id';
     problem text;
 BEGIN
-    -- Whoever could make up claims could be any tenant.
-    IF NOT pg_has_role(session_user, 'atlas_authenticator', 'MEMBER') THEN
+    IF NOT atlas_api_private.is_request() THEN
         RAISE insufficient_privilege
             USING MESSAGE = 'check_request() is for PostgREST, connected as atlas_authenticator';
     END IF;
@@ -96,7 +105,8 @@ COMMENT ON FUNCTION atlas_api_private.request_id() IS 'Id of the request that is
 
 CREATE FUNCTION atlas_api_private.subject() RETURNS text
     LANGUAGE sql STABLE
-    RETURN nullif(pg_catalog.current_setting('request.jwt.claims', true), '')::json ->> 'sub';
+    RETURN CASE WHEN atlas_api_private.is_request()
+                THEN nullif(pg_catalog.current_setting('request.jwt.claims', true), '')::json ->> 'sub' END;
 
 COMMENT ON FUNCTION atlas_api_private.subject() IS 'Who asks: the claim "sub" of the token';
 
@@ -129,7 +139,7 @@ CREATE TABLE atlas_api_private.rejections (
 
 CREATE INDEX rejections_tenant_idx ON atlas_api_private.rejections (tenant_id, rejection_id);
 
-COMMENT ON TABLE atlas_api_private.rejections IS 'Events that were refused; those of the last 30 days, 100,000 at most, if the settings of PostgREST say nothing else';
+COMMENT ON TABLE atlas_api_private.rejections IS 'Events that were refused; those of the last 30 days, 100,000 of a tenant at most, if the settings of PostgREST say nothing else';
 COMMENT ON COLUMN atlas_api_private.rejections.rejection_id IS 'In the order in which they were refused';
 COMMENT ON COLUMN atlas_api_private.rejections.rejected_at IS 'When';
 COMMENT ON COLUMN atlas_api_private.rejections.tenant_id IS 'Tenant of the request; empty without tenants';
@@ -158,48 +168,58 @@ CREATE FUNCTION atlas_api_private.rejection_rows() RETURNS bigint
     LANGUAGE sql STABLE
     RETURN coalesce(nullif(pg_catalog.current_setting('app.settings.rejections_max_rows', true), ''), '100000')::bigint;
 
-COMMENT ON FUNCTION atlas_api_private.rejection_rows() IS 'How many refused requests are kept: app.settings.rejections_max_rows of PostgREST, 100,000 when not set';
+COMMENT ON FUNCTION atlas_api_private.rejection_rows() IS 'How many refused requests of a tenant are kept: app.settings.rejections_max_rows of PostgREST, 100,000 when not set';
 
--- The oldest rows come first, so only as many as may have to go are looked at.
-CREATE FUNCTION atlas_api_private.prune_rejections(newest bigint, most int) RETURNS void
+-- The age counts for all tenants; the number for one, so that none can push out
+-- what belongs to the others. At most so many rows at a time.
+CREATE FUNCTION atlas_api_private.prune_rejections(tenant text, most int) RETURNS void
     LANGUAGE sql BEGIN ATOMIC
     DELETE FROM atlas_api_private.rejections
      WHERE rejection_id IN (
             SELECT rejection_id
               FROM (SELECT rejection_id, rejected_at FROM atlas_api_private.rejections
                      ORDER BY rejection_id LIMIT most FOR UPDATE SKIP LOCKED) oldest
-             WHERE rejection_id <= newest - atlas_api_private.rejection_rows()
-                OR rejected_at < now() - atlas_api_private.rejection_age());
+             WHERE rejected_at < now() - atlas_api_private.rejection_age());
+    DELETE FROM atlas_api_private.rejections
+     WHERE rejection_id IN (
+            SELECT rejection_id FROM atlas_api_private.rejections
+             WHERE tenant_id = tenant
+               AND rejection_id <= (
+                    SELECT rejection_id FROM atlas_api_private.rejections
+                     WHERE tenant_id = tenant
+                     ORDER BY rejection_id DESC OFFSET atlas_api_private.rejection_rows() LIMIT 1)
+             ORDER BY rejection_id LIMIT most FOR UPDATE SKIP LOCKED);
 END;
 
-COMMENT ON FUNCTION atlas_api_private.prune_rejections(bigint, int) IS
-'Deletes rejections that are too old or too many, looking at the oldest ones, at most so many.';
+COMMENT ON FUNCTION atlas_api_private.prune_rejections(text, int) IS
+'Deletes rejections that are too old, and those of a tenant that are too many, at most so many of each.';
 
 CREATE FUNCTION atlas_api_private.note_rejections(items json) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp AS
 $$
 DECLARE
-    first bigint;
-    newest bigint;
+    noted int;
 BEGIN
-    WITH noted AS (
-        INSERT INTO atlas_api_private.rejections
-               (tenant_id, request_id, role, subject, item_index, status, code, message,
-                details, hint, errors, request)
-        SELECT atlas_api_private.tenant(), coalesce(atlas_api_private.request_id(), ''),
-               coalesce(nullif(current_setting('role'), 'none'), session_user),
-               atlas_api_private.subject(), i.index, i.status, i.code, i.message,
-               left(i.details, 1000), i.hint, jsonb_path_query_array(i.errors, '$[0 to 9]'), left(i.request, 1000)
-          FROM json_to_recordset(items)
-               AS i (index int, status int, code text, message text, details text, hint text,
-                     errors jsonb, request text)
-        RETURNING rejection_id)
-    SELECT min(rejection_id), max(rejection_id) FROM noted INTO first, newest;
+    IF NOT atlas_api_private.is_request() THEN
+        RETURN;
+    END IF;
 
-    -- Every hundredth one makes room, for twice what came since.
-    IF first / 100 < newest / 100 OR newest % 100 = 0 THEN
-        PERFORM atlas_api_private.prune_rejections(newest, greatest(200, 2 * (newest - first + 1))::int);
+    INSERT INTO atlas_api_private.rejections
+           (tenant_id, request_id, role, subject, item_index, status, code, message,
+            details, hint, errors, request)
+    SELECT atlas_api_private.tenant(), coalesce(atlas_api_private.request_id(), ''),
+           coalesce(nullif(current_setting('role'), 'none'), session_user),
+           atlas_api_private.subject(), i.index, i.status, i.code, i.message,
+           left(i.details, 1000), i.hint, jsonb_path_query_array(i.errors, '$[0 to 9]'), left(i.request, 1000)
+      FROM json_to_recordset(items)
+           AS i (index int, status int, code text, message text, details text, hint text,
+                 errors jsonb, request text);
+
+    -- Once in a hundred, on average, room is made for twice as many.
+    GET DIAGNOSTICS noted = ROW_COUNT;
+    IF random() * 100 < noted THEN
+        PERFORM atlas_api_private.prune_rejections(atlas_api_private.tenant(), greatest(200, 2 * noted));
     END IF;
 EXCEPTION
     -- That an event was refused must be said even if it cannot be noted.
@@ -210,7 +230,8 @@ END
 $$;
 
 COMMENT ON FUNCTION atlas_api_private.note_rejections(json) IS
-'Writes refused events to the rejections: an array of {index, status, code, message, details, hint, errors, request}.';
+'Writes refused events to the rejections: an array of {index, status, code, message, details, hint, errors, request}.
+Of requests only: a session that is not PostgREST''s leaves no rejections.';
 
 -- ---------------------------------------------------------------------
 -- Answers
@@ -623,13 +644,13 @@ CREATE VIEW atlas_api.rejections WITH (security_barrier = true) AS
            role, subject, item_index AS index, status, code, message, details, hint, errors, request
       FROM atlas_api_private.rejections
      WHERE tenant_id = atlas_api_private.tenant()
-       AND rejected_at >= now() - atlas_api_private.rejection_age()
-       AND (atlas_api_private.is_reader() OR
-            (role = current_setting('role') AND subject = atlas_api_private.subject()))
+       AND rejected_at >= now() - (SELECT atlas_api_private.rejection_age())
+       AND ((SELECT atlas_api_private.is_reader()) OR
+            (role = current_setting('role') AND subject = (SELECT atlas_api_private.subject())))
      ORDER BY rejection_id DESC;
 
 COMMENT ON VIEW atlas_api.rejections IS 'Events that were refused, newest first
-For readers those of the tenant, for submitters those of their own role and subject. Kept for 30 days, 100,000 at most, if the server is not told otherwise.';
+For readers those of the tenant, for submitters those of their own role and subject. Kept for 30 days, 100,000 of a tenant at most, if the server is not told otherwise.';
 COMMENT ON COLUMN atlas_api.rejections."rejectionId" IS 'In the order in which they were refused';
 COMMENT ON COLUMN atlas_api.rejections."rejectedAt" IS 'When';
 COMMENT ON COLUMN atlas_api.rejections."requestId" IS 'The requestId of the answer';
@@ -925,7 +946,7 @@ BEGIN
     GRANT USAGE ON SCHEMA atlas_api, atlas_api_private TO atlas_submitter, atlas_reader;
     GRANT EXECUTE ON FUNCTION atlas_api_private.check_request(), atlas_api.openapi()
         TO atlas_submitter, atlas_reader;
-    GRANT EXECUTE ON FUNCTION atlas_api_private.request_id(), atlas_api_private.subject(),
+    GRANT EXECUTE ON FUNCTION atlas_api_private.is_request(), atlas_api_private.request_id(), atlas_api_private.subject(),
         atlas_api_private.is_reader(), atlas_api_private.rejection_age(), atlas_api_private.tenant(),
         atlas_api_private.status_message(int), atlas_api_private.set_status(int, text, text),
         atlas_api_private.error_response(int, text, text, json),

@@ -305,8 +305,8 @@ test('a filter, an order or a choice of columns is no way to run SQL', async () 
 		'order=nix', 'occurredAt=gt.nonsense', 'name=eq.%ff', 'name=eq.%c3', 'name=eq.%ed%a0%80', '%ff=eq.1', 'name=eq.a b',
 		"name=eq.'; DROP TABLE customers; --", 'or=' + '(and'.repeat(500), 'a.b.c=eq.1', 'name=is.unknown']
 	for (const query of refused) await assertRaw('GET', `/v1/events?limit=1&${query}`, { as: reader }, 400)
-	for (const query of ['name=eq.%27%20OR%201=1--', 'name=eq.%27%3BDROP%20TABLE%20customers%3B--', 'name=in.(%27),(%22)',
-		"name=like.*';DROP%20TABLE%20customers--*", 'name=eq.$1', 'name=eq.%25s'])
+	for (const query of ['name=eq.%27%20OR%201=1--', 'name=eq.%27%3BDROP%20TABLE%20customers', 'name=in.(%27x,%22%27%22)',
+		"name=like.*'%3BDROP%20TABLE%20x--*", 'name=eq.$1x', 'name=eq.%25sx'])
 		assert.deepEqual((await assertRaw('GET', `/v1/events?${query}`, { as: reader }, 200)).json, [])
 	assert.equal(sql("SELECT to_regclass('customers') IS NOT NULL"), 't')
 })
@@ -423,4 +423,76 @@ test('a query beside an event does not change what becomes of it', async () => {
 			assert.equal(rows, answer.status === 200 && receipt?.message === 'Event Linked' ? 1 : 0, `${path}?${query}: ${answer.status} ${answer.text}`)
 			assert.equal(answer.status === 200, receipt?.message === 'Event Linked', `${path}?${query}: ${answer.text}`)
 		}
+})
+
+test('the type of a body does not matter through nginx; PostgREST takes JSON and text', async () => {
+	const types = { 'application/json': 200, 'text/plain': 200, 'application/json; charset=utf-16': 200, 'text/xml': 404,
+		'application/octet-stream': 404, 'application/x-www-form-urlencoded': 404, 'multipart/form-data; boundary=x': 400,
+		'text/csv': 400, nonsense: 400 }
+	for (const [type, direct] of Object.entries(types)) {
+		const headers = { 'Content-Type': type }
+		await assertRaw('POST', '/v1/events', { body: json(), headers }, 200)
+		await assertRaw('POST', '/v1/events/batch', { body: `[${json()}]`, headers }, 200)
+		for (const body of ['<event/>', 'objectType=CUSTOMER&name=x', '--x\r\n\r\n\r\n--x--'])
+			await assertRaw('POST', '/v1/events', { body, headers }, 400)
+		const sent = event()
+		const answer = await postDirectly('/rpc/submit_event', JSON.stringify(sent), { headers })
+		assert.equal(answer.status, direct, `${type}: ${answer.text}`)
+		assert.equal(sql(`SELECT count(*) FROM atlas_events WHERE name = '${sent.name}'`), direct === 200 ? '1' : '0')
+	}
+	await assertRaw('POST', '/v1/events', { body: json() }, 200)
+	await assertRaw('POST', '/v1/events', { body: '' }, 400)
+})
+
+test('a path leads nowhere but to the API', async () => {
+	const unknown = ['/', '/v1', '/v1/events/', '/v1/events;x', '/v1/EVENTS', '/V1/events', '/v1/events\\', '/v1/events/..%2f..%2frpc/openapi',
+		'/error', '/unknown', '/ready', '/live', '/config', '/rpc/openapi', '/event_logs', '/v1/\xff', '/v1/%ff', '/v1/nothing',
+		'/v1/rpc', '/v1/rpc/nothing', '/v1/events/nonsense', '/v1/events/------------------------------------', '/v1/rpc/rpc/timeline',
+		'/v1/events/00000000-0000-7000-8000-000000000000%0d%0aEvil:1', '/v1/event_logs%3Flimit=1', '/.git/config', '/nginx.conf']
+	for (const path of unknown) await assertRaw('GET', path, {}, 404)
+	for (const path of ['/v1/events/%00', '/v1/events%00', '/v1/../../etc/passwd', '/../nginx.conf', '/v1/%2e%2e/%2e%2e/etc/passwd', '*', '/v1/%zz'])
+		await assertRaw('GET', path, {}, 400)
+	const logs = (await assertRaw('GET', '/v1/events?limit=1', {}, 200)).text
+	for (const path of ['//v1/events', '/v1//events', '/v1/../v1/events', '/v1/%65vents', '/v1/x/../events', 'http://elsewhere.example/v1/events'])
+		assert.equal((await assertRaw('GET', `${path}?limit=1`, {}, 200)).text, logs, path)
+	for (const path of ['//v1/events', '/v1/%2e%2e/v1/events', '/v1%2Fevents'])
+		await assertRaw('GET', path, { as: 'x' }, 401)
+})
+
+test('of a request with two lengths there is one answer, 400, and nothing of it is taken for another', async () => {
+	const inner = json()
+	const smuggled = `POST /v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${admin}\r\nContent-Length: ${inner.length}\r\n\r\n${inner}`
+	const before = storedEvents()
+	const chunked = `0\r\n\r\n${smuggled}`
+	for (const headers of [{ 'Content-Length': '5', 'Transfer-Encoding': 'chunked' }, { 'Transfer-Encoding': 'chunked', 'Content-Length': '5' },
+		{ 'Content-Length': '5', 'Transfer-Encoding': ' chunked' }, { 'Transfer-Encoding': 'chunked', 'transfer-encoding': 'identity' },
+		{ 'Content-Length': '2', 'content-length': '500' }, { 'Content-Length': '-1' }, { 'Content-Length': '9'.repeat(30) }])
+		await assertRaw('POST', '/v1/events', { headers: { ...headers, Connection: 'keep-alive' }, body: chunked }, 400)
+	for (const encoding of ['xchunked', 'gzip, chunked', 'chunked, identity']) {
+		const answer = await rawRequest(BASE_URL, 'POST', '/v1/events', { headers: { 'Transfer-Encoding': encoding }, body: chunked })
+		assertHead(answer, 501)
+		assertErrorBody(answer, 501)
+	}
+	const malformed = await rawRequest(BASE_URL, 'POST', '/v1/events', { headers: { 'Transfer-Encoding': 'chunked' }, body: 'zz\r\n{}\r\n0\r\n\r\n' })
+	assertHead(malformed, 400)
+	assert.equal(storedEvents(), before)
+	const sent = json()
+	await assertRaw('POST', '/v1/events', { headers: { 'Transfer-Encoding': 'chunked' }, body: `${Buffer.byteLength(sent).toString(16)}\r\n${sent}\r\n0\r\n\r\n` }, 200)
+})
+
+test('nothing of this crashed a server, and no log line was forged', async () => {
+	assertError(await post('/events', {}), 400)
+	assert.equal((await post('/events', event())).status, 200)
+	assert.equal((await get('/events?limit=1')).status, 200)
+	assert.doesNotMatch(textSince(serverLog, serverLogBegin), /terminated by signal|PANIC|server process \(PID|TRAP:|Evil: 1$/m)
+	const { headers } = await get('/object-types')
+	const lines = await waitFor('nginx writes its log', () => {
+		const text = textSince(accessLog, accessLogBegin)
+		return text.includes(headers.get('x-request-id')) && text.slice(0, text.lastIndexOf('\n')).split('\n')
+	})
+	for (const line of lines) {
+		const entry = JSON.parse(line)
+		assert.match(entry.requestId, /^[0-9a-f]{32}$/)
+		assert.ok(entry.status > 0)
+	}
 })
