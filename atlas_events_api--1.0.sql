@@ -383,7 +383,27 @@ COMMENT ON FUNCTION atlas_api_private.timeline_page(text, text, uuid, int) IS 'A
 -- Submitting
 -- ---------------------------------------------------------------------
 
-CREATE FUNCTION atlas_api.submit_event(text) RETURNS json
+CREATE FUNCTION atlas_api_private.raise_invalid(code text, message text, hint text DEFAULT '') RETURNS void
+    LANGUAGE plpgsql AS
+$$
+BEGIN
+    RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = atlas_api_private.status_message(400), HINT = hint,
+        DETAIL = pg_catalog.json_build_array(pg_catalog.json_build_object(
+            'field', '', 'code', code, 'message', message));
+END
+$$;
+
+COMMENT ON FUNCTION atlas_api_private.raise_invalid(text, text, text) IS 'Raises PT400 for a request as a whole, as atlas_events does for an event';
+
+-- A text parameter ends at the first NUL byte, without a word.
+CREATE FUNCTION atlas_api_private.is_cut_short(body text) RETURNS boolean
+    LANGUAGE sql STABLE
+    RETURN coalesce(pg_catalog.octet_length(pg_catalog.convert_to(body, 'UTF8')) <
+        (nullif(pg_catalog.current_setting('request.headers', true), '')::json ->> 'content-length')::bigint, false);
+
+COMMENT ON FUNCTION atlas_api_private.is_cut_short(text) IS 'Did the body of the request have more bytes than arrived here';
+
+CREATE FUNCTION atlas_api_private.answer_event(event text, is_cut_short boolean) RETURNS json
     LANGUAGE plpgsql AS
 $$
 DECLARE
@@ -391,15 +411,24 @@ DECLARE
     detail text;
     hint text;
 BEGIN
-    RETURN atlas_api_private.store_event($1,
+    IF is_cut_short THEN
+        PERFORM atlas_api_private.raise_invalid('malformed_json', 'the body has a NUL byte');
+    END IF;
+    RETURN atlas_api_private.store_event(event,
         nullif(pg_catalog.current_setting('request.headers', true), '')::json ->> 'idempotency-key');
 EXCEPTION
     WHEN OTHERS THEN
         GET STACKED DIAGNOSTICS raised_message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
             hint = PG_EXCEPTION_HINT;
-        RETURN atlas_api_private.answer_error(SQLSTATE, raised_message, detail, hint, $1);
+        RETURN atlas_api_private.answer_error(SQLSTATE, raised_message, detail, hint, event);
 END
 $$;
+
+COMMENT ON FUNCTION atlas_api_private.answer_event(text, boolean) IS 'Stores an event, and answers its receipt or why it is refused, which is noted then.';
+
+CREATE FUNCTION atlas_api.submit_event(text) RETURNS json
+    LANGUAGE sql
+    RETURN atlas_api_private.answer_event($1, atlas_api_private.is_cut_short($1));
 
 COMMENT ON FUNCTION atlas_api.submit_event(text) IS
 'Submit an event
@@ -407,7 +436,7 @@ The body is an event; the answer is its receipt {"message":"Event Linked","event
 
 CREATE FUNCTION atlas_api.submit_event(json) RETURNS json
     LANGUAGE sql
-    RETURN atlas_api.submit_event($1::text);
+    RETURN atlas_api_private.answer_event($1::text, false);
 
 COMMENT ON FUNCTION atlas_api.submit_event(json) IS
 'Submit an event
@@ -487,7 +516,7 @@ $$;
 COMMENT ON FUNCTION atlas_api_private.answer_batch(json, text) IS
 'Answers what submit_events() said of a batch: 200, 207 or 400; notes those that were refused.';
 
-CREATE FUNCTION atlas_api.submit_events(text) RETURNS json
+CREATE FUNCTION atlas_api_private.answer_events(events text, is_cut_short boolean) RETURNS json
     LANGUAGE plpgsql AS
 $$
 DECLARE
@@ -496,19 +525,27 @@ DECLARE
     detail text;
     hint text;
 BEGIN
-    IF headers ->> 'idempotency-key' IS NOT NULL THEN
-        RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = 'Invalid Event',
-            DETAIL = '[{"field":"","code":"invalid","message":"the header Idempotency-Key is for a single event"}]',
-            HINT = 'Give each event of the batch an idempotencyKey of its own.';
+    IF is_cut_short THEN
+        PERFORM atlas_api_private.raise_invalid('malformed_json', 'the body has a NUL byte');
     END IF;
-    RETURN atlas_api_private.answer_batch(atlas_api_private.store_events($1), $1);
+    IF headers ->> 'idempotency-key' IS NOT NULL THEN
+        PERFORM atlas_api_private.raise_invalid('invalid', 'the header Idempotency-Key is for a single event',
+            'Give each event of the batch an idempotencyKey of its own.');
+    END IF;
+    RETURN atlas_api_private.answer_batch(atlas_api_private.store_events(events), events);
 EXCEPTION
     WHEN OTHERS THEN
         GET STACKED DIAGNOSTICS raised_message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
             hint = PG_EXCEPTION_HINT;
-        RETURN atlas_api_private.answer_error(SQLSTATE, raised_message, detail, hint, $1);
+        RETURN atlas_api_private.answer_error(SQLSTATE, raised_message, detail, hint, events);
 END
 $$;
+
+COMMENT ON FUNCTION atlas_api_private.answer_events(text, boolean) IS 'Stores a batch of events, and answers what became of each; those that are refused are noted.';
+
+CREATE FUNCTION atlas_api.submit_events(text) RETURNS json
+    LANGUAGE sql
+    RETURN atlas_api_private.answer_events($1, atlas_api_private.is_cut_short($1));
 
 COMMENT ON FUNCTION atlas_api.submit_events(text) IS
 'Submit several events
@@ -516,7 +553,7 @@ The body is an array of events, each of which stands for itself; the answer is {
 
 CREATE FUNCTION atlas_api.submit_events(events json) RETURNS json
     LANGUAGE sql
-    RETURN atlas_api.submit_events(events::text);
+    RETURN atlas_api_private.answer_events(events::text, false);
 
 COMMENT ON FUNCTION atlas_api.submit_events(json) IS
 'Submit several events
@@ -957,6 +994,8 @@ BEGIN
 
     GRANT EXECUTE ON FUNCTION atlas_api.submit_event(text), atlas_api.submit_event(json),
         atlas_api.submit_events(text), atlas_api.submit_events(json),
+        atlas_api_private.is_cut_short(text), atlas_api_private.raise_invalid(text, text, text),
+        atlas_api_private.answer_event(text, boolean), atlas_api_private.answer_events(text, boolean),
         atlas_api_private.store_event(text, text), atlas_api_private.store_events(text),
         atlas_api_private.batch_items(text), atlas_api_private.refused_items(json, json),
         atlas_api_private.answer_batch(json, text), atlas_api_private.note_rejections(json)
