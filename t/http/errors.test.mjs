@@ -298,16 +298,14 @@ test('each request has an id of its own, whatever the client calls it', async ()
 })
 
 /* What fetch cannot send, and the answer to it. */
-function raw(text, port = new URL(BASE_URL).port) {
-	return new Promise((resolve, reject) => {
-		let answer = ''
-		const socket = connect(port, '127.0.0.1', () => socket.write(text))
-		socket.setEncoding('utf8').on('data', (data) => { answer += data }).on('error', reject).on('close', () => {
-			const [head, body] = answer.split('\r\n\r\n')
-			const headers = new Headers(head.split('\r\n').slice(1).map((line) => line.split(/: (.*)/, 2)))
-			resolve({ status: Number(head.split(' ')[1]), headers, text: body, json: JSON.parse(body) })
-		})
-	})
+async function raw(text, port = new URL(BASE_URL).port) {
+	const socket = connect(port, '127.0.0.1', () => socket.write(text)).setEncoding('utf8')
+	let answer = ''
+	for await (const data of socket) answer += data
+	const [head, body] = answer.split('\r\n\r\n')
+	const headers = new Headers(head.split('\r\n').slice(1).map((line) => line.split(/: (.*)/, 2)))
+	assert.equal(headers.get('content-type'), 'application/json', answer)
+	return { status: Number(head.split(' ')[1]), headers, text: body, json: JSON.parse(body) }
 }
 
 for (const [what, status, text] of [

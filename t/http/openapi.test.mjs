@@ -1,0 +1,136 @@
+/*
+ * openapi.test.mjs
+ *		GET /v1/: the description of the API is valid, complete, and true.
+ */
+import { before, test } from 'node:test'
+import assert from 'node:assert/strict'
+import { Validator } from '@seriousme/openapi-schema-validator'
+import { BASE_URL, CUSTOMER, event, get, getDirectly, newTenant, nginxConf, post, reader, request, sql, submitter,
+	waitFor } from './atlas.mjs'
+
+const RELATED = [{ objectType: 'TICKET', objectId: '19734' }, { objectType: 'ACCOUNT', externalId: 'ACC-999999' }]
+const tenant = newTenant()
+let api, eventId
+
+before(async () => {
+	api = (await get('/')).json
+	eventId = (await post('/events', event({ relatedObjects: RELATED }), { as: tenant.submitter })).json.eventId
+	await post('/events', event({ icon: 'ab' }), { as: tenant.submitter })
+	await waitFor('the event is linked', async () =>
+		(await get(`/events/${eventId}`, { as: tenant.reader })).json.processingStatus === 'LINKED')
+})
+
+test('the description passes the validator', async () => {
+	const { valid, errors } = await new Validator().validate(structuredClone(api))
+	assert.ok(valid, JSON.stringify(errors))
+	assert.match(api.openapi, /^3\.0\.\d$/)
+})
+
+test('submitters and readers may read it', async () => {
+	for (const as of [submitter, reader]) assert.deepEqual((await get('/', { as })).json, api)
+	assert.deepEqual((await getDirectly('/rpc/openapi')).json, api)
+})
+
+const BODIES = { '/events': event(), '/events/batch': [event()] }
+const QUERIES = { '/timeline': `?objectType=CUSTOMER&objectId=${CUSTOMER}` }
+const pathOf = (path) => path.replace('{eventId}', eventId) + (QUERIES[path] ?? '')
+
+test('every path and method that it names is there', async () => {
+	const [server] = api.servers
+	for (const [path, methods] of Object.entries(api.paths))
+		for (const method of Object.keys(methods)) {
+			const answer = await request(method.toUpperCase(), BASE_URL + server.url + pathOf(path),
+				{ as: tenant.admin, body: method === 'post' ? BODIES[path] : undefined })
+			assert.equal(answer.status, 200, `${method} ${path}: ${answer.text}`)
+		}
+})
+
+test('every path of nginx.conf is in it, with the methods that are allowed there', async () => {
+	const locations = [...nginxConf().matchAll(/location (=|~) "?(\^?\/v1\/\S*?)"? \{/g)].map(([, kind, path]) => [kind, path])
+	const exact = locations.filter(([kind]) => kind === '=').map(([, path]) => path.slice('/v1'.length))
+	assert.ok(exact.length >= 5, `${exact}`)
+	for (const path of exact) assert.ok(api.paths[path], `${path} is not described`)
+	assert.equal(locations.length - exact.length, 2, 'of an event, and of the names that PostgREST knows')
+	assert.ok(api.paths['/events/{eventId}'].get)
+
+	for (const [path, methods] of Object.entries(api.paths)) {
+		const { headers } = await request('DELETE', `${BASE_URL}/v1${pathOf(path)}`)
+		assert.deepEqual(headers.get('allow').split(', ').filter((method) => method !== 'HEAD'),
+			Object.keys(methods).map((method) => method.toUpperCase()).sort(), path)
+	}
+})
+
+test('every view of the API has a path in it', () => {
+	const renamed = { event_logs: '/events', object_types: '/object-types' }
+	const views = sql("SELECT relname FROM pg_class WHERE relnamespace = 'atlas_api'::regnamespace AND relkind = 'v'").split('\n')
+	assert.ok(views.length >= 4)
+	for (const view of views) assert.ok(api.paths[renamed[view] ?? `/${view}`], `${view} is not described`)
+})
+
+/* Exactly the described fields; those of arrays within as well. */
+function assertDescribed(value, schema) {
+	if (schema.$ref) return assertDescribed(value, api.components.schemas[schema.$ref.split('/').at(-1)])
+	if (schema.allOf) {
+		const parts = schema.allOf.map((part) => part.$ref ? api.components.schemas[part.$ref.split('/').at(-1)] : part)
+		return assertDescribed(value, { type: 'object', properties: Object.assign({}, ...parts.map(({ properties }) => properties)) })
+	}
+	if (value === null) return assert.ok(schema.nullable, JSON.stringify(schema))
+	if (schema.enum) assert.ok(schema.enum.includes(value), value)
+	if (schema.type === 'array') for (const item of value) assertDescribed(item, schema.items)
+	if (schema.type === 'integer') assert.ok(Number.isInteger(value), `${value}`)
+	if (['string', 'boolean'].includes(schema.type)) assert.equal(typeof value, schema.type)
+	if (schema.type !== 'object' || !schema.properties) return
+	for (const name of schema.required ?? []) assert.ok(name in value, `${name} is required`)
+	for (const [name, field] of Object.entries(value)) {
+		assert.ok(schema.properties[name], `${name} is not described`)
+		assertDescribed(field, schema.properties[name])
+	}
+}
+
+test('answers are what it describes', async () => {
+	const schemaOf = (path, method, status = '200') =>
+		api.paths[path][method].responses[status].content['application/json'].schema
+	for (const path of ['/events', '/events/{eventId}', '/timeline', '/rejections', '/object-types']) {
+		const { json } = await get(pathOf(path), { as: tenant.reader })
+		assert.notEqual(json.length, 0, `${path} has nothing to look at`)
+		assertDescribed(json, schemaOf(path, 'get'))
+	}
+	const stored = await post('/events', event(), { as: tenant.submitter })
+	assertDescribed(stored.json, schemaOf('/events', 'post'))
+	const none = await post('/events/batch', [{}], { as: tenant.submitter })
+	assertDescribed(none.json, schemaOf('/events/batch', 'post', '400'))
+	const { Error } = api.components.schemas
+	for (const answer of [await get('/nope'), await post('/events', '{'), await get('/events', { as: null }),
+		await request('DELETE', `${BASE_URL}/v1/events`)])
+		assertDescribed(answer.json, Error)
+})
+
+test('every field of the columns and of an event is in it', async () => {
+	const { schemas } = api.components
+	const { json: [logged] } = await get('/events?limit=1', { as: tenant.reader })
+	assert.deepEqual(Object.keys(schemas.LoggedEvent.properties), Object.keys(logged))
+	const { json: [seen] } = await get(pathOf('/timeline'), { as: tenant.reader })
+	assert.deepEqual(Object.keys(schemas.TimelineEvent.properties), Object.keys(seen))
+	const { json: [rejected] } = await get('/rejections?limit=1', { as: tenant.reader })
+	assert.deepEqual(Object.keys(schemas.Rejection.properties), Object.keys(rejected))
+	const everything = { ...event(), externalId: '195959', description: 'd', icon: '📖', payload: {}, relatedObjects: [],
+		occurredAt: new Date().toISOString(), idempotencyKey: `${Math.random()}` }
+	assert.deepEqual(Object.keys(schemas.Event.properties).sort(), Object.keys(everything).sort())
+	assert.equal((await post('/events', everything, { as: tenant.submitter })).status, 200)
+})
+
+test('it names every status of an error that there is', () => {
+	const { description } = api.components.responses.Error
+	for (const status of [400, 401, 403, 404, 405, 406, 409, 413, 414, 415, 416, 429, 500, 503])
+		assert.match(description, new RegExp(`\\b${status}\\b`))
+})
+
+test('PostgREST describes its resources at its root', async () => {
+	const { status, json } = await getDirectly('/')
+	assert.equal(status, 200)
+	assert.equal(json.swagger, '2.0')
+	for (const path of ['/event_logs', '/rejections', '/object_types', '/rpc/submit_event', '/rpc/submit_events', '/rpc/timeline', '/rpc/event'])
+		assert.ok(json.paths[path], `${path} is not described`)
+	assert.match(json.paths['/rpc/timeline'].get.summary, /^The timeline of an object$/)
+	assert.match(json.definitions.event_logs.properties.eventId.description, /UUIDv7/)
+})
