@@ -944,21 +944,24 @@ Describes the paths of the proxy, /v1/events and so on.';
 -- database, so they are made by a call and not by this script.
 -- ---------------------------------------------------------------------
 
-CREATE FUNCTION atlas_api_private.create_role(role_name text, options text) RETURNS void
+CREATE FUNCTION atlas_api_private.create_role(role_name text) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp AS
 $$
 BEGIN
     IF to_regrole(role_name) IS NULL THEN
-        EXECUTE format('CREATE ROLE %I %s', role_name, options);
-    ELSIF (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = role_name) THEN
+        EXECUTE format('CREATE ROLE %I', role_name);
+        RETURN true;
+    END IF;
+    IF (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = role_name) THEN
         RAISE EXCEPTION 'role % exists already, and is a superuser or bypasses row security', role_name
             USING ERRCODE = 'invalid_role_specification', HINT = 'Rename it; the API needs the name.';
     END IF;
+    RETURN false;
 END
 $$;
 
-COMMENT ON FUNCTION atlas_api_private.create_role(text, text) IS 'Makes a role, unless there is one of that name';
+COMMENT ON FUNCTION atlas_api_private.create_role(text) IS 'Makes a role, unless there is one of that name, and tells whether it did';
 
 CREATE FUNCTION atlas_api_private.create_roles() RETURNS void
     LANGUAGE plpgsql
@@ -969,14 +972,13 @@ DECLARE
     core text := (SELECT quote_ident(nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
                    WHERE extname = 'atlas_events');
 BEGIN
-    IF to_regrole('atlas_authenticator') IS NULL THEN
-        CREATE ROLE atlas_authenticator LOGIN NOINHERIT;
+    IF atlas_api_private.create_role('atlas_authenticator') THEN
+        ALTER ROLE atlas_authenticator LOGIN NOINHERIT;
         ALTER ROLE atlas_authenticator SET statement_timeout = '30s';
     END IF;
-    PERFORM atlas_api_private.create_role('atlas_authenticator', 'LOGIN NOINHERIT'),
-            atlas_api_private.create_role('atlas_submitter', 'NOLOGIN'),
-            atlas_api_private.create_role('atlas_reader', 'NOLOGIN'),
-            atlas_api_private.create_role('atlas_admin', 'NOLOGIN');
+    PERFORM atlas_api_private.create_role('atlas_submitter'),
+            atlas_api_private.create_role('atlas_reader'),
+            atlas_api_private.create_role('atlas_admin');
     GRANT atlas_submitter, atlas_reader TO atlas_admin;
     GRANT atlas_submitter, atlas_reader, atlas_admin TO atlas_authenticator;
 

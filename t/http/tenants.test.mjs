@@ -111,7 +111,7 @@ const filters = () => [
 	`name=eq(any).{${text}}`, `description=fts.${text.split('%20')[1]}`, `description=plfts.${text}`, `description=phfts.${text}`,
 	`description=wfts(english).${text}`, `objectId=eq.2&objectType=eq.${TYPE}`, `externalId=eq.n2`, `payload->>secret=eq.${text}`,
 	`payload=cs.{"secret":"${text}"}`, `payload->secret=eq."${text}"`, `payload=cd.{"secret":"${text}"}&payload=not.is.null&name=eq.${text}`,
-	`relatedObjects=cs.[{"objectType":"${TYPE}","objectId":"1"}]`, `or=(name.eq.${text},eventId.eq.${aliceEvent})`,
+	`relatedObjects=cs.[{"objectType":"${TYPE}","objectId":"1"}]&objectId=eq.2`, `or=(name.eq.${text},eventId.eq.${aliceEvent})`,
 	`not.or=(name.neq.${text})`, `and=(name.eq.${text},or(attempts.eq.0,attempts.gt.0))`, `not.and=(name.neq.${text},name.neq.x)`,
 	`processingStatus=eq.LINKED&name=eq.${text}`, `processingStatus=in.(PENDING,LINKED,FAILED)&name=eq.${text}`,
 	`name=eq.${text}&order=name.asc.nullsfirst,eventId`, `name=eq.${text}&select=name::text,payload->secret`,
@@ -147,8 +147,10 @@ test('an error does not say what is in an event of another tenant', async () => 
 })
 
 test('no count, exact, planned or estimated, tells whether another tenant has an event', async () => {
-	const count = async (filter, kind, as) =>
-		(await get(`/events?limit=0&${filter}`, { as, headers: { Prefer: `count=${kind}` } })).headers.get('content-range').split('/')[1]
+	const count = async (filter, kind, as) => {
+		const { status, headers } = await get(`/events?limit=0&${filter}`, { as, headers: { Prefer: `count=${kind}` } })
+		return status < 400 ? headers.get('content-range').split('/')[1] : status
+	}
 	const many = Array.from({ length: 300 }, () => parcel('2', { name: secret }))
 	assert.equal((await post('/events/batch', many, { as: alice.submitter })).json.accepted, 300)
 	sql('ANALYZE atlas_events')
@@ -211,7 +213,8 @@ test('the tenant is that of the claim to the letter, or the token is refused', a
 function sqlAsReader(statements) {
 	const url = new URL(PGURI)
 	url.username = SQL_ROLE
-	return execFileSync('sh', ['-c', 'exec psql -X -q -A -t -d "$0" 2>&1', url.href], { input: statements, encoding: 'utf8' })
+	return execFileSync('sh', ['-c', 'exec psql -X -q -A -t -d "$0" 2>&1', url.href],
+		{ input: statements, encoding: 'utf8', maxBuffer: 2 ** 26 })
 }
 
 const core = () => sql("SELECT extnamespace::regnamespace FROM pg_extension WHERE extname = 'atlas_events'")
@@ -244,13 +247,13 @@ test('a role that may use SQL cannot become a tenant', () => {
 	}
 	const url = new URL(PGURI)
 	url.username = SQL_ROLE
-	url.searchParams.set('options', `-c atlas_events.tenant=${alice.tenant}`)
-	assert.throws(() => execFileSync('psql', ['-X', '-d', url.href, '-c', 'SELECT 1'], { stdio: 'pipe' }), /permission denied to set parameter/)
+	const env = { ...process.env, PGOPTIONS: `-c atlas_events.tenant=${alice.tenant}` }
+	assert.throws(() => execFileSync('psql', ['-X', '-d', url.href, '-c', 'SELECT 1'], { stdio: 'pipe', env }), /permission denied to set parameter/)
 })
 
 test('a function that a role with SQL plants in a query sees no row of a tenant', () => {
 	const printed = sqlAsReader(`CREATE FUNCTION pg_temp.leak(text) RETURNS boolean LANGUAGE plpgsql COST 0.0001 AS
-			'BEGIN RAISE NOTICE ''leaked %'', $1; RETURN true; END';
+			'BEGIN RAISE NOTICE ''leaked %'', left($1, 100); RETURN true; END';
 		SELECT count(*) FROM atlas_api.event_logs WHERE pg_temp.leak(name);
 		SELECT count(*) FROM atlas_api.rejections WHERE pg_temp.leak(request);
 		SELECT count(*) FROM ${core()}.atlas_events WHERE pg_temp.leak(payload::text);
