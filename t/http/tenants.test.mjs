@@ -251,13 +251,16 @@ test('a role that may use SQL cannot become a tenant', () => {
 	assert.throws(() => execFileSync('psql', ['-X', '-d', url.href, '-c', 'SELECT 1'], { stdio: 'pipe', env }), /permission denied to set parameter/)
 })
 
-test('a function that a role with SQL plants in a query sees no row of a tenant', () => {
+test('a function that a role with SQL plants in a query sees no row of a tenant', async () => {
+	const ofNobody = event()
+	await post('/events', ofNobody)
 	const printed = sqlAsReader(`CREATE FUNCTION pg_temp.leak(text) RETURNS boolean LANGUAGE plpgsql COST 0.0001 AS
 			'BEGIN RAISE NOTICE ''leaked %'', left($1, 100); RETURN true; END';
 		SELECT count(*) FROM atlas_api.event_logs WHERE pg_temp.leak(name);
 		SELECT count(*) FROM atlas_api.rejections WHERE pg_temp.leak(request);
 		SELECT count(*) FROM ${core()}.atlas_events WHERE pg_temp.leak(payload::text);
 		SELECT count(*) FROM ${core()}.atlas_event_links WHERE pg_temp.leak(tenant_id || object_id)`)
+	assert.ok(printed.includes(`leaked ${ofNobody.name}`))
 	for (const known of [secret, aliceEvent, alice.tenant]) assert.ok(!printed.includes(known), printed)
 	for (const table of ['atlas_api_private.rejections', `${core()}.atlas_event_keys`])
 		assert.match(sqlAsReader(`SELECT * FROM ${table}`), /permission denied/)
