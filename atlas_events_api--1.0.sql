@@ -14,15 +14,18 @@
 -- wherever its schema is, and not when they run.
 -- ---------------------------------------------------------------------
 
--- An API is not put into a schema that somebody else rules, or put things into.
+-- An API is not put into a schema that somebody else rules, or can put things
+-- into. What is in a schema depends on it; so does this extension.
 DO $$
 BEGIN
     IF EXISTS (SELECT FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_roles r ON r.oid = n.nspowner
                 WHERE nspname = 'atlas_api' AND nspowner <> current_user::regrole AND NOT rolsuper) OR
-       EXISTS (SELECT FROM pg_catalog.pg_class WHERE relnamespace = 'atlas_api'::regnamespace) OR
-       EXISTS (SELECT FROM pg_catalog.pg_proc WHERE pronamespace = 'atlas_api'::regnamespace) OR
-       EXISTS (SELECT FROM pg_catalog.pg_type WHERE typnamespace = 'atlas_api'::regnamespace) THEN
-        RAISE EXCEPTION 'schema atlas_api exists already, and is not empty or belongs to somebody else'
+       EXISTS (SELECT FROM pg_catalog.pg_namespace n, pg_catalog.aclexplode(nspacl)
+                WHERE nspname = 'atlas_api' AND privilege_type = 'CREATE' AND grantee <> nspowner) OR
+       EXISTS (SELECT FROM pg_catalog.pg_depend
+                WHERE refclassid = 'pg_namespace'::regclass AND refobjid = 'atlas_api'::regnamespace
+                  AND classid <> 'pg_extension'::regclass) THEN
+        RAISE EXCEPTION 'schema atlas_api exists already, and is not empty or not yours alone'
             USING ERRCODE = 'duplicate_schema', HINT = 'Drop or rename it.';
     END IF;
 END
@@ -82,6 +85,12 @@ BEGIN
     IF problem IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'PT401', MESSAGE = 'Unauthorized', DETAIL = problem,
             HINT = 'Send a token as "Authorization: Bearer ..." that was issued for this API.';
+    END IF;
+
+    -- An estimate would be made from the rows of all tenants.
+    IF headers ->> 'prefer' ~ 'count *= *"?(planned|estimated)' THEN
+        RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = 'Bad Request',
+            DETAIL = 'Rows are not counted by estimate.', HINT = 'Use Prefer: count=exact.';
     END IF;
 
     IF request_id IS NULL OR request_id !~ '^[A-Za-z0-9._-]{8,40}$' THEN
@@ -196,7 +205,8 @@ COMMENT ON FUNCTION atlas_api_private.prune_rejections(text, int) IS
 
 CREATE FUNCTION atlas_api_private.note_rejections(items json) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path = pg_catalog, pg_temp AS
+    SET search_path = pg_catalog, pg_temp
+    SET lock_timeout = '1s' AS
 $$
 DECLARE
     noted int;
@@ -302,6 +312,19 @@ END;
 
 COMMENT ON FUNCTION atlas_api_private.problems_in_words(json) IS 'The first ten problems of an invalid event, in one line for people';
 
+CREATE FUNCTION atlas_api_private.json_or_empty(value text) RETURNS json
+    LANGUAGE plpgsql IMMUTABLE AS
+$$
+BEGIN
+    RETURN value::json;
+EXCEPTION
+    WHEN data_exception OR program_limit_exceeded THEN
+        RETURN '[]';
+END
+$$;
+
+COMMENT ON FUNCTION atlas_api_private.json_or_empty(text) IS 'A text as json; an empty array when it is none';
+
 -- What atlas_events raised, as an answer; whatever else went wrong is for the
 -- server log, with the id of the request.
 CREATE FUNCTION atlas_api_private.answer_error(
@@ -317,8 +340,8 @@ DECLARE
     response json;
 BEGIN
     IF status = 400 THEN
-        errors := detail::json;
-        details := atlas_api_private.problems_in_words(errors);
+        errors := atlas_api_private.json_or_empty(detail);
+        details := coalesce(atlas_api_private.problems_in_words(errors), details);
     ELSIF status = 500 THEN
         RAISE LOG 'request % failed: %', atlas_api_private.request_id(), raised_message
             USING ERRCODE = state, DETAIL = detail, HINT = hint;
@@ -442,21 +465,8 @@ COMMENT ON FUNCTION atlas_api.submit_event(json) IS
 'Submit an event
 The same for a body of type application/json.';
 
--- A batch of which a part is no JSON has no items that could be told apart.
-CREATE FUNCTION atlas_api_private.batch_items(batch text) RETURNS json
-    LANGUAGE plpgsql AS
-$$
-BEGIN
-    RETURN batch::json;
-EXCEPTION
-    WHEN data_exception OR program_limit_exceeded THEN
-        RETURN '[]';
-END
-$$;
-
-COMMENT ON FUNCTION atlas_api_private.batch_items(text) IS 'A batch as json; an empty array when it is none';
-
--- The field of a problem is a place in the batch then: /2/name.
+-- Of a batch in which something is no JSON no item has an excerpt, since items
+-- is empty. The field of a problem is a place in the batch: /2/name.
 CREATE FUNCTION atlas_api_private.refused_items(
     results json, items json, OUT refused json, OUT problems json)
     LANGUAGE sql IMMUTABLE BEGIN ATOMIC
@@ -495,7 +505,7 @@ BEGIN
         RETURN result;
     END IF;
     SELECT r.refused, r.problems INTO refused, problems
-      FROM atlas_api_private.refused_items(result -> 'results', atlas_api_private.batch_items(batch)) r;
+      FROM atlas_api_private.refused_items(result -> 'results', atlas_api_private.json_or_empty(batch)) r;
     PERFORM atlas_api_private.note_rejections(refused);
     IF rejected < pg_catalog.json_array_length(result -> 'results') THEN
         PERFORM atlas_api_private.set_status(207);
@@ -868,7 +878,14 @@ CREATE FUNCTION atlas_api.openapi() RETURNS json
             "results": {"type": "array", "description": "A receipt or the reason of each event, in order", "items": {
                 "type": "object", "required": ["index", "status", "message"], "properties": {
                     "index": {"type": "integer"},
-                    "status": {"type": "integer"}}}}}},
+                    "status": {"type": "integer"},
+                    "message": {"type": "string"},
+                    "eventId": {"type": "string", "format": "uuid"},
+                    "processingStatus": {"$ref": "#/components/schemas/ProcessingStatus"},
+                    "duplicate": {"type": "boolean"},
+                    "code": {"type": "string"},
+                    "details": {"description": "A text; with status 400 an array of problems"},
+                    "hint": {"type": "string", "nullable": true}}}}}},
         "LoggedEvent": {"type": "object", "properties": {
             "eventId": {"type": "string", "format": "uuid"},
             "objectType": {"type": "string"},
@@ -989,7 +1006,7 @@ BEGIN
         atlas_api_private.is_reader(), atlas_api_private.rejection_age(), atlas_api_private.tenant(),
         atlas_api_private.status_message(int), atlas_api_private.set_status(int, text, text),
         atlas_api_private.error_response(int, text, text, json),
-        atlas_api_private.problems_in_words(json),
+        atlas_api_private.problems_in_words(json), atlas_api_private.json_or_empty(text),
         atlas_api_private.answer_error(text, text, text, text, text)
         TO atlas_submitter, atlas_reader;
     GRANT SELECT ON atlas_api.object_types, atlas_api.rejections TO atlas_submitter, atlas_reader;
@@ -999,7 +1016,7 @@ BEGIN
         atlas_api_private.is_cut_short(text), atlas_api_private.raise_invalid(text, text, text),
         atlas_api_private.answer_event(text, boolean), atlas_api_private.answer_events(text, boolean),
         atlas_api_private.store_event(text, text), atlas_api_private.store_events(text),
-        atlas_api_private.batch_items(text), atlas_api_private.refused_items(json, json),
+        atlas_api_private.refused_items(json, json),
         atlas_api_private.answer_batch(json, text), atlas_api_private.note_rejections(json)
         TO atlas_submitter;
     EXECUTE format('GRANT USAGE ON SCHEMA %1$s TO atlas_submitter, atlas_reader;

@@ -185,6 +185,9 @@ test('no client can reach more than the resources of the API', async () => {
 		'/rpc/check_request', '/rpc/note_rejections', '/rpc/set_config', '/rpc/atlas_link_events', '/rpc/create_roles'])
 		for (const answer of [await get(path), await getDirectly(path)])
 			assert.equal(answer.status, 404, `${path}: ${answer.text}`)
-	for (const headers of [{ 'Accept-Profile': 'public' }, { 'Accept-Profile': 'atlas_api_private' }])
-		assertError(await get('/rejections', { headers }), 406, { code: 'PGRST106' })
+	for (const schema of ['public', 'atlas_api_private', 'pg_catalog']) {
+		const headers = { 'Accept-Profile': schema }
+		assert.equal((await getDirectly('/rejections', { headers })).status, 406)
+		assertError(await get('/customers', { headers }), 404)
+	}
 })

@@ -129,6 +129,8 @@ test('PostgREST describes its resources at its root', async () => {
 	const { status, json } = await getDirectly('/')
 	assert.equal(status, 200)
 	assert.equal(json.swagger, '2.0')
+	const { valid, errors } = await new Validator().validate(structuredClone(json))
+	assert.ok(valid, JSON.stringify(errors))
 	for (const path of ['/event_logs', '/rejections', '/object_types', '/rpc/submit_event', '/rpc/submit_events', '/rpc/timeline', '/rpc/event'])
 		assert.ok(json.paths[path], `${path} is not described`)
 	assert.match(json.paths['/rpc/timeline'].get.summary, /^The timeline of an object$/)
