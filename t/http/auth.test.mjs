@@ -6,9 +6,10 @@
 import { randomUUID } from 'node:crypto'
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { AUDIENCE, CUSTOMER, JWT_SECRET, assertError, admin, event, get, getDirectly, newTenant, post, postDirectly, reader,
-	submitter, sql, token } from './atlas.mjs'
+import { AUDIENCE, CUSTOMER, JWT_SECRET, assertError, admin, event, get, getDirectly, newTenant, post, postDirectly,
+	reader, submitter, sql, token } from './atlas.mjs'
 
+const OBJECT = `objectType=CUSTOMER&objectId=${CUSTOMER}`
 const now = () => Math.floor(Date.now() / 1000)
 const parts = () => token().split('.')
 
@@ -101,13 +102,13 @@ test('a role that atlas_authenticator may not become is 403', async () => {
 
 test('the role of the authenticator itself may do nothing: 403', async () => {
 	const as = token({ role: 'atlas_authenticator' })
-	for (const path of ['/events', '/rejections', '/object-types', '/status', '/', `/timeline?objectType=CUSTOMER&objectId=${CUSTOMER}`])
+	for (const path of ['/events', '/rejections', '/object-types', '/status', '/', `/timeline?${OBJECT}`])
 		assertError(await get(path, { as }), 403)
 	assertError(await post('/events', event(), { as }), 403)
 })
 
-const READING = ['/events', `/events/${randomUUID()}`, `/timeline?objectType=CUSTOMER&objectId=${CUSTOMER}`]
-const DIRECTLY = ['/event_logs', `/rpc/event?eventId=${randomUUID()}`, `/rpc/timeline?objectType=CUSTOMER&objectId=${CUSTOMER}`]
+const READING = ['/events', `/events/${randomUUID()}`, `/timeline?${OBJECT}`]
+const DIRECTLY = ['/event_logs', `/rpc/event?eventId=${randomUUID()}`, `/rpc/timeline?${OBJECT}`]
 
 test('a reader who submits is 403, and nothing is stored', async () => {
 	const { tenant, reader } = newTenant()
@@ -159,7 +160,8 @@ test('object types are for all, names of tables and columns for readers only', a
 	assert.deepEqual(named.USER.aliases, ['AGENT', 'USER (AGENT)'])
 	assert.equal(named.CUSTOMER.hasExternalId, true)
 	assert.equal(named.USER.hasExternalId, false)
-	for (const type of ['CONVERSATION', 'ACCOUNT', 'CUSTOMER', 'USER', 'CHATBOT', 'COMPANY', 'HELPCENTER', 'SESSION_RECORDING'])
+	for (const type of ['CONVERSATION', 'ACCOUNT', 'CUSTOMER', 'USER', 'CHATBOT', 'COMPANY', 'HELPCENTER',
+		'SESSION_RECORDING'])
 		assert.equal(named[type].connected, true)
 	const filtered = await get('/object-types?relation=like.*customers*', { as: submitter })
 	assert.deepEqual(filtered.json, [])
@@ -168,7 +170,8 @@ test('object types are for all, names of tables and columns for readers only', a
 test('what a token may is only its role, whatever the request says', async () => {
 	const { tenant } = newTenant()
 	await post('/events', event(), { as: token({ tenant }) })
-	for (const headers of [{ 'X-Tenant': tenant }, { tenant }, { role: 'atlas_admin' }, { 'Accept-Profile': 'atlas_api' }])
+	for (const headers of [{ 'X-Tenant': tenant }, { tenant }, { role: 'atlas_admin' },
+		{ 'Accept-Profile': 'atlas_api' }])
 		assert.deepEqual((await get('/events', { as: newTenant().reader, headers })).json, [])
 })
 

@@ -39,7 +39,8 @@ for (const [way, submit] of Object.entries(WAYS)) {
 		for (const [index, { eventId, ...receipt }] of answer.json.results.entries()) {
 			const { json } = await get(`/events/${eventId}`, { as: reader })
 			assert.equal(json.name, events[index].name)
-			assert.deepEqual(receipt, { index, status: 200, message: 'Event Linked', processingStatus: 'LINKED', duplicate: false })
+			assert.deepEqual(receipt, { index, status: 200, message: 'Event Linked',
+				processingStatus: 'LINKED', duplicate: false })
 		}
 	})
 
@@ -50,8 +51,10 @@ for (const [way, submit] of Object.entries(WAYS)) {
 		assert.equal(answer.status, 207, answer.text)
 		assert.deepEqual([answer.json.accepted, answer.json.rejected], [2, 4])
 		assert.deepEqual(statuses(answer), [[0, 400], [1, 200], [2, 404], [3, 409], [4, 413], [5, 200]])
-		assert.deepEqual(answer.json.results.map(({ code }) => code), ['PT400', undefined, 'PT404', 'PT409', 'PT413', undefined])
-		assert.deepEqual(answer.json.results[0].details, [{ field: '/name', code: 'required', message: 'name is required' }])
+		assert.deepEqual(answer.json.results.map(({ code }) => code),
+			['PT400', undefined, 'PT404', 'PT409', 'PT413', undefined])
+		assert.deepEqual(answer.json.results[0].details,
+			[{ field: '/name', code: 'required', message: 'name is required' }])
 		assert.match(answer.json.results[4].details, /262144 bytes.* \d{6}\./)
 		assert.deepEqual(await storedNames(reader), [events[1].name, events[5].name].sort())
 	})

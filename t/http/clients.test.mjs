@@ -51,13 +51,15 @@ for (const [way, client] of [['directly', directly], ['through nginx', throughNg
 		const { submitter, reader } = newTenant()
 		for (const name of ['A', 'B', 'C'])
 			await dataOf(client(submitter).rpc('submit_event', event({ name, payload: { plan: name } })))
-		await dataOf(client(submitter).rpc('submit_event', event({ objectType: 'TICKET', objectId: '19734', name: 'D' })))
+		const ticket = event({ objectType: 'TICKET', objectId: '19734', name: 'D' })
+		await dataOf(client(submitter).rpc('submit_event', ticket))
 		const from = () => client(reader).from(client === directly ? 'event_logs' : 'events')
 		const names = async (call) => (await dataOf(call)).map(({ name }) => name).join('')
 
 		assert.equal(await names(from().select()), 'DCBA')
-		assert.equal(await names(from().select('eventId,name').eq('objectType', 'CUSTOMER').order('eventId', { ascending: true })), 'ABC')
-		assert.equal(await names(from().select().eq('processingStatus', 'LINKED').order('eventId', { ascending: false }).limit(2)), 'DC')
+		assert.equal(await names(from().select('eventId,name').eq('objectType', 'CUSTOMER').order('eventId')), 'ABC')
+		const newest = from().select().eq('processingStatus', 'LINKED').order('eventId', { ascending: false }).limit(2)
+		assert.equal(await names(newest), 'DC')
 		assert.equal(await names(from().select().in('name', ['A', 'D']).range(1, 1)), 'A')
 		assert.equal(await names(from().select().eq('payload->>plan', 'B')), 'B')
 		assert.equal(await names(from().select().or('name.eq.A,objectId.eq.19734')), 'DA')
@@ -121,7 +123,8 @@ async function curl(as, path, ...options) {
 test('curl sends the sample request, with -d or --json or from a file, and reads it back', async () => {
 	const { submitter, reader } = newTenant()
 	const ids = []
-	for (const options of [['-d', SAMPLE], ['--json', SAMPLE], ['--data-binary', SAMPLE, '-H', 'Content-Type: application/json']]) {
+	for (const options of [['-d', SAMPLE], ['--json', SAMPLE],
+		['--data-binary', SAMPLE, '-H', 'Content-Type: application/json']]) {
 		const { status, json } = await curl(submitter, '/events', ...options)
 		assert.deepEqual([status, json.message, json.processingStatus], [200, 'Event Linked', 'LINKED'])
 		ids.unshift(json.eventId)
@@ -153,6 +156,7 @@ test('curl gets each error as JSON', async () => {
 	]) {
 		const answer = await curl(as, path, ...options)
 		assert.equal(answer.status, status, JSON.stringify(answer))
-		for (const field of ['code', 'message', 'details', 'hint', 'requestId']) assert.ok(field in answer.json, `${field} with ${status}`)
+		for (const field of ['code', 'message', 'details', 'hint', 'requestId'])
+			assert.ok(field in answer.json, `${field} with ${status}`)
 	}
 })

@@ -28,12 +28,14 @@ before(() => {
 		DROP SCHEMA IF EXISTS http_test CASCADE;
 		CREATE SCHEMA http_test AUTHORIZATION http_test_owner;
 		SET ROLE http_test_owner;
-		CREATE TABLE http_test.parcels (id text PRIMARY KEY, shop_id text, tenant text NOT NULL, is_hidden boolean NOT NULL);
+		CREATE TABLE http_test.parcels (id text PRIMARY KEY, shop_id text, tenant text NOT NULL,
+			is_hidden boolean NOT NULL);
 		CREATE INDEX ON http_test.parcels (shop_id);
 		ALTER TABLE http_test.parcels ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 		CREATE POLICY shown ON http_test.parcels USING (NOT is_hidden) WITH CHECK (true);
 		INSERT INTO http_test.parcels VALUES ('mine', 's1', 'http-test', false), ('hidden', 's2', 'http-test', true),
-			('theirs', 's3', 'other', false), ('twice-1', 'twice', 'http-test', false), ('twice-2', 'twice', 'http-test', false);
+			('theirs', 's3', 'other', false), ('twice-1', 'twice', 'http-test', false),
+			('twice-2', 'twice', 'http-test', false);
 		RESET ROLE;
 		SELECT atlas_register_object_type('HTTP_TEST_PARCEL', 'http_test.parcels',
 			external_id_column => 'shop_id', tenant_column => 'tenant')`)
@@ -109,7 +111,8 @@ test('413 of atlas_events names limit and actual, also through nginx', async () 
 test('413 of nginx, for a body that is told to be too long, and for one without a length', async () => {
 	for (const [path, size] of [['/events', 1.5e6], ['/events/batch', 9e6]]) {
 		const body = 'x'.repeat(size)
-		assertError(await post(path, body, { as: submitter }), 413, { code: 'PT413', message: 'Event Too Large', details: /larger/ })
+		assertError(await post(path, body, { as: submitter }), 413,
+			{ code: 'PT413', message: 'Event Too Large', details: /larger/ })
 		const text = execFileSync('curl', ['--silent', '--show-error', '--data-binary', '@-', '--header', 'Expect:',
 			'--header', `Authorization: Bearer ${submitter}`, '--header', 'Transfer-Encoding: chunked',
 			'--write-out', '%{http_code}', `${BASE_URL}/v1${path}`], { input: body, encoding: 'utf8' })
@@ -119,7 +122,8 @@ test('413 of nginx, for a body that is told to be too long, and for one without 
 
 test('a chunked body that is not too long is taken', () => {
 	const text = execFileSync('curl', ['--silent', '--data-binary', '@-', '--header', 'Transfer-Encoding: chunked',
-		'--header', `Authorization: Bearer ${submitter}`, `${BASE_URL}/v1/events`], { input: JSON.stringify(event()), encoding: 'utf8' })
+		'--header', `Authorization: Bearer ${submitter}`, `${BASE_URL}/v1/events`],
+	{ input: JSON.stringify(event()), encoding: 'utf8' })
 	assert.equal(JSON.parse(text).message, 'Event Linked')
 })
 
@@ -130,8 +134,9 @@ for (const [path, allow] of [
 	['/rpc/submit_event', 'POST'], ['/rpc/submit_events', 'POST'], ['/rpc/timeline', 'GET, HEAD, POST'],
 ])
 	test(`405 with Allow: ${allow} for other methods of /v1${path}`, async () => {
-		const others = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'].filter((method) => !allow.split(', ').includes(method))
-		for (const method of others) {
+		const allowed = allow.split(', ')
+		for (const method of ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']) {
+			if (allowed.includes(method)) continue
 			const answer = await request(method, `${BASE_URL}/v1${path}`, { body: method === 'GET' ? undefined : {} })
 			assertError(answer, 405, { code: 'PT405', message: 'Method Not Allowed', hint: `It takes: ${allow}.` })
 			assert.equal(answer.headers.get('allow'), allow)
@@ -144,8 +149,9 @@ test('HEAD of what takes POST only is 405, without a body', async () => {
 })
 
 test('paths that are not there are 404', async () => {
-	for (const path of ['/', '/v1', '/v2/events', '/v1/Events', '/v1/events/', '/v1/events/batch/1', '/v1/nope', '/v1/rpc/nope',
-		'/v1/rpc/', '/v1/timeline/x', '/v1//events//x', '/error', '/unknown', '/v1/unknown', '/v1/error', '/health/x'])
+	for (const path of ['/', '/v1', '/v2/events', '/v1/Events', '/v1/events/', '/v1/events/batch/1', '/v1/nope',
+		'/v1/rpc/nope', '/v1/rpc/', '/v1/timeline/x', '/v1//events//x', '/error', '/unknown', '/v1/unknown',
+		'/v1/error', '/health/x'])
 		assertError(await request('GET', BASE_URL + path), 404)
 })
 
@@ -168,7 +174,7 @@ const ODD = `CREATE OR REPLACE FUNCTION http_test.odd() RETURNS trigger LANGUAGE
 	CREATE OR REPLACE TRIGGER http_test_odd BEFORE INSERT ON atlas_events FOR EACH ROW
 		WHEN (NEW.name = 'HTTP test: odd') EXECUTE FUNCTION http_test.odd()`
 
-test('500 has nothing of the inside, and a requestId that is in the server log; nothing is stored, and it is noted', async () => {
+test('500 tells nothing of the inside, its requestId is in the server log; it is noted, nothing is stored', async () => {
 	sql(ODD)
 	const { submitter, reader } = newTenant()
 	const odd = event({ name: 'HTTP test: odd' })
@@ -219,7 +225,8 @@ test('500 of a reading request has nothing of the inside either', async () => {
 })
 
 test('429 with Retry-After for one token that asks too often, and not for others', async (t) => {
-	const { base } = await startNginx(t, (conf) => conf.replace('rate=2000r/s', 'rate=1r/m').replace('burst=4000', 'burst=3'))
+	const { base } = await startNginx(t,
+		(conf) => conf.replace('rate=2000r/s', 'rate=1r/m').replace('burst=4000', 'burst=3'))
 	const [often, seldom] = [newTenant(), newTenant()]
 	const ask = ({ admin }, n) => n % 2 ? request('GET', `${base}/v1/events`, { as: admin })
 		: request('POST', `${base}/v1/events`, { as: admin, body: event() })
@@ -233,12 +240,20 @@ test('429 with Retry-After for one token that asks too often, and not for others
 	assert.equal((await request('GET', `${base}/health`, { as: null })).status, 200)
 })
 
-const upstreamPorts = (conf) => [...conf.matchAll(/server 127\.0\.0\.1:(\d+);/g)].map(([, port]) => port)
+test('429 for one address that asks too often, whatever its tokens', async (t) => {
+	const { base } = await startNginx(t,
+		(conf) => conf.replace('rate=4000r/s', 'rate=1r/m').replace('burst=8000', 'burst=3'))
+	const answers = await Promise.all([null, 'none', ...Array.from({ length: 7 }, () => newTenant().reader)]
+		.map((as) => request('GET', `${base}/v1/events`, { as })))
+	const limited = answers.filter(({ status }) => status === 429)
+	assert.equal(limited.length, answers.length - 4)
+	for (const answer of limited) assertError(answer, 429, { code: 'PT429' })
+})
 
 test('503 with Retry-After while PostgREST is not there', async (t) => {
 	const port = await freePort()
-	const { base } = await startNginx(t, (conf) => upstreamPorts(conf)
-		.reduce((changed, upstream) => changed.replace(`server 127.0.0.1:${upstream};`, `server 127.0.0.1:${port};`), conf))
+	const { base } = await startNginx(t,
+		(conf) => conf.replaceAll(/server 127\.0\.0\.1:\d+;/g, `server 127.0.0.1:${port};`))
 	for (const answer of [
 		await request('GET', `${base}/v1/events`), await request('POST', `${base}/v1/events`, { body: event() }),
 		await request('POST', `${base}/v1/events/batch`, { body: [] }), await request('GET', `${base}/v1/`),
@@ -258,7 +273,8 @@ test('503 when the answer takes too long', async (t) => {
 		holder.stdin.write('BEGIN; LOCK TABLE http_test.parcels;\n')
 		await waitFor('the table is locked', () => sql(`SELECT count(*) FROM pg_locks
 			WHERE relation = 'http_test.parcels'::regclass AND mode = 'AccessExclusiveLock' AND granted`) === '1')
-		assertError(await request('POST', `${base}/v1/events`, { as: mine, body: parcel({ objectId: 'mine' }) }), 503, { code: 'PT503' })
+		const body = parcel({ objectId: 'mine' })
+		assertError(await request('POST', `${base}/v1/events`, { as: mine, body }), 503, { code: 'PT503' })
 	} finally {
 		holder.stdin.end()
 		await ended
@@ -266,21 +282,27 @@ test('503 when the answer takes too long', async (t) => {
 })
 
 test('security headers are on every answer, once, and the version of nginx on none', async () => {
-	const EXPECTED = { server: 'nginx', 'cache-control': 'no-store', 'x-content-type-options': 'nosniff', 'referrer-policy': 'no-referrer',
-		'content-security-policy': "default-src 'none'; frame-ancestors 'none'", 'strict-transport-security': null, 'x-powered-by': null,
-		'content-location': null, 'x-error-details': null, 'x-error-hint': null }
+	const EXPECTED = { server: 'nginx', 'cache-control': 'no-store', 'x-content-type-options': 'nosniff',
+		'content-security-policy': "default-src 'none'; frame-ancestors 'none'", 'referrer-policy': 'no-referrer',
+		'strict-transport-security': null, 'x-powered-by': null, 'content-location': null, 'x-error-details': null,
+		'x-error-hint': null }
 	for (const [status, answer] of [
 		[200, await get('/events?limit=1')], [200, await post('/events', event())], [200, await get('/')],
 		[200, await request('GET', `${BASE_URL}/health`, { as: null })],
 		[200, await get(`/timeline?objectType=CUSTOMER&objectId=${CUSTOMER}`)],
-		[207, await post('/events/batch', [event(), {}])], [400, await post('/events', '{')], [400, await get('/events?nope=eq.1')],
-		[401, await get('/events', { as: null })], [403, await get('/events', { as: submitter })], [404, await get('/nope')],
+		[207, await post('/events/batch', [event(), {}])],
+		[400, await post('/events', '{')], [400, await get('/events?nope=eq.1')],
+		[401, await get('/events', { as: null })], [403, await get('/events', { as: submitter })],
+		[404, await get('/nope')],
 		[404, await get(`/events/${randomUUID()}`)], [404, await request('GET', `${BASE_URL}/`)],
-		[405, await request('DELETE', `${BASE_URL}/v1/events`)], [409, await post('/events', event({ externalId: '195313' }))],
-		[413, await post('/events', 'x'.repeat(1.5e6))], [413, await post('/events', event({ description: 'x'.repeat(300_000) }))],
+		[405, await request('DELETE', `${BASE_URL}/v1/events`)],
+		[409, await post('/events', event({ externalId: '195313' }))],
+		[413, await post('/events', 'x'.repeat(1.5e6))],
+		[413, await post('/events', event({ description: 'x'.repeat(300_000) }))],
 	]) {
 		assert.equal(answer.status, status, answer.text)
-		for (const [name, value] of Object.entries(EXPECTED)) assert.equal(answer.headers.get(name), value, `${name} with ${status}`)
+		for (const [name, value] of Object.entries(EXPECTED))
+			assert.equal(answer.headers.get(name), value, `${name} with ${status}`)
 		assert.match(answer.headers.get('x-request-id'), /^[0-9a-f]{32}$/)
 		if (answer.text) assert.match(answer.headers.get('content-type'), /^application\/json/)
 	}
@@ -314,7 +336,8 @@ for (const [what, status, text] of [
 	['a header of 40 kB', 400, `GET /v1/events HTTP/1.1\r\nHost: a\r\nX: ${'x'.repeat(40_000)}\r\n\r\n`],
 	['a path of 40 kB', 414, `GET /v1/events?${'x'.repeat(40_000)} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`],
 	['another version of HTTP', 505, 'GET /v1/events HTTP/3.9\r\nHost: a\r\n\r\n'],
-	['a Transfer-Encoding that there is not', 501, 'POST /v1/events HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: x\r\nConnection: close\r\n\r\n'],
+	['a Transfer-Encoding that there is not', 501,
+		'POST /v1/events HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: x\r\nConnection: close\r\n\r\n'],
 ])
 	test(`${what} is ${status}, with the body of every error`, async () => {
 		assertError(await raw(text), status)
@@ -322,9 +345,10 @@ for (const [what, status, text] of [
 
 /* nginx with its lines for TLS, and a certificate of its own. */
 const startTls = (t) => startNginx(t,
-	(conf, port) => conf.replace(/^.*listen 127\.0\.0\.1.*\n/m, '').replaceAll('#tls ', '').replace('listen 443', `listen 127.0.0.1:${port}`),
-	(folder) => execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes',
-		'-keyout', join(folder, 'server.key'), '-out', join(folder, 'server.crt'), '-days', '2',
+	(conf, port) => conf.replace(/^.*listen 127\.0\.0\.1.*\n/m, '').replaceAll('#tls ', '')
+		.replace('listen 443', `listen 127.0.0.1:${port}`),
+	(folder) => execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1',
+		'-nodes', '-keyout', join(folder, 'server.key'), '-out', join(folder, 'server.crt'), '-days', '2',
 		'-subj', '/CN=localhost', '-addext', 'subjectAltName=IP:127.0.0.1'], { stdio: 'pipe' }))
 
 test('with its lines for TLS nginx serves HTTPS, and says that it always will', async (t) => {
@@ -332,8 +356,8 @@ test('with its lines for TLS nginx serves HTTPS, and says that it always will', 
 	const { port, folder } = await startTls(t)
 	const url = `https://127.0.0.1:${port}/v1/events`
 	const curl = async (...options) => {
-		const { stdout } = await run('curl', ['--silent', '--show-error', '--include', '--cacert', join(folder, 'server.crt'),
-			'--header', `Authorization: Bearer ${submitter}`, ...options, url])
+		const { stdout } = await run('curl', ['--silent', '--show-error', '--include',
+			'--cacert', join(folder, 'server.crt'), '--header', `Authorization: Bearer ${submitter}`, ...options, url])
 		return stdout
 	}
 	const stored = await curl('--http2', '--data', JSON.stringify(event()))

@@ -66,6 +66,7 @@ test('any Content-Type, Accept and Prefer are taken for an event', async () => {
 		{ 'Content-Type': 'application/x-www-form-urlencoded' }, { 'Content-Type': 'text/csv' },
 		{ 'Content-Type': 'application/json; charset=utf-8' }, { Accept: 'text/html' },
 		{ Prefer: 'params=single-object' }, { Prefer: 'return=minimal, tx=rollback' },
+		{ Prefer: 'handling=strict, unknown=1' },
 	])
 		assertReceipt(await post('/events', event(), { as: submitter, headers }))
 })
@@ -98,7 +99,8 @@ test('related objects are PENDING in the log first, and then LINKED or NOT_FOUND
 test('a payload is stored digit by digit, through nginx and directly', async () => {
 	const { submitter, reader } = newTenant()
 	const body = `{"objectType": "CUSTOMER", "externalId": "195959", "name": "Exact", "payload":
-		{"n": 12345678901234567890, "d": 0.1000000000000000000001, "s": "\\ud83d\\udcd6 é\\n", "deep": [[{"x": -0.0}]]}}`
+		{"n": 12345678901234567890, "d": 0.1000000000000000000001,
+		 "s": "\\ud83d\\udcd6 é\\n", "deep": [[{"x": -0.0}]]}}`
 	const path = '/event_logs?select=payload&order=eventId.desc&limit=1'
 	for (const send of [
 		() => post('/events', body, { as: submitter }),
@@ -161,14 +163,15 @@ test('another tenant may use the same key', async () => {
 		assertReceipt(await post('/events', event(), { as: submitter, headers }))
 })
 
-test('a key in the header that is not the one in the field is 400, and so is one that is too long or empty', async () => {
+test('a key in the header that is not that of the field, too long or empty is 400', async () => {
 	const { submitter, reader } = newTenant()
 	const send = (key, fields) => post('/events', event(fields), { as: submitter, headers: { 'Idempotency-Key': key } })
 	for (const answer of [await send('a', { idempotencyKey: 'b' }), await send('x'.repeat(256))]) {
 		assertError(answer, 400, { code: 'PT400' })
 		assert.deepEqual(answer.json.errors.map(({ field }) => field), ['/idempotencyKey'])
 	}
-	const empty = await postDirectly('/rpc/submit_event', event(), { as: submitter, headers: { 'Idempotency-Key': '' } })
+	const empty = await postDirectly('/rpc/submit_event', event(),
+		{ as: submitter, headers: { 'Idempotency-Key': '' } })
 	assert.equal(empty.status, 400, empty.text)
 	assert.deepEqual((await get('/events', { as: reader })).json, [])
 })

@@ -46,7 +46,8 @@ test('every path and method that it names is there', async () => {
 })
 
 test('every path of nginx.conf is in it, with the methods that are allowed there', async () => {
-	const locations = [...nginxConf().matchAll(/location (=|~) "?(\^?\/v1\/\S*?)"? \{/g)].map(([, kind, path]) => [kind, path])
+	const locations = [...nginxConf().matchAll(/location (=|~) "?(\^?\/v1\/\S*?)"? \{/g)]
+		.map(([, kind, path]) => [kind, path])
 	const exact = locations.filter(([kind]) => kind === '=').map(([, path]) => path.slice('/v1'.length))
 	assert.ok(exact.length >= 5, `${exact}`)
 	for (const path of exact) assert.ok(api.paths[path], `${path} is not described`)
@@ -62,17 +63,20 @@ test('every path of nginx.conf is in it, with the methods that are allowed there
 
 test('every view of the API has a path in it', () => {
 	const renamed = { event_logs: '/events', object_types: '/object-types' }
-	const views = sql("SELECT relname FROM pg_class WHERE relnamespace = 'atlas_api'::regnamespace AND relkind = 'v'").split('\n')
+	const views = sql(`SELECT relname FROM pg_class
+		WHERE relnamespace = 'atlas_api'::regnamespace AND relkind = 'v'`).split('\n')
 	assert.ok(views.length >= 4)
 	for (const view of views) assert.ok(api.paths[renamed[view] ?? `/${view}`], `${view} is not described`)
 })
 
+const resolve = ({ $ref, ...schema }) => $ref ? api.components.schemas[$ref.split('/').at(-1)] : schema
+
 /* Exactly the described fields; those of arrays within as well. */
 function assertDescribed(value, schema) {
-	if (schema.$ref) return assertDescribed(value, api.components.schemas[schema.$ref.split('/').at(-1)])
+	if (schema.$ref) return assertDescribed(value, resolve(schema))
 	if (schema.allOf) {
-		const parts = schema.allOf.map((part) => part.$ref ? api.components.schemas[part.$ref.split('/').at(-1)] : part)
-		return assertDescribed(value, { type: 'object', properties: Object.assign({}, ...parts.map(({ properties }) => properties)) })
+		const properties = Object.assign({}, ...schema.allOf.map((part) => resolve(part).properties))
+		return assertDescribed(value, { type: 'object', properties })
 	}
 	if (value === null) return assert.ok(schema.nullable, JSON.stringify(schema))
 	if (schema.enum) assert.ok(schema.enum.includes(value), value)
@@ -113,8 +117,8 @@ test('every field of the columns and of an event is in it', async () => {
 	assert.deepEqual(Object.keys(schemas.TimelineEvent.properties), Object.keys(seen))
 	const { json: [rejected] } = await get('/rejections?limit=1', { as: tenant.reader })
 	assert.deepEqual(Object.keys(schemas.Rejection.properties), Object.keys(rejected))
-	const everything = { ...event(), externalId: '195959', description: 'd', icon: '📖', payload: {}, relatedObjects: [],
-		occurredAt: new Date().toISOString(), idempotencyKey: `${Math.random()}` }
+	const everything = { ...event(), externalId: '195959', description: 'd', icon: '📖', payload: {},
+		relatedObjects: [], occurredAt: new Date().toISOString(), idempotencyKey: `${Math.random()}` }
 	assert.deepEqual(Object.keys(schemas.Event.properties).sort(), Object.keys(everything).sort())
 	assert.equal((await post('/events', everything, { as: tenant.submitter })).status, 200)
 })
@@ -131,7 +135,8 @@ test('PostgREST describes its resources at its root', async () => {
 	assert.equal(json.swagger, '2.0')
 	const { valid, errors } = await new Validator().validate(structuredClone(json))
 	assert.ok(valid, JSON.stringify(errors))
-	for (const path of ['/event_logs', '/rejections', '/object_types', '/rpc/submit_event', '/rpc/submit_events', '/rpc/timeline', '/rpc/event'])
+	for (const path of ['/event_logs', '/rejections', '/object_types', '/rpc/submit_event', '/rpc/submit_events',
+		'/rpc/timeline', '/rpc/event'])
 		assert.ok(json.paths[path], `${path} is not described`)
 	assert.match(json.paths['/rpc/timeline'].get.summary, /^The timeline of an object$/)
 	assert.match(json.definitions.event_logs.properties.eventId.description, /UUIDv7/)
