@@ -1,0 +1,288 @@
+# What a reader gets: object types that tell a submitter no names of tables,
+# timelines page by page, and a page of a long log without reading the log.
+
+use strict;
+use warnings;
+
+use AtlasApiTest;
+use AtlasTest;
+use JSON::PP;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+# Nothing links what is pending here.
+my $node = start_node('reads', preload => 0);
+make_database($node, 'atlas', extension => 0);
+make_api($node, 'atlas');
+my %reader = (role => 'atlas_reader', read_only => 1, claims => { tenant => 't1' });
+
+# ----- Object types -----
+
+$node->safe_psql('atlas', <<'END');
+CREATE SCHEMA "Shop";
+CREATE TABLE "Shop"."Orders" (id bigint PRIMARY KEY, external_id text UNIQUE);
+CREATE TABLE invoices (id bigint PRIMARY KEY);
+SELECT atlas_register_object_type('ORDER', '"Shop"."Orders"', external_id_column => 'external_id', aliases => '{PURCHASE}');
+SELECT atlas_register_object_type('INVOICE', 'invoices');
+DROP TABLE invoices;
+END
+
+my %types = map { $_->{objectType} => $_ } api_rows($node, 'atlas', 'object_types', '', %reader);
+is_deeply($types{ORDER},
+	{
+		objectType => 'ORDER', aliases => ['PURCHASE'], connected => JSON::PP::true, relation => '"Shop"."Orders"',
+		idColumn => 'id', externalIdColumn => 'external_id', hasExternalId => JSON::PP::true
+	},
+	'a reader sees what an object type is connected to');
+is_deeply([ map { $types{$_}{relation} } qw(CUSTOMER CHATBOT INVOICE) ],
+	[ 'public.customers', undef, undef ], 'a type without a table has no relation, nor has one whose table was dropped');
+is_deeply([ map { $types{$_}{connected} ? 1 : 0 } qw(CUSTOMER CHATBOT INVOICE) ],
+	[ 1, 0, 0 ], 'and is not connected');
+is_deeply($types{CONVERSATION}{aliases}, ['TICKET'], 'the built-in aliases are there');
+for my $type (grep { $_ ne 'INVOICE' && !$types{$_}{connected} } sort keys %types)
+{
+	is_deeply([ @{ $types{$type} }{qw(idColumn externalIdColumn hasExternalId)} ],
+		[ undef, undef, JSON::PP::false ], "the type $type, which has no table, is there all the same");
+}
+
+my @seen = api_rows($node, 'atlas', 'object_types', '', role => 'atlas_submitter');
+is(scalar(@seen), scalar(keys %types), 'a submitter sees the same types');
+is_deeply([ grep { defined } map { @$_{qw(relation idColumn externalIdColumn)} } @seen ],
+	[], 'and no name of a table or column');
+is_deeply({ map { $_->{objectType} => [ @$_{qw(connected hasExternalId)} ] } @seen },
+	{ map { $_ => [ @{ $types{$_} }{qw(connected hasExternalId)} ] } keys %types },
+	'but which ones it can use');
+my ($output, $errors) = api_session($node, 'atlas',
+	q{SELECT * FROM public.atlas_object_types;}, role => 'atlas_submitter');
+like($errors, qr/ERROR:  42501: /, 'the registry itself is not for submitters');
+
+# ----- A long log -----
+
+# A partition for each of six months, then the events of two tenants spread over
+# them, with ids as submit_event() makes them; one in four has been linked to an
+# object, the last ones of t1 are pending.
+$node->safe_psql('atlas', <<'END');
+SELECT submit_event(object_type => 'CUSTOMER', object_id => NULL, external_id => '190001',
+                    name => 'First', occurred_at => now() - m * interval '1 month',
+                    related_objects => ARRAY[('TICKET', '1', NULL)]::atlas_object[])
+  FROM generate_series(0, 5) AS m;
+SELECT atlas_link_events();
+SET synchronous_commit = off;
+INSERT INTO atlas_events (event_id, occurred_at, received_at, tenant_id, object_type, object_id, name, related_objects)
+SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0')
+            || '7' || left(hash, 3) || '8' || substr(hash, 4, 15))::uuid,
+       at, at, CASE WHEN n % 3 = 0 THEN 't2' ELSE 't1' END,
+       'CUSTOMER', md5('customer-' || 1 + n % 1000)::uuid, 'Page Viewed',
+       CASE WHEN n % 4 = 0 THEN jsonb_build_array(
+           jsonb_build_object('objectType', 'CONVERSATION', 'objectId', (1 + n % 1000)::text)) END
+  FROM generate_series(1, 200000) AS n,
+       LATERAL (SELECT date_trunc('hour', now()) - n * interval '65 s' AS at, md5(n::text) AS hash) AS made;
+INSERT INTO atlas_event_links (event_id, linked_at, tenant_id, object_type, object_id)
+SELECT event_id, received_at, tenant_id, 'CONVERSATION', related_objects->0->>'objectId'
+  FROM atlas_events WHERE related_objects IS NOT NULL AND name = 'Page Viewed';
+SET atlas_events.tenant = 't1';
+SELECT count(*) FROM atlas_test.submit(1, 1000);
+RESET atlas_events.tenant;
+
+INSERT INTO atlas_api_private.rejections (tenant_id, request_id, role, subject, status, code, message)
+SELECT CASE WHEN n % 2 = 0 THEN 't2' ELSE 't1' END, 'request', 'atlas_submitter', 'sub-' || n % 50, 404, 'PT404', 'Object Not Found'
+  FROM generate_series(1, 100000) AS n;
+VACUUM ANALYZE;
+END
+
+my $middle = $node->safe_psql('atlas',
+	"SELECT event_id FROM atlas_events WHERE occurred_at < now() - interval '40 days' AND tenant_id = 't1'
+	  ORDER BY event_id DESC LIMIT 1");
+my $object = $node->safe_psql('atlas', "SELECT object_id FROM atlas_events WHERE event_id = '$middle'");
+
+# Every node of a plan that was executed, but for those that compute a column.
+sub executed
+{
+	my ($plan) = @_;
+
+	return () if $plan->{'Actual Loops'} == 0 || ($plan->{'Subplan Name'} // '') =~ /^SubPlan/;
+	return ($plan, map { executed($_) } @{ $plan->{Plans} // [] });
+}
+
+# The nodes of the plan of a query of PostgREST, whose parameters are PostgREST's:
+# kept plans do not know their values.
+sub plan_of
+{
+	my ($mode, $view, $rest, $parameters, %request) = @_;
+	my $statement = api_page($view, $rest);
+	my $values = join ', ', map { quoted($_) } @$parameters;
+	my ($stdout, $stderr) = api_session($node, 'atlas', <<"END", %reader, %request);
+SET LOCAL plan_cache_mode = force_${mode}_plan;
+PREPARE page AS $statement;
+EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, FORMAT JSON) EXECUTE page ($values);
+END
+
+	die "no plan of $rest: $stderr" if $stderr ne '';
+	return executed(decode_json($stdout)->[0]{Plan});
+}
+
+# The rows that a plan reads of the tables with such names.
+sub rows_of
+{
+	my ($table, @nodes) = @_;
+	my $rows = 0;
+
+	$rows += ($_->{'Actual Rows'} + ($_->{'Rows Removed by Filter'} // 0)) * $_->{'Actual Loops'}
+	  foreach grep { ($_->{'Relation Name'} // '') =~ $table } @nodes;
+	return $rows;
+}
+
+# Whatever is sorted has not been read from that table, and what is read of it
+# is found by an index. (The queue, whose rows are narrow, may be sorted.)
+sub reads_a_page_ok
+{
+	my ($nodes, $table, $most, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my @whole = grep { $_->{'Node Type'} =~ /Seq Scan|Bitmap/ && ($_->{'Relation Name'} // '') =~ $table } @$nodes;
+	my @sorts = grep { $_->{'Node Type'} =~ /Sort/ && rows_of($table, executed($_)) > 0 } @$nodes;
+	my $rows = rows_of($table, @$nodes);
+
+	is(join(', ', map { @{ $_->{'Sort Key'} } } @sorts), '', "$name: nothing is sorted");
+	is(join(', ', map { $_->{'Relation Name'} } @whole), '', "$name: nothing is read as a whole");
+	ok($rows > 0 && $rows <= $most, "$name: it reads few rows") or diag "$rows rows";
+	return;
+}
+
+my @pages = (
+	[ 'the newest page', 'LIMIT $1 OFFSET $2', [ 50, 0 ] ],
+	[ 'the newest page in order', 'ORDER BY "eventId" DESC LIMIT $1 OFFSET $2', [ 50, 0 ] ],
+	[ 'a page further on', 'WHERE "eventId" < $1 ORDER BY "eventId" DESC LIMIT $2 OFFSET $3', [ $middle, 50, 0 ] ],
+	[ 'a page of pending events', 'WHERE "processingStatus" = $1 LIMIT $2 OFFSET $3', [ 'PENDING', 50, 0 ] ],
+	[
+		'a page of pending events in order',
+		'WHERE "processingStatus" = $1 ORDER BY "eventId" DESC LIMIT $2 OFFSET $3', [ 'PENDING', 50, 0 ]
+	],
+	[
+		'a page of linked events',
+		'WHERE "processingStatus" = $1 ORDER BY "eventId" DESC LIMIT $2 OFFSET $3', [ 'LINKED', 50, 0 ]
+	],
+	[ 'one event', 'WHERE "eventId" = $1 LIMIT $2 OFFSET $3', [ $middle, 1000, 0 ] ]);
+
+for my $page (@pages)
+{
+	my ($what, $rest, $parameters) = @$page;
+
+	for my $mode (qw(custom generic))
+	{
+		my @nodes = plan_of($mode, 'event_logs', $rest, $parameters);
+		reads_a_page_ok(\@nodes, qr/^atlas_event(?:s|_links)_\d/, 1500, "$what ($mode plan)");
+	}
+}
+
+# Of an object all events are read, and all that are pending, but no others.
+for my $order ('', 'ORDER BY "eventId" DESC')
+{
+	for my $mode (qw(custom generic))
+	{
+		my @nodes = plan_of($mode, 'event_logs', qq{WHERE "objectType" = \$1 AND "objectId" = \$2 $order LIMIT \$3 OFFSET \$4},
+			[ 'CUSTOMER', $object, 50, 0 ]);
+		my $log = qr/^atlas_events_\d/;
+		my $all = $node->safe_psql('atlas', "SELECT count(*) FROM atlas_events WHERE object_id = '$object'");
+
+		is_deeply([ grep { $_->{'Node Type'} =~ /Seq Scan/ && $_->{'Relation Name'} =~ $log } @nodes ],
+			[], "a page of an object ($mode plan, $order) is found by an index");
+		cmp_ok(rows_of($log, @nodes), '<=', $all + 1000, 'and reads its events and the pending ones only');
+	}
+}
+
+my @newest = api_rows($node, 'atlas', 'event_logs', 'LIMIT 50', %reader);
+is($newest[0]{eventId}, $node->safe_psql('atlas',
+		"SELECT event_id FROM atlas_events WHERE tenant_id = 't1' ORDER BY event_id DESC LIMIT 1"),
+	'the log begins with the newest event of the tenant');
+is_deeply([ map { $_->{eventId} } @newest ], [ reverse sort map { $_->{eventId} } @newest ],
+	'and goes on in their order');
+is( scalar(api_rows($node, 'atlas', 'event_logs', qq{WHERE "eventId" = '$middle'}, %reader, claims => { tenant => 't2' })),
+	0, 'an event of another tenant is not there');
+is( scalar(api_rows($node, 'atlas', 'event_logs', q{WHERE "processingStatus" = 'PENDING' LIMIT 2000}, %reader)),
+	1000, 'all pending events are in the log');
+
+# ----- Many rejections -----
+
+for my $who ([ 'a reader', 100 ], [ 'a submitter', 5000, role => 'atlas_submitter', claims => { tenant => 't1', sub => 'sub-7' } ])
+{
+	my ($name, $most, %request) = @$who;
+
+	for my $page (
+		[ 'the newest rejections', 'LIMIT $1 OFFSET $2' ],
+		[ 'the newest rejections in order', 'ORDER BY "rejectionId" DESC LIMIT $1 OFFSET $2' ])
+	{
+		my ($what, $rest) = @$page;
+
+
+		for my $mode (qw(custom generic))
+		{
+			my @nodes = plan_of($mode, 'rejections', $rest, [ 50, 0 ], %request);
+			reads_a_page_ok(\@nodes, qr/^rejections$/, $most, "$what, for $name ($mode plan)");
+		}
+	}
+}
+my @rejections = api_rows($node, 'atlas', 'rejections', 'LIMIT 50', %reader);
+is(join(' ', map { $_->{rejectionId} } @rejections), join(' ', map { 99999 - 2 * $_ } 0 .. 49),
+	'the rejections begin with the newest one of the tenant');
+
+# ----- Timelines -----
+
+sub timeline
+{
+	my ($arguments, %request) = @_;
+
+	return api_call($node, 'atlas', "atlas_api.timeline($arguments)", %reader, %request);
+}
+
+# All pages, by way of the links from one to the next.
+for my $way ([ '/rpc/timeline', 'pageSize', {} ], [ '/v1/timeline', 'limit', { 'x-forwarded-prefix' => '/v1' } ])
+{
+	my ($path, $size, $headers) = @$way;
+	my ($pages, $before, @ids) = (0, 'NULL');
+
+	while ($pages < 10)
+	{
+		my $page = timeline("'customer', '$object', $before, 40", headers => $headers);
+		$pages++;
+		push @ids, map { $_->{eventId} } @{ $page->{body} };
+		my $link = $page->{headers}{Link} // last;
+		my ($next) = $link =~ /before=([0-9a-f-]+)/;
+		is($link, "<$path?objectType=customer&objectId=$object&before=$next&$size=40>; rel=\"next\"",
+			"page $pages links to the next one at $path");
+		is($next, $ids[-1], 'which begins after its last event');
+		$before = "'$next'";
+	}
+	is( join(' ', @ids),
+		$node->safe_psql('atlas',
+			"SELECT string_agg(event_id::text, ' ' ORDER BY event_id DESC) FROM atlas_events
+			  WHERE tenant_id = 't1' AND object_id = '$object'"),
+		'the pages are the whole timeline of the tenant, newest first');
+	cmp_ok($pages, '>', 2, 'they are several');
+}
+
+api_submit($node, 'atlas', event_of(objectType => 'TICKET', objectId => '77', externalId => undef), claims => { tenant => 't1' })
+  for 1 .. 4;
+my $four = timeline(q{'TICKET', '77', NULL, 4});
+is(scalar(@{ $four->{body} }), 4, 'a page may be as long as the timeline');
+is($four->{headers}{Link}, undef, 'the last page has no link');
+is_deeply(timeline(q{'TICKET', '0', NULL, 4}),
+	{ status => 200, headers => {}, body => [], errors => '' }, 'an object that does not exist has an empty timeline');
+for my $prefix ("/v1>; rel=\"evil\"", "/v1\r\nX-Evil: 1", '//evil.example?', 'v1')
+{
+	like(timeline(q{'TICKET', '77', NULL, 2}, headers => { 'x-forwarded-prefix' => $prefix })->{headers}{Link},
+		qr{^</rpc/timeline\?objectType=TICKET&objectId=77&before=[0-9a-f-]{36}&pageSize=2>; rel="next"$},
+		'a prefix that is no path is not taken into the link');
+}
+for my $bad ([ q{NULL, '77'}, '/objectType' ], [ q{'TICKET', ''}, '/objectId' ], [ q{'TICKET', '77', NULL, 0}, '/limit' ],
+	[ q{'TICKET', '77', NULL, 1001}, '/limit' ], [ q{'SPACESHIP', '77'}, '/objectType' ])
+{
+	my ($arguments, $field) = @$bad;
+	my $answer = timeline($arguments);
+
+	refused_ok($answer, 400, "timeline($arguments) is answered with 400");
+	is($answer->{body}{errors}[0]{field}, $field, 'which names the field');
+}
+
+$node->stop;
+done_testing();
