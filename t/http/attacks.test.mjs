@@ -190,7 +190,12 @@ function rawRequest(base, method, path, { headers = {}, body = '', as = admin } 
 }
 
 const phrases = {}
-const knownHeaders = /^(Server|Date|Content-Type|Content-Length|Transfer-Encoding|Connection|Content-Range|Content-Location|X-Request-Id|X-Error-Details|X-Error-Hint|Link|Allow|Preference-Applied|Cache-Control|X-Content-Type-Options|Content-Security-Policy|Referrer-Policy|Retry-After|WWW-Authenticate|Vary|Content-Profile|Access-Control-Allow-Origin)$/i
+const knownHeaders = new Set([
+	'server', 'date', 'content-type', 'content-length', 'transfer-encoding', 'connection', 'content-range',
+	'content-location', 'x-request-id', 'x-error-details', 'x-error-hint', 'link', 'allow', 'preference-applied',
+	'cache-control', 'x-content-type-options', 'content-security-policy', 'referrer-policy', 'retry-after',
+	'www-authenticate', 'vary', 'content-profile', 'access-control-allow-origin',
+])
 
 /* One answer, whose head is ASCII, with the phrase of its status, and with no header that nobody meant to send. */
 function assertHead(answer, status, server = 'nginx') {
@@ -199,7 +204,7 @@ function assertHead(answer, status, server = 'nginx') {
 	assert.match(answer.reason, /^[A-Za-z -]+$/)
 	phrases[`${server} ${status}`] ??= answer.reason
 	assert.equal(answer.reason, phrases[`${server} ${status}`])
-	for (const [name] of answer.headerList) assert.match(name, knownHeaders, answer.head)
+	for (const [name] of answer.headerList) assert.ok(knownHeaders.has(name.toLowerCase()), answer.head)
 	assert.equal(answer.text.match(/HTTP\/1\.[01] \d\d\d/g), null, 'a second answer')
 }
 
@@ -387,7 +392,8 @@ test('PostgREST itself changes nothing by PUT, PATCH, DELETE and POST to a view'
 
 test('HEAD has the status and the headers of GET, and no body', async () => {
 	for (const [path, allowed] of Object.entries(paths)) {
-		if (!allowed.includes('HEAD')) continue
+		/* PostgREST calls no function for a HEAD of its own paths. */
+		if (!allowed.includes('HEAD') || path.startsWith('/rpc/')) continue
 		const [ofGet, ofHead] = [await rawRequest(BASE_URL, 'GET', `/v1${path}`), await rawRequest(BASE_URL, 'HEAD', `/v1${path}`)]
 		assertHead(ofHead, ofGet.status)
 		assert.equal(ofHead.text, '')

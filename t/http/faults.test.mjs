@@ -63,15 +63,14 @@ const nginx = {
 	},
 }
 
-/* One try: the receipt, or undefined if nobody knows. */
-async function submit(sent, answers) {
+/* One try: the receipt, or undefined if nobody knows. No fault of a server makes a valid event a bad one (4xx). */
+async function submit(sent, { answers, refused }) {
 	try {
 		const { status, json, text } = await post('/events', sent)
 		answers[status] = (answers[status] ?? 0) + 1
 		if (status === 200) return json
-		assert.ok(status >= 500, `${status} ${text}`)
-	} catch (error) {
-		if (error.name === 'AssertionError') throw error
+		if (status < 500) refused.push(`${status} ${text}`)
+	} catch {
 		answers.none = (answers.none ?? 0) + 1
 	}
 	/* A client that finds nobody waits a little before it asks again. */
@@ -84,18 +83,15 @@ async function client(load) {
 		const sent = event({ name: `${load.name} ${randomUUID()}`, ...(hasKey && { idempotencyKey: randomUUID() }),
 			...(load.sent.length % 3 === 0 && { relatedObjects: [{ objectType: 'ACCOUNT', externalId: 'ACC-000001' }] }) })
 		load.sent.push(sent)
-		let receipt = await submit(sent, load.answers)
-		while (hasKey && !receipt) {
-			assert.ok(Date.now() < load.deadline, 'an event with a key was not answered for a minute')
-			receipt = await submit(sent, load.answers)
-		}
+		let receipt = await submit(sent, load)
+		while (hasKey && !receipt && Date.now() < load.deadline) receipt = await submit(sent, load)
 		if (receipt) load.receipts.push({ ...receipt, name: sent.name })
 	}
 }
 
 /* Runs a function while the clients submit, and counts both sides afterwards. */
 async function underLoad(run) {
-	const load = { name: `Fault ${randomUUID()}`, sent: [], receipts: [], answers: {}, isOver: false, deadline: Date.now() + 60_000 }
+	const load = { name: `Fault ${randomUUID()}`, sent: [], receipts: [], answers: {}, refused: [], isOver: false, deadline: Date.now() + 60_000 }
 	const clients = Promise.all(Array.from({ length: CLIENTS }, () => client(load)))
 	const submitted = async (n) => {
 		const goal = load.receipts.length + n
@@ -107,9 +103,10 @@ async function underLoad(run) {
 		await submitted(50)
 	} finally {
 		load.isOver = true
+		await clients
 	}
-	await clients
 	assertReceipts(load)
+	assert.deepEqual(load.refused, [])
 	await waitFor('all events are linked', () => sql(`SELECT count(*) FROM atlas_event_queue q
 		JOIN atlas_events e USING (event_id) WHERE e.name LIKE '${load.name} %'`) === '0')
 	return load
@@ -122,7 +119,8 @@ function assertReceipts({ name, sent, receipts }) {
 	for (const receipt of receipts) assert.deepEqual(rows[receipt.name], [receipt.eventId], 'a receipt, and its row')
 	for (const [of, ids] of Object.entries(rows)) assert.equal(ids.length, 1, `${of} is stored twice`)
 	const answered = new Set(receipts.map((receipt) => receipt.name))
-	for (const { name, idempotencyKey } of sent) assert.ok(!idempotencyKey || answered.has(name))
+	for (const { name, idempotencyKey } of sent)
+		assert.ok(!idempotencyKey || answered.has(name), 'an event with a key was never answered with 200')
 	const names = new Set(sent.map((sent) => sent.name))
 	assert.ok(Object.keys(rows).every((name) => names.has(name)))
 }
@@ -167,7 +165,7 @@ for (const mode of ['fast', 'immediate'])
 				await submitted(50)
 			}
 		})
-		assert.ok(answers[500] + answers[503] > 0 || answers[503] > 0, 'nobody met the fault')
+		assert.ok(answers[503] > 0, 'nobody met the fault')
 	})
 
 test('nginx killed under load: every 200 has its row, a key is stored once', async () => {
