@@ -14,15 +14,18 @@
 -- wherever its schema is, and not when they run.
 -- ---------------------------------------------------------------------
 
+-- Nothing here is looked up where somebody else may have put a better match.
+SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+
 -- An API is not put into a schema that somebody else rules, or can put things
 -- into. What is in a schema depends on it; so does this extension.
 DO $$
 BEGIN
-    IF EXISTS (SELECT FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_roles r ON r.oid = n.nspowner
+    IF EXISTS (SELECT FROM pg_namespace n JOIN pg_roles r ON r.oid = n.nspowner
                 WHERE nspname = 'atlas_api' AND nspowner <> current_user::regrole AND NOT rolsuper) OR
-       EXISTS (SELECT FROM pg_catalog.pg_namespace n, pg_catalog.aclexplode(nspacl)
+       EXISTS (SELECT FROM pg_namespace n, aclexplode(nspacl)
                 WHERE nspname = 'atlas_api' AND privilege_type = 'CREATE' AND grantee <> nspowner) OR
-       EXISTS (SELECT FROM pg_catalog.pg_depend
+       EXISTS (SELECT FROM pg_depend
                 WHERE refclassid = 'pg_namespace'::regclass AND refobjid = 'atlas_api'::regnamespace
                   AND classid <> 'pg_extension'::regclass) THEN
         RAISE EXCEPTION 'schema atlas_api exists already, and is not empty or not yours alone'
@@ -36,6 +39,99 @@ CREATE SCHEMA atlas_api_private;
 COMMENT ON SCHEMA atlas_api IS 'Events API
 Events on the timelines of support objects: submit them, and read timelines, logs and refused requests.';
 COMMENT ON SCHEMA atlas_api_private IS 'What the Events API is made of; not for clients';
+
+-- ---------------------------------------------------------------------
+-- atlas_events, bound to where it is installed. In here nothing is called, and
+-- no operator used, but what is found by its exact name and arguments.
+-- ---------------------------------------------------------------------
+
+SELECT set_config('search_path', 'pg_catalog, ' || quote_ident(nspname) || ', pg_temp', true)
+  FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
+ WHERE extname = 'atlas_events';
+
+CREATE FUNCTION atlas_api_private.tenant() RETURNS text
+    LANGUAGE sql STABLE
+    RETURN atlas_tenant();
+
+COMMENT ON FUNCTION atlas_api_private.tenant() IS 'See atlas_tenant()';
+
+CREATE FUNCTION atlas_api_private.store_event(event text, idempotency_key text) RETURNS json
+    LANGUAGE sql
+    RETURN submit_event(event, idempotency_key);
+
+COMMENT ON FUNCTION atlas_api_private.store_event(text, text) IS 'See submit_event(text, text)';
+
+CREATE FUNCTION atlas_api_private.store_events(events text) RETURNS json
+    LANGUAGE sql
+    RETURN submit_events(events);
+
+COMMENT ON FUNCTION atlas_api_private.store_events(text) IS 'See submit_events(text)';
+
+CREATE FUNCTION atlas_api_private.timeline(object_type text, object_id text, before_event uuid, max_events int)
+    RETURNS TABLE (
+        "eventId" uuid, "occurredAt" timestamptz, role text, name text, description text, icon text,
+        payload jsonb, "objectType" text, "objectId" text, "externalId" text, "processingStatus" text)
+    LANGUAGE sql STABLE BEGIN ATOMIC
+    SELECT t.event_id, t.occurred_at, t.role, t.name, t.description, t.icon, t.payload,
+           t.object_type, t.object_id, t.external_id, t.processing_status
+      FROM atlas_timeline($1, $2, $3, $4) t;
+END;
+
+COMMENT ON FUNCTION atlas_api_private.timeline(text, text, uuid, int) IS 'See atlas_timeline()';
+
+CREATE VIEW atlas_api_private.object_types AS
+    SELECT object_type, relation, id_column, external_id_column, aliases FROM atlas_object_types;
+
+COMMENT ON VIEW atlas_api_private.object_types IS 'See atlas_object_types';
+
+CREATE VIEW atlas_api.event_logs WITH (security_invoker = true) AS
+    SELECT event_id AS "eventId", object_type AS "objectType", object_id AS "objectId",
+           external_id AS "externalId", name, description, icon, payload,
+           related_objects AS "relatedObjects", processing_status AS "processingStatus",
+           attempts, last_error AS "lastError", occurred_at AS "occurredAt",
+           received_at AS "receivedAt", linked_at AS "linkedAt"
+      FROM atlas_event_logs
+     ORDER BY event_id DESC;
+
+COMMENT ON VIEW atlas_api.event_logs IS 'The event logs, newest first
+One row an event, with its processing status and the outcome of each related object.';
+COMMENT ON COLUMN atlas_api.event_logs."eventId" IS 'UUIDv7: the order of the ids is the order of time';
+COMMENT ON COLUMN atlas_api.event_logs."objectType" IS 'Type of the primary object';
+COMMENT ON COLUMN atlas_api.event_logs."objectId" IS 'Id of the primary object';
+COMMENT ON COLUMN atlas_api.event_logs."externalId" IS 'Its id in the submitter''s system';
+COMMENT ON COLUMN atlas_api.event_logs.name IS 'Name of the event';
+COMMENT ON COLUMN atlas_api.event_logs.description IS 'Plain text or HTML, as submitted: escape it where you show it';
+COMMENT ON COLUMN atlas_api.event_logs.icon IS 'URL or one character';
+COMMENT ON COLUMN atlas_api.event_logs.payload IS 'JSON object, as submitted';
+COMMENT ON COLUMN atlas_api.event_logs."relatedObjects" IS 'Array of {objectType, objectId, externalId, outcome, reason}; outcome is PENDING, LINKED, NOT_FOUND or ERROR';
+COMMENT ON COLUMN atlas_api.event_logs."processingStatus" IS 'PENDING, LINKED or FAILED';
+COMMENT ON COLUMN atlas_api.event_logs.attempts IS 'Failed attempts at linking';
+COMMENT ON COLUMN atlas_api.event_logs."lastError" IS 'Why the last attempt failed or was put off';
+COMMENT ON COLUMN atlas_api.event_logs."occurredAt" IS 'When it happened';
+COMMENT ON COLUMN atlas_api.event_logs."receivedAt" IS 'When it was submitted';
+COMMENT ON COLUMN atlas_api.event_logs."linkedAt" IS 'When it became LINKED; null before';
+
+CREATE VIEW atlas_api.status AS
+    SELECT preloaded, worker_state AS "workerState", submitted, linked, not_found AS "notFound", failed,
+           queue_depth AS "queueDepth", oldest_pending_age AS "oldestPendingAge",
+           last_error AS "lastError", last_error_at AS "lastErrorAt", advice
+      FROM atlas_events_status;
+
+COMMENT ON VIEW atlas_api.status IS 'State of the linking, for admins
+One row for all tenants of the database.';
+COMMENT ON COLUMN atlas_api.status.preloaded IS 'Are events linked in the background';
+COMMENT ON COLUMN atlas_api.status."workerState" IS 'What the linker does: starting, linking, idle, asleep, waiting, held, off';
+COMMENT ON COLUMN atlas_api.status.submitted IS 'Events stored since the server started';
+COMMENT ON COLUMN atlas_api.status.linked IS 'Events linked since the server started';
+COMMENT ON COLUMN atlas_api.status."notFound" IS 'Related objects that were not found at first, since the server started';
+COMMENT ON COLUMN atlas_api.status.failed IS 'Events that are FAILED now';
+COMMENT ON COLUMN atlas_api.status."queueDepth" IS 'Events that are PENDING now';
+COMMENT ON COLUMN atlas_api.status."oldestPendingAge" IS 'Time since the oldest pending event was received';
+COMMENT ON COLUMN atlas_api.status."lastError" IS 'Last error of a linker since the server started';
+COMMENT ON COLUMN atlas_api.status."lastErrorAt" IS 'When that was';
+COMMENT ON COLUMN atlas_api.status.advice IS 'What to do about it; null when all is well';
+
+SELECT set_config('search_path', 'pg_catalog, pg_temp', true);
 
 -- ---------------------------------------------------------------------
 -- The request
@@ -364,45 +460,6 @@ COMMENT ON FUNCTION atlas_api_private.answer_error(text, text, text, text, text)
 'Answers an error that was caught: PT400, PT404, PT409 and PT413 as they are, any other as 500. A request that is not null is noted as rejected.';
 
 -- ---------------------------------------------------------------------
--- atlas_events, bound to where it is installed
--- ---------------------------------------------------------------------
-
-CREATE FUNCTION atlas_api_private.tenant() RETURNS text
-    LANGUAGE sql STABLE
-    RETURN atlas_tenant();
-
-COMMENT ON FUNCTION atlas_api_private.tenant() IS 'See atlas_tenant()';
-
-CREATE FUNCTION atlas_api_private.store_event(event text, idempotency_key text) RETURNS json
-    LANGUAGE sql
-    RETURN submit_event(event, idempotency_key);
-
-COMMENT ON FUNCTION atlas_api_private.store_event(text, text) IS 'See submit_event(text, text)';
-
-CREATE FUNCTION atlas_api_private.store_events(events text) RETURNS json
-    LANGUAGE sql
-    RETURN submit_events(events);
-
-COMMENT ON FUNCTION atlas_api_private.store_events(text) IS 'See submit_events(text)';
-
-CREATE FUNCTION atlas_api_private.timeline_page(
-    object_type text, object_id text, before_event uuid, page_size int,
-    OUT page json, OUT next_before uuid)
-    LANGUAGE sql STABLE BEGIN ATOMIC
-    SELECT coalesce(pg_catalog.json_agg(t.event ORDER BY t.n) FILTER (WHERE t.n <= page_size), '[]'),
-           CASE WHEN pg_catalog.count(*) > page_size
-                THEN (pg_catalog.array_agg(t.id ORDER BY t.n))[page_size] END
-      FROM (SELECT pg_catalog.row_to_json(e) AS event, e."eventId" AS id, pg_catalog.row_number() OVER () AS n
-              FROM (SELECT event_id AS "eventId", occurred_at AS "occurredAt", role, name, description,
-                           icon, payload, object_type AS "objectType", object_id AS "objectId",
-                           external_id AS "externalId", processing_status AS "processingStatus"
-                      FROM atlas_timeline(timeline_page.object_type, timeline_page.object_id,
-                                          before_event, page_size + 1)) e) t;
-END;
-
-COMMENT ON FUNCTION atlas_api_private.timeline_page(text, text, uuid, int) IS 'A page of atlas_timeline() as JSON, and the event after which the next page begins; null when there is none';
-
--- ---------------------------------------------------------------------
 -- Submitting
 -- ---------------------------------------------------------------------
 
@@ -418,15 +475,16 @@ $$;
 
 COMMENT ON FUNCTION atlas_api_private.raise_invalid(text, text, text) IS 'Raises PT400 for a request as a whole, as atlas_events does for an event';
 
--- A text parameter ends at the first NUL byte, without a word.
-CREATE FUNCTION atlas_api_private.is_cut_short(body text) RETURNS boolean
+-- PostgREST's text parameters end at the first NUL byte, without a word.
+CREATE FUNCTION atlas_api_private.cut_short(body text) RETURNS text
     LANGUAGE sql STABLE
-    RETURN coalesce(pg_catalog.octet_length(pg_catalog.convert_to(body, 'UTF8')) <
-        (nullif(pg_catalog.current_setting('request.headers', true), '')::json ->> 'content-length')::bigint, false);
+    RETURN CASE WHEN pg_catalog.octet_length(pg_catalog.convert_to(body, 'UTF8')) <
+        (nullif(pg_catalog.current_setting('request.headers', true), '')::json ->> 'content-length')::bigint
+        THEN 'the body has a NUL byte' END;
 
-COMMENT ON FUNCTION atlas_api_private.is_cut_short(text) IS 'Did the body of the request have more bytes than arrived here';
+COMMENT ON FUNCTION atlas_api_private.cut_short(text) IS 'The problem of a request whose body had more bytes than arrived here; null for any other';
 
-CREATE FUNCTION atlas_api_private.answer_event(event text, is_cut_short boolean) RETURNS json
+CREATE FUNCTION atlas_api_private.answer_event(event text, problem text) RETURNS json
     LANGUAGE plpgsql AS
 $$
 DECLARE
@@ -434,8 +492,8 @@ DECLARE
     detail text;
     hint text;
 BEGIN
-    IF is_cut_short THEN
-        PERFORM atlas_api_private.raise_invalid('malformed_json', 'the body has a NUL byte');
+    IF problem IS NOT NULL THEN
+        PERFORM atlas_api_private.raise_invalid('malformed_json', problem);
     END IF;
     RETURN atlas_api_private.store_event(event,
         nullif(pg_catalog.current_setting('request.headers', true), '')::json ->> 'idempotency-key');
@@ -447,19 +505,45 @@ EXCEPTION
 END
 $$;
 
-COMMENT ON FUNCTION atlas_api_private.answer_event(text, boolean) IS 'Stores an event, and answers its receipt or why it is refused, which is noted then.';
+COMMENT ON FUNCTION atlas_api_private.answer_event(text, text) IS 'Stores an event, and answers its receipt or why it is refused, which is noted then.
+A problem with the body as a whole, if there is one, is the reason.';
 
 CREATE FUNCTION atlas_api.submit_event(text) RETURNS json
     LANGUAGE sql
-    RETURN atlas_api_private.answer_event($1, atlas_api_private.is_cut_short($1));
+    RETURN atlas_api_private.answer_event($1, atlas_api_private.cut_short($1));
 
 COMMENT ON FUNCTION atlas_api.submit_event(text) IS
 'Submit an event
 The body is an event; the answer is its receipt {"message":"Event Linked","eventId":...,"processingStatus":...,"duplicate":...}, with status 200 when the event is stored. The header Idempotency-Key counts as the field idempotencyKey. 400, 404, 409, 413: refused; nothing is stored, and the request is noted in the rejections.';
 
+-- Bytes that are no UTF-8, and NUL, are refused as malformed, and noted as far
+-- as they go.
+CREATE FUNCTION atlas_api_private.text_of(body bytea, OUT value text, OUT problem text)
+    LANGUAGE plpgsql IMMUTABLE AS
+$$
+BEGIN
+    value := pg_catalog.convert_from(body, 'UTF8');
+EXCEPTION
+    WHEN character_not_in_repertoire OR untranslatable_character THEN
+        value := pg_catalog.encode(body, 'escape');
+        problem := 'the body is not UTF-8: ' || SQLERRM;
+END
+$$;
+
+COMMENT ON FUNCTION atlas_api_private.text_of(bytea) IS 'The body of a request as text, or why it is none';
+
+CREATE FUNCTION atlas_api.submit_event(bytea) RETURNS json
+    LANGUAGE sql BEGIN ATOMIC
+    SELECT atlas_api_private.answer_event(t.value, t.problem) FROM atlas_api_private.text_of($1) t;
+END;
+
+COMMENT ON FUNCTION atlas_api.submit_event(bytea) IS
+'Submit an event
+The same for a body of type application/octet-stream, which may be of any bytes.';
+
 CREATE FUNCTION atlas_api.submit_event(json) RETURNS json
     LANGUAGE sql
-    RETURN atlas_api_private.answer_event($1::text, false);
+    RETURN atlas_api_private.answer_event($1::text, NULL);
 
 COMMENT ON FUNCTION atlas_api.submit_event(json) IS
 'Submit an event
@@ -526,7 +610,7 @@ $$;
 COMMENT ON FUNCTION atlas_api_private.answer_batch(json, text) IS
 'Answers what submit_events() said of a batch: 200, 207 or 400; notes those that were refused.';
 
-CREATE FUNCTION atlas_api_private.answer_events(events text, is_cut_short boolean) RETURNS json
+CREATE FUNCTION atlas_api_private.answer_events(events text, problem text) RETURNS json
     LANGUAGE plpgsql AS
 $$
 DECLARE
@@ -535,8 +619,8 @@ DECLARE
     detail text;
     hint text;
 BEGIN
-    IF is_cut_short THEN
-        PERFORM atlas_api_private.raise_invalid('malformed_json', 'the body has a NUL byte');
+    IF problem IS NOT NULL THEN
+        PERFORM atlas_api_private.raise_invalid('malformed_json', problem);
     END IF;
     IF headers ->> 'idempotency-key' IS NOT NULL THEN
         PERFORM atlas_api_private.raise_invalid('invalid', 'the header Idempotency-Key is for a single event',
@@ -551,19 +635,28 @@ EXCEPTION
 END
 $$;
 
-COMMENT ON FUNCTION atlas_api_private.answer_events(text, boolean) IS 'Stores a batch of events, and answers what became of each; those that are refused are noted.';
+COMMENT ON FUNCTION atlas_api_private.answer_events(text, text) IS 'Stores a batch of events, and answers what became of each; those that are refused are noted.';
 
 CREATE FUNCTION atlas_api.submit_events(text) RETURNS json
     LANGUAGE sql
-    RETURN atlas_api_private.answer_events($1, atlas_api_private.is_cut_short($1));
+    RETURN atlas_api_private.answer_events($1, atlas_api_private.cut_short($1));
 
 COMMENT ON FUNCTION atlas_api.submit_events(text) IS
 'Submit several events
 The body is an array of events, each of which stands for itself; the answer is {"accepted":n,"rejected":n,"results":[...]} in the same order. 200: all are stored; 207: some; 400: none. The events that are refused are noted in the rejections.';
 
+CREATE FUNCTION atlas_api.submit_events(bytea) RETURNS json
+    LANGUAGE sql BEGIN ATOMIC
+    SELECT atlas_api_private.answer_events(t.value, t.problem) FROM atlas_api_private.text_of($1) t;
+END;
+
+COMMENT ON FUNCTION atlas_api.submit_events(bytea) IS
+'Submit several events
+The same for a body of type application/octet-stream, which may be of any bytes.';
+
 CREATE FUNCTION atlas_api.submit_events(events json) RETURNS json
     LANGUAGE sql
-    RETURN atlas_api_private.answer_events(events::text, false);
+    RETURN atlas_api_private.answer_events(events::text, NULL);
 
 COMMENT ON FUNCTION atlas_api.submit_events(json) IS
 'Submit several events
@@ -573,35 +666,9 @@ The same for a body {"events":[...]} of type application/json.';
 -- Reading
 -- ---------------------------------------------------------------------
 
-CREATE VIEW atlas_api.event_logs WITH (security_invoker = true) AS
-    SELECT event_id AS "eventId", object_type AS "objectType", object_id AS "objectId",
-           external_id AS "externalId", name, description, icon, payload,
-           related_objects AS "relatedObjects", processing_status AS "processingStatus",
-           attempts, last_error AS "lastError", occurred_at AS "occurredAt",
-           received_at AS "receivedAt", linked_at AS "linkedAt"
-      FROM atlas_event_logs
-     ORDER BY event_id DESC;
-
-COMMENT ON VIEW atlas_api.event_logs IS 'The event logs, newest first
-One row an event, with its processing status and the outcome of each related object.';
-COMMENT ON COLUMN atlas_api.event_logs."eventId" IS 'UUIDv7: the order of the ids is the order of time';
-COMMENT ON COLUMN atlas_api.event_logs."objectType" IS 'Type of the primary object';
-COMMENT ON COLUMN atlas_api.event_logs."objectId" IS 'Id of the primary object';
-COMMENT ON COLUMN atlas_api.event_logs."externalId" IS 'Its id in the submitter''s system';
-COMMENT ON COLUMN atlas_api.event_logs.name IS 'Name of the event';
-COMMENT ON COLUMN atlas_api.event_logs.description IS 'Plain text or HTML, as submitted: escape it where you show it';
-COMMENT ON COLUMN atlas_api.event_logs.icon IS 'URL or one character';
-COMMENT ON COLUMN atlas_api.event_logs.payload IS 'JSON object, as submitted';
-COMMENT ON COLUMN atlas_api.event_logs."relatedObjects" IS 'Array of {objectType, objectId, externalId, outcome, reason}; outcome is PENDING, LINKED, NOT_FOUND or ERROR';
-COMMENT ON COLUMN atlas_api.event_logs."processingStatus" IS 'PENDING, LINKED or FAILED';
-COMMENT ON COLUMN atlas_api.event_logs.attempts IS 'Failed attempts at linking';
-COMMENT ON COLUMN atlas_api.event_logs."lastError" IS 'Why the last attempt failed or was put off';
-COMMENT ON COLUMN atlas_api.event_logs."occurredAt" IS 'When it happened';
-COMMENT ON COLUMN atlas_api.event_logs."receivedAt" IS 'When it was submitted';
-COMMENT ON COLUMN atlas_api.event_logs."linkedAt" IS 'When it became LINKED; null before';
-
+-- It sets a status, so it must run even when nobody reads its result (HEAD).
 CREATE FUNCTION atlas_api.event("eventId" uuid) RETURNS json
-    LANGUAGE plpgsql STABLE AS
+    LANGUAGE plpgsql VOLATILE AS
 $$
 DECLARE
     found_event json;
@@ -646,10 +713,22 @@ END;
 
 COMMENT ON FUNCTION atlas_api_private.set_next_page(text, text, uuid, int) IS 'Adds a header Link to the answer that leads to the next page of a timeline';
 
+CREATE FUNCTION atlas_api_private.timeline_page(
+    object_type text, object_id text, before_event uuid, page_size int,
+    OUT page json, OUT next_before uuid)
+    LANGUAGE sql STABLE BEGIN ATOMIC
+    SELECT coalesce(json_agg(t.event ORDER BY t.n) FILTER (WHERE t.n <= page_size), '[]'),
+           CASE WHEN count(*) > page_size THEN (array_agg(t.id ORDER BY t.n))[page_size] END
+      FROM (SELECT row_to_json(e) AS event, e."eventId" AS id, row_number() OVER () AS n
+              FROM atlas_api_private.timeline($1, $2, before_event, page_size + 1) e) t;
+END;
+
+COMMENT ON FUNCTION atlas_api_private.timeline_page(text, text, uuid, int) IS 'A page of atlas_timeline() as JSON, and the event after which the next page begins; null when there is none';
+
 CREATE FUNCTION atlas_api.timeline(
     "objectType" text DEFAULT NULL, "objectId" text DEFAULT NULL,
     before uuid DEFAULT NULL, "pageSize" int DEFAULT 50) RETURNS json
-    LANGUAGE plpgsql STABLE AS
+    LANGUAGE plpgsql VOLATILE AS
 $$
 DECLARE
     problems json;
@@ -694,7 +773,8 @@ CREATE VIEW atlas_api.rejections WITH (security_barrier = true) AS
        AND rejected_at >= now() - (SELECT atlas_api_private.rejection_age())
        AND ((SELECT atlas_api_private.is_reader()) OR
             (role = current_setting('role') AND subject = (SELECT atlas_api_private.subject())))
-     ORDER BY rejection_id DESC;
+     ORDER BY rejection_id DESC
+     LIMIT atlas_api_private.rejection_rows();
 
 COMMENT ON VIEW atlas_api.rejections IS 'Events that were refused, newest first
 For readers those of the tenant, for submitters those of their own role and subject. Kept for 30 days, 100,000 of a tenant at most, if the server is not told otherwise.';
@@ -725,7 +805,7 @@ CREATE VIEW atlas_api.object_types WITH (security_barrier = true) AS
                    ('USER', '{AGENT,"USER (AGENT)"}'), ('CHATBOT', '{}'), ('COMPANY', '{}'),
                    ('HELPCENTER', '{}'), ('SESSION_RECORDING', '{"SESSION RECORDING"}'))
            AS b (object_type, aliases)
-      FULL JOIN atlas_object_types t ON t.object_type = b.object_type
+      FULL JOIN atlas_api_private.object_types t ON t.object_type = b.object_type
       LEFT JOIN pg_class c ON c.oid = t.relation
       LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
      CROSS JOIN (SELECT atlas_api_private.is_reader()) r (is_reader)
@@ -740,26 +820,6 @@ COMMENT ON COLUMN atlas_api.object_types.relation IS 'The table that holds its o
 COMMENT ON COLUMN atlas_api.object_types."idColumn" IS 'Column with the objectId';
 COMMENT ON COLUMN atlas_api.object_types."externalIdColumn" IS 'Column with the externalId, if there is one';
 COMMENT ON COLUMN atlas_api.object_types."hasExternalId" IS 'Can its objects be named by externalId';
-
-CREATE VIEW atlas_api.status AS
-    SELECT preloaded, worker_state AS "workerState", submitted, linked, not_found AS "notFound", failed,
-           queue_depth AS "queueDepth", oldest_pending_age AS "oldestPendingAge",
-           last_error AS "lastError", last_error_at AS "lastErrorAt", advice
-      FROM atlas_events_status;
-
-COMMENT ON VIEW atlas_api.status IS 'State of the linking, for admins
-One row for all tenants of the database.';
-COMMENT ON COLUMN atlas_api.status.preloaded IS 'Are events linked in the background';
-COMMENT ON COLUMN atlas_api.status."workerState" IS 'What the linker does: starting, linking, idle, asleep, waiting, held, off';
-COMMENT ON COLUMN atlas_api.status.submitted IS 'Events stored since the server started';
-COMMENT ON COLUMN atlas_api.status.linked IS 'Events linked since the server started';
-COMMENT ON COLUMN atlas_api.status."notFound" IS 'Related objects that were not found at first, since the server started';
-COMMENT ON COLUMN atlas_api.status.failed IS 'Events that are FAILED now';
-COMMENT ON COLUMN atlas_api.status."queueDepth" IS 'Events that are PENDING now';
-COMMENT ON COLUMN atlas_api.status."oldestPendingAge" IS 'Time since the oldest pending event was received';
-COMMENT ON COLUMN atlas_api.status."lastError" IS 'Last error of a linker since the server started';
-COMMENT ON COLUMN atlas_api.status."lastErrorAt" IS 'When that was';
-COMMENT ON COLUMN atlas_api.status.advice IS 'What to do about it; null when all is well';
 
 -- ---------------------------------------------------------------------
 -- The description of the API as nginx.conf serves it. PostgREST describes its
@@ -992,6 +1052,8 @@ BEGIN
     IF atlas_api_private.create_role('atlas_authenticator') THEN
         ALTER ROLE atlas_authenticator LOGIN NOINHERIT;
         ALTER ROLE atlas_authenticator SET statement_timeout = '30s';
+        -- Tokens are among the parameters of what PostgREST executes.
+        ALTER ROLE atlas_authenticator SET log_parameter_max_length = 0;
     END IF;
     PERFORM atlas_api_private.create_role('atlas_submitter'),
             atlas_api_private.create_role('atlas_reader'),
@@ -1003,7 +1065,8 @@ BEGIN
     GRANT EXECUTE ON FUNCTION atlas_api_private.check_request(), atlas_api.openapi()
         TO atlas_submitter, atlas_reader;
     GRANT EXECUTE ON FUNCTION atlas_api_private.is_request(), atlas_api_private.request_id(), atlas_api_private.subject(),
-        atlas_api_private.is_reader(), atlas_api_private.rejection_age(), atlas_api_private.tenant(),
+        atlas_api_private.is_reader(), atlas_api_private.tenant(),
+        atlas_api_private.rejection_age(), atlas_api_private.rejection_rows(),
         atlas_api_private.status_message(int), atlas_api_private.set_status(int, text, text),
         atlas_api_private.error_response(int, text, text, json),
         atlas_api_private.problems_in_words(json), atlas_api_private.json_or_empty(text),
@@ -1011,10 +1074,11 @@ BEGIN
         TO atlas_submitter, atlas_reader;
     GRANT SELECT ON atlas_api.object_types, atlas_api.rejections TO atlas_submitter, atlas_reader;
 
-    GRANT EXECUTE ON FUNCTION atlas_api.submit_event(text), atlas_api.submit_event(json),
-        atlas_api.submit_events(text), atlas_api.submit_events(json),
-        atlas_api_private.is_cut_short(text), atlas_api_private.raise_invalid(text, text, text),
-        atlas_api_private.answer_event(text, boolean), atlas_api_private.answer_events(text, boolean),
+    GRANT EXECUTE ON FUNCTION
+        atlas_api.submit_event(text), atlas_api.submit_event(bytea), atlas_api.submit_event(json),
+        atlas_api.submit_events(text), atlas_api.submit_events(bytea), atlas_api.submit_events(json),
+        atlas_api_private.cut_short(text), atlas_api_private.text_of(bytea), atlas_api_private.raise_invalid(text, text, text),
+        atlas_api_private.answer_event(text, text), atlas_api_private.answer_events(text, text),
         atlas_api_private.store_event(text, text), atlas_api_private.store_events(text),
         atlas_api_private.refused_items(json, json),
         atlas_api_private.answer_batch(json, text), atlas_api_private.note_rejections(json)
@@ -1028,7 +1092,8 @@ BEGIN
 
     GRANT SELECT ON atlas_api.event_logs TO atlas_reader;
     GRANT EXECUTE ON FUNCTION atlas_api.event(uuid), atlas_api.timeline(text, text, uuid, int),
-        atlas_api_private.timeline_page(text, text, uuid, int), atlas_api_private.url_encode(text),
+        atlas_api_private.timeline_page(text, text, uuid, int),
+        atlas_api_private.timeline(text, text, uuid, int), atlas_api_private.url_encode(text),
         atlas_api_private.set_next_page(text, text, uuid, int)
         TO atlas_reader;
     GRANT SELECT ON atlas_api.status TO atlas_admin;
