@@ -431,9 +431,9 @@ test('a query beside an event does not change what becomes of it', async () => {
 		}
 })
 
-test('the type of a body does not matter through nginx; PostgREST takes JSON and text', async () => {
+test('the type of a body does not matter through nginx; PostgREST takes JSON, text and bytes', async () => {
 	const types = { 'application/json': 200, 'text/plain': 200, 'application/json; charset=utf-16': 200, 'text/xml': 404,
-		'application/octet-stream': 404, 'application/x-www-form-urlencoded': 404, 'multipart/form-data; boundary=x': 400,
+		'application/octet-stream': 200, 'application/x-www-form-urlencoded': 404, 'multipart/form-data; boundary=x': 400,
 		'text/csv': 400, nonsense: 400 }
 	for (const [type, direct] of Object.entries(types)) {
 		const headers = { 'Content-Type': type }

@@ -81,12 +81,12 @@ test('the word Bearer may be in lower case', async () => {
 	assert.equal(answer.status, 200, answer.text)
 })
 
-/* PostgREST sets the role before it runs anything of ours, and answers itself. */
-test('a role that does not exist, or is no string, is refused: 400, by PostgREST itself', async () => {
+/* PostgREST sets the role before it runs anything of ours, and answers itself. What is submitted, only we refuse. */
+test('a role that does not exist, or is no string, is 400 to readers and 503 to submitters, by PostgREST itself', async () => {
 	for (const role of [`no_such_role_${randomUUID()}`, 5, true, ['atlas_admin'], { atlas_admin: 1 }]) {
 		const as = token({ role })
 		assertError(await get('/events', { as }), 400, { code: '22023', message: /does not exist$/ })
-		assertError(await post('/events', event(), { as }), 400, { code: '22023' })
+		assertError(await post('/events', event(), { as }), 503, { code: '22023' })
 		assert.equal((await getDirectly('/event_logs', { as })).status, 400)
 	}
 })
