@@ -261,21 +261,21 @@ for my $way ([ '/rpc/timeline', 'pageSize', {} ], [ '/v1/timeline', 'limit', { '
 	cmp_ok($pages, '>', 2, 'they are several');
 }
 
-api_submit($node, 'atlas', event_of(objectType => 'TICKET', objectId => '77', externalId => undef), claims => { tenant => 't1' })
+api_submit($node, 'atlas', event_of(objectType => 'TICKET', objectId => '78', externalId => undef), claims => { tenant => 't1' })
   for 1 .. 4;
-my $four = timeline(q{'TICKET', '77', NULL, 4});
+my $four = timeline(q{'TICKET', '78', NULL, 4});
 is(scalar(@{ $four->{body} }), 4, 'a page may be as long as the timeline');
 is($four->{headers}{Link}, undef, 'the last page has no link');
 is_deeply(timeline(q{'TICKET', '0', NULL, 4}),
 	{ status => 200, headers => {}, body => [], errors => '' }, 'an object that does not exist has an empty timeline');
 for my $prefix ("/v1>; rel=\"evil\"", "/v1\r\nX-Evil: 1", '//evil.example?', 'v1')
 {
-	like(timeline(q{'TICKET', '77', NULL, 2}, headers => { 'x-forwarded-prefix' => $prefix })->{headers}{Link},
-		qr{^</rpc/timeline\?objectType=TICKET&objectId=77&before=[0-9a-f-]{36}&pageSize=2>; rel="next"$},
+	like(timeline(q{'TICKET', '78', NULL, 2}, headers => { 'x-forwarded-prefix' => $prefix })->{headers}{Link},
+		qr{^</rpc/timeline\?objectType=TICKET&objectId=78&before=[0-9a-f-]{36}&pageSize=2>; rel="next"$},
 		'a prefix that is no path is not taken into the link');
 }
-for my $bad ([ q{NULL, '77'}, '/objectType' ], [ q{'TICKET', ''}, '/objectId' ], [ q{'TICKET', '77', NULL, 0}, '/limit' ],
-	[ q{'TICKET', '77', NULL, 1001}, '/limit' ], [ q{'SPACESHIP', '77'}, '/objectType' ])
+for my $bad ([ q{NULL, '78'}, '/objectType' ], [ q{'TICKET', ''}, '/objectId' ], [ q{'TICKET', '78', NULL, 0}, '/limit' ],
+	[ q{'TICKET', '78', NULL, 1001}, '/limit' ], [ q{'SPACESHIP', '78'}, '/objectType' ])
 {
 	my ($arguments, $field) = @$bad;
 	my $answer = timeline($arguments);
