@@ -206,8 +206,9 @@ END
     # The port may be taken between looking and starting.
     for attempt in 1 2 3 4 5; do
         PGPORT=$(free_port)
-        if as_server "$BINDIR/pg_ctl" --pgdata="$data" --log="$data.log" --silent --wait \
-            --options="-p $PGPORT" start >/dev/null 2>&1; then
+        as_server tee -a "$data/postgresql.conf" >/dev/null <<<"port = $PGPORT"
+        if as_server "$BINDIR/pg_ctl" --pgdata="$data" --log="$data.log" --silent --wait start \
+            >/dev/null 2>&1; then
             export PGHOST=$TMP PGPORT PGUSER=postgres
             return
         fi
