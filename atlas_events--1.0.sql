@@ -433,23 +433,24 @@ before_event continues after the last event of the page before; max_events is th
 
 -- Each branch has its own constant status and its own order, so that a page
 -- reads the newest events only, and a filter on the status skips the other
--- branches. OFFSET 0 keeps the lookup of a queued event's row a lookup.
+-- branches. OFFSET 0 keeps the lookup of a queued event's row a lookup. The
+-- functions are qualified: one planted in this schema could match better.
 CREATE VIEW atlas_event_logs WITH (security_invoker = true) AS
 (
     SELECT e.event_id, e.tenant_id, e.object_type, e.object_id, e.external_id,
            e.name, e.description, e.icon, e.payload,
-           (SELECT jsonb_agg(
+           (SELECT pg_catalog.jsonb_agg(
                        o.item || CASE WHEN u.event_id IS NULL
-                           THEN jsonb_build_object('outcome', 'LINKED')
-                           ELSE jsonb_build_object('outcome', u.outcome, 'reason', u.reason) END
+                           THEN pg_catalog.jsonb_build_object('outcome', 'LINKED')
+                           ELSE pg_catalog.jsonb_build_object('outcome', u.outcome, 'reason', u.reason) END
                        ORDER BY o.position)
-              FROM jsonb_array_elements(e.related_objects) WITH ORDINALITY AS o (item, position)
+              FROM pg_catalog.jsonb_array_elements(e.related_objects) WITH ORDINALITY AS o (item, position)
               LEFT JOIN atlas_event_unresolved u
                 ON u.event_id = e.event_id AND u.position = o.position) AS related_objects,
            'LINKED'::text AS processing_status, 0::smallint AS attempts, NULL::text AS last_error,
            e.occurred_at, e.received_at,
-           COALESCE((SELECT min(l.linked_at) FROM atlas_event_links l WHERE l.event_id = e.event_id),
-                    (SELECT min(u.first_attempt_at) FROM atlas_event_unresolved u WHERE u.event_id = e.event_id),
+           COALESCE((SELECT pg_catalog.min(l.linked_at) FROM atlas_event_links l WHERE l.event_id = e.event_id),
+                    (SELECT pg_catalog.min(u.first_attempt_at) FROM atlas_event_unresolved u WHERE u.event_id = e.event_id),
                     e.received_at) AS linked_at
       FROM atlas_events e
      WHERE NOT EXISTS (SELECT FROM atlas_event_queue q WHERE q.event_id = e.event_id)
@@ -459,8 +460,8 @@ UNION ALL
 (
     SELECT q.event_id, e.tenant_id, e.object_type, e.object_id, e.external_id,
            e.name, e.description, e.icon, e.payload,
-           (SELECT jsonb_agg(o.item || jsonb_build_object('outcome', 'PENDING') ORDER BY o.position)
-              FROM jsonb_array_elements(e.related_objects) WITH ORDINALITY AS o (item, position)),
+           (SELECT pg_catalog.jsonb_agg(o.item || pg_catalog.jsonb_build_object('outcome', 'PENDING') ORDER BY o.position)
+              FROM pg_catalog.jsonb_array_elements(e.related_objects) WITH ORDINALITY AS o (item, position)),
            'PENDING'::text, q.attempts, q.last_error,
            e.occurred_at, e.received_at, NULL::timestamptz
       FROM atlas_event_queue q,
@@ -472,9 +473,9 @@ UNION ALL
 (
     SELECT q.event_id, e.tenant_id, e.object_type, e.object_id, e.external_id,
            e.name, e.description, e.icon, e.payload,
-           (SELECT jsonb_agg(o.item || jsonb_build_object('outcome', 'ERROR', 'reason', q.last_error)
+           (SELECT pg_catalog.jsonb_agg(o.item || pg_catalog.jsonb_build_object('outcome', 'ERROR', 'reason', q.last_error)
                        ORDER BY o.position)
-              FROM jsonb_array_elements(e.related_objects) WITH ORDINALITY AS o (item, position)),
+              FROM pg_catalog.jsonb_array_elements(e.related_objects) WITH ORDINALITY AS o (item, position)),
            'FAILED'::text, q.attempts, q.last_error,
            e.occurred_at, e.received_at, NULL::timestamptz
       FROM atlas_event_queue q,
