@@ -40,7 +40,7 @@ exec $TMP/bin/postgrest $TMP/postgrest.conf >>$TMP/postgrest.log 2>&1 </dev/null
 END
     chmod 700 "$TMP/run-postgrest"
     give_to_server "$TMP/run-postgrest"
-    as_server setsid "$TMP/run-postgrest" >/dev/null 2>&1 </dev/null &
+    as_server setsid --fork "$TMP/run-postgrest" >/dev/null 2>&1 </dev/null
 }
 
 # Starts nginx with nginx.conf, but for the ports.
