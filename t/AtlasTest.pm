@@ -31,7 +31,7 @@ our @EXPORT = qw(
   atlas_root start_node make_database make_extension
   submit_events event_ids make_gate submit_gated wait_at_gate open_gate
   poll_value wait_until linked_ok oracle_ok violations
-  status_of wait_for_linker race worker_errors log_size log_since
+  long_or status_of wait_for_linker race worker_errors log_size log_since
   seconds_of statement_timed
 );
 
@@ -41,6 +41,14 @@ $ENV{PGCLIENTENCODING} = 'UTF8';
 sub atlas_root
 {
 	return dirname(__FILE__) . '/..';
+}
+
+# The first value in the long form of the tests, the second in the short one.
+sub long_or
+{
+	my ($long, $short) = @_;
+
+	return $ENV{ATLAS_LONG} ? $long : $short;
 }
 
 # ----- Servers -----
