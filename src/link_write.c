@@ -7,6 +7,7 @@
 
 #include "attempt.h"
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
 #include "event_id.h"
 #include "extension.h"
 #include "link.h"
@@ -18,6 +19,7 @@
 #define FIRST_BACKOFF_SECONDS 1
 #define MAX_BACKOFF_SECONDS 60
 #define MISSING_MILLISECONDS 200
+#define DEFERRAL_LOG_SECONDS 60	/* between two lines about the same reason */
 
 /* A link may be there only when a reference is looked up again. */
 static AtlasStatement insert_links = {
@@ -304,6 +306,25 @@ defer(Deferrals *deferrals, const pg_uuid_t *id, TimestampTz until, const char *
 	atlas_column_add(&deferrals->reasons, CStringGetTextDatum(reason));
 }
 
+/* Says so in the log, but of many events for one reason only now and then. */
+static void
+log_deferral(const char *reason)
+{
+	static TimestampTz last_time = 0;
+	static uint32 last_reason = 0;
+	TimestampTz now = GetCurrentTimestamp();
+	uint32		hash = DatumGetUInt32(hash_any((const unsigned char *) reason, strlen(reason)));
+
+	if (hash == last_reason &&
+		now < TimestampTzPlusMilliseconds(last_time, DEFERRAL_LOG_SECONDS * INT64CONST(1000)))
+		return;
+	last_time = now;
+	last_reason = hash;
+	ereport(LOG,
+			(errmsg("events are put off, and tried again later: %s", reason),
+			 errhint("This is said once a minute. atlas_event_logs has the events, with last_error.")));
+}
+
 static void
 write_deferrals(const Deferrals *deferrals)
 {
@@ -311,6 +332,7 @@ write_deferrals(const Deferrals *deferrals)
 
 	if (deferrals->ids.nvalues == 0)
 		return;
+	log_deferral(TextDatumGetCString(deferrals->reasons.values[0]));
 	values[0] = atlas_column_array(&deferrals->ids, UUIDOID);
 	values[1] = atlas_column_array(&deferrals->times, TIMESTAMPTZOID);
 	values[2] = atlas_column_array(&deferrals->reasons, TEXTOID);

@@ -60,13 +60,11 @@ set_state(AtlasLinkerState state)
 	LWLockRelease(atlas_shared->lock);
 }
 
-/* When the next linker may start, if this one ends with an error. */
-static TimestampTz
-restart_time(TimestampTz now, int failures)
+/* How long the next linker waits, if this one ends with an error. */
+static int
+restart_seconds(int failures)
 {
-	int64		seconds = Min(1 << Min(failures, 6), MAX_RESTART_SECONDS);
-
-	return TimestampTzPlusMilliseconds(now, seconds * 1000);
+	return Min(1 << Min(failures, 6), MAX_RESTART_SECONDS);
 }
 
 /* Gives the slot back, however the process ends. */
@@ -80,7 +78,8 @@ detach(int code, Datum argument)
 	LWLockReleaseAll();
 	LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
 	has_failed = !in_good_order && slot->holders == 0;
-	slot->not_before = has_failed ? restart_time(now, slot->failures) : 0;
+	slot->not_before = has_failed ?
+		TimestampTzPlusMilliseconds(now, restart_seconds(slot->failures) * INT64CONST(1000)) : 0;
 	slot->failures = has_failed ? slot->failures + 1 : 0;
 	slot->next_visit = TimestampTzPlusMilliseconds(now, (int64) atlas_naptime * 1000);
 	/* What is due already could not be had: somebody has locked it. */
@@ -308,6 +307,10 @@ work_failed(void)
 	FlushErrorState();
 	RESUME_INTERRUPTS();
 	atlas_shmem_note_error(atlas_linker.slot, error->message);
+	ereport(LOG,
+			(errmsg("the atlas_events linker ends with this error, the next one starts in %d seconds",
+					restart_seconds(atlas_linker.slot->failures)),
+			 errdetail("Events wait until then. None is lost.")));
 
 	atlas_step_end();
 	proc_exit(1);

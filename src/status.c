@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "extension.h"
@@ -46,6 +47,8 @@ static AtlasStatement select_queue = {
 	"         WHERE next_attempt_at OPERATOR(pg_catalog.=) 'infinity'),"
 	"       (SELECT pg_catalog.count(*) FROM @extschema@.atlas_event_queue"
 	"         WHERE next_attempt_at IS NULL OR next_attempt_at OPERATOR(pg_catalog.<>) 'infinity'),"
+	"       EXISTS (SELECT FROM @extschema@.atlas_event_queue"
+	"                WHERE next_attempt_at OPERATOR(pg_catalog.<) 'infinity'),"
 	"       pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-)"
 	"       (SELECT pg_catalog.min(e.received_at)"
 	"          FROM ((SELECT event_id FROM @extschema@.atlas_event_queue"
@@ -77,9 +80,13 @@ put_text(int status, const char *value, Datum *values, bool *nulls)
 }
 
 static const char *
-state_name(AtlasLinkerState state)
+state_name(const AtlasDatabase *slot)
 {
-	switch (state)
+	if (RecoveryInProgress())
+		return "off";
+	if (slot->holders > 0)
+		return "held";
+	switch (slot->state)
 	{
 		case ATLAS_LINKER_ASLEEP:
 			return "asleep";
@@ -98,10 +105,21 @@ state_name(AtlasLinkerState state)
 	return NULL;
 }
 
-static const char *
-advice_for(AtlasLinkerState state, bool any_failed)
+/* What the advice depends on, besides the slot. */
+typedef struct QueueState
 {
-	switch (state)
+	bool		any_failed;
+	bool		any_put_off;
+	bool		is_late;		/* something has waited for longer than naptime */
+} QueueState;
+
+/* The first thing that a DBA should look at; NULL when all is well. */
+static const char *
+advice_for(const AtlasDatabase *slot, const QueueState *queue)
+{
+	if (RecoveryInProgress())
+		return "This server is a standby: events are linked on the primary.";
+	switch (slot->state)
 	{
 		case ATLAS_LINKER_NO_SLOT:
 			return "No background worker slot is free: increase max_worker_processes.";
@@ -110,26 +128,49 @@ advice_for(AtlasLinkerState state, bool any_failed)
 		case ATLAS_LINKER_SUBSCRIBED:
 			return "The queue is filled by a subscription: events are linked on the publisher.";
 		default:
-			if (any_failed)
-				return "Events have failed: see last_error in atlas_event_logs, then call atlas_retry_failed().";
-			return NULL;
+			break;
 	}
+	if (pg_atomic_read_u64(&atlas_shared->launcher_latch) == 0)
+		return "The launcher of atlas_events does not run: see the server log.";
+	if (slot->failures > 0 && slot->pid == 0)
+		return "The linker has ended with an error and is started again, within a minute: see last_error and the server log.";
+	if (queue->any_put_off)
+		return "Events are put off and tried again: see last_error in atlas_event_logs.";
+	if (queue->any_failed)
+		return "Events have failed: see last_error in atlas_event_logs, then call atlas_retry_failed().";
+	if (queue->is_late && slot->pid != 0)
+		return "Events wait for longer than atlas_events.naptime: see in pg_stat_activity what worker_pid does.";
+	if (queue->is_late)
+		return "Events wait for longer than atlas_events.naptime: other databases may have all atlas_events.max_workers.";
+	return NULL;
 }
 
-static void
-put_shared(Datum *values, bool *nulls, bool any_failed)
+/* What the queue's query above has found, for the advice. */
+static QueueState
+queue_state(const Datum *values, const bool *nulls)
 {
-	AtlasDatabase copy;
-	AtlasDatabase *slot = NULL;
+	QueueState	queue = {0};
+	bool		isnull;
 
-	if (atlas_shared != NULL)
+	queue.any_put_off = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0],
+												   SPI_tuptable->tupdesc, 3, &isnull));
+	queue.any_failed = DatumGetInt64(values[STATUS_FAILED]) > 0;
+	if (!nulls[STATUS_OLDEST_PENDING_AGE])
 	{
-		LWLockAcquire(atlas_shared->lock, LW_SHARED);
-		slot = atlas_shmem_find(MyDatabaseId);
-		if (slot != NULL)
-			copy = *slot;
-		LWLockRelease(atlas_shared->lock);
+		Interval   *age = DatumGetIntervalP(values[STATUS_OLDEST_PENDING_AGE]);
+
+		queue.is_late = age->day > 0 || age->time > atlas_naptime * USECS_PER_SEC;
 	}
+	return queue;
+}
+
+/* What shared memory says. A database that nothing happened in has no slot. */
+static void
+put_shared(const QueueState *queue, Datum *values, bool *nulls)
+{
+	AtlasDatabase copy = {.state = ATLAS_LINKER_ASLEEP};
+	AtlasDatabase *slot;
+
 	values[STATUS_PRELOADED] = BoolGetDatum(atlas_shared != NULL);
 	nulls[STATUS_PRELOADED] = false;
 	if (atlas_shared == NULL)
@@ -139,27 +180,29 @@ put_shared(Datum *values, bool *nulls, bool any_failed)
 				 values, nulls);
 		return;
 	}
-	if (slot == NULL)
+
+	LWLockAcquire(atlas_shared->lock, LW_SHARED);
+	slot = atlas_shmem_find(MyDatabaseId);
+	if (slot != NULL)
 	{
-		put_text(STATUS_WORKER_STATE, state_name(ATLAS_LINKER_ASLEEP), values, nulls);
-		return;
+		copy = *slot;
+		values[STATUS_SUBMITTED] = Int64GetDatum(pg_atomic_read_u64(&slot->submitted));
+		values[STATUS_LINKED] = Int64GetDatum(pg_atomic_read_u64(&slot->linked));
+		values[STATUS_NOT_FOUND] = Int64GetDatum(pg_atomic_read_u64(&slot->not_found));
+		nulls[STATUS_SUBMITTED] = nulls[STATUS_LINKED] = nulls[STATUS_NOT_FOUND] = false;
 	}
+	LWLockRelease(atlas_shared->lock);
 
 	values[STATUS_WORKER_PID] = Int32GetDatum(copy.pid);
 	nulls[STATUS_WORKER_PID] = copy.pid == 0;
-	put_text(STATUS_WORKER_STATE, copy.holders > 0 ? "held" : state_name(copy.state),
-			 values, nulls);
-	values[STATUS_SUBMITTED] = Int64GetDatum(pg_atomic_read_u64(&slot->submitted));
-	values[STATUS_LINKED] = Int64GetDatum(pg_atomic_read_u64(&slot->linked));
-	values[STATUS_NOT_FOUND] = Int64GetDatum(pg_atomic_read_u64(&slot->not_found));
-	nulls[STATUS_SUBMITTED] = nulls[STATUS_LINKED] = nulls[STATUS_NOT_FOUND] = false;
+	put_text(STATUS_WORKER_STATE, state_name(&copy), values, nulls);
 	if (copy.last_error_at != 0)
 	{
 		put_text(STATUS_LAST_ERROR, copy.last_error, values, nulls);
 		values[STATUS_LAST_ERROR_AT] = TimestampTzGetDatum(copy.last_error_at);
 		nulls[STATUS_LAST_ERROR_AT] = false;
 	}
-	put_text(STATUS_ADVICE, advice_for(copy.state, any_failed), values, nulls);
+	put_text(STATUS_ADVICE, advice_for(&copy, queue), values, nulls);
 }
 
 Datum
@@ -169,6 +212,7 @@ atlas_status(PG_FUNCTION_ARGS)
 	Datum		values[STATUS_NCOLUMNS] = {0};
 	bool		nulls[STATUS_NCOLUMNS];
 	AtlasIdentity saved;
+	QueueState	queue;
 	HeapTuple	tuple;
 	Datum		result;
 
@@ -182,8 +226,9 @@ atlas_status(PG_FUNCTION_ARGS)
 	(void) atlas_execute(&select_queue, NULL, NULL, true, 0);
 	put_queue_column(1, STATUS_FAILED, values, nulls);
 	put_queue_column(2, STATUS_QUEUE_DEPTH, values, nulls);
-	put_queue_column(3, STATUS_OLDEST_PENDING_AGE, values, nulls);
-	put_shared(values, nulls, DatumGetInt64(values[STATUS_FAILED]) > 0);
+	put_queue_column(4, STATUS_OLDEST_PENDING_AGE, values, nulls);
+	queue = queue_state(values, nulls);
+	put_shared(&queue, values, nulls);
 	tuple = heap_form_tuple(tupdesc, values, nulls);
 	result = PointerGetDatum(SPI_returntuple(tuple, tupdesc));
 	atlas_return(&saved);

@@ -38,8 +38,9 @@ is( $standby->safe_psql(
 		'atlas',
 		"SELECT count(*) FROM atlas_timeline('CUSTOMER', md5('customer-7')::uuid::text)"),
 	'so can a timeline');
-is(status_of($standby, 'atlas', 'preloaded, worker_pid, queue_depth'),
-	't||1000', 'so can the status');
+is( status_of($standby, 'atlas', 'preloaded, worker_pid, worker_state, queue_depth, advice'),
+	't||off|1000|This server is a standby: events are linked on the primary.',
+	'so can the status, which says who links');
 is( $standby->safe_psql(
 		'postgres', "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'atlas_events%'"),
 	'0',
