@@ -206,12 +206,16 @@ int
 atlas_claim_batch(AtlasCursor *cursor, int limit, pg_uuid_t *ids)
 {
 	/* A share for what was put off, however much is new. */
-	int			nclaimed = limit > 1 ? atlas_queue_claim_due(Max(limit / 10, 1), ids) : 0;
+	int			share = limit > 1 ? Max(limit / 10, 1) : 0;
+	int			ndue = atlas_queue_claim_due(share, ids);
+	int			nnew = atlas_queue_claim(cursor, limit - ndue, ids + ndue);
 
-	nclaimed += atlas_queue_claim(cursor, limit - nclaimed, ids + nclaimed);
-	if (nclaimed == 0)
-		nclaimed = atlas_queue_claim_due(limit, ids);
-	return nclaimed;
+	if (ndue < share || ndue + nnew == limit)
+		return ndue + nnew;
+
+	/* All the room that is left, too; the share is claimed once more with it. */
+	memmove(ids, ids + ndue, sizeof(pg_uuid_t) * nnew);
+	return nnew + atlas_queue_claim_due(limit - nnew, ids + nnew);
 }
 
 int
