@@ -65,14 +65,15 @@ shared_buffers = 64MB
 autovacuum_naptime = 1h
 END
 
-# start_node(NAME, preload => 1, settings => TEXT, streaming => 1 or 'logical')
+# start_node(NAME, preload => 1, settings => TEXT, streaming => 1 or 'logical',
+#            initdb => [OPTION...])
 # Returns a running server.
 sub start_node
 {
 	my ($name, %options) = @_;
 	my $node = PostgreSQL::Test::Cluster->new($name);
 
-	$node->init(allows_streaming => $options{streaming} // 0);
+	$node->init(allows_streaming => $options{streaming} // 0, extra => $options{initdb} // []);
 	$node->append_conf('postgresql.conf', $settings);
 	$node->append_conf('postgresql.conf',
 		"shared_preload_libraries = 'atlas_events'\natlas_events.naptime = 2s")
