@@ -66,12 +66,13 @@ autovacuum_naptime = 1h
 END
 
 # start_node(NAME, preload => 1, settings => TEXT, streaming => 1 or 'logical',
-#            initdb => [OPTION...])
+#            install_path => PREFIX OF ANOTHER SERVER, initdb => [OPTION...])
 # Returns a running server.
 sub start_node
 {
 	my ($name, %options) = @_;
-	my $node = PostgreSQL::Test::Cluster->new($name);
+	my $path = $options{install_path};
+	my $node = PostgreSQL::Test::Cluster->new($name, defined $path ? (install_path => $path) : ());
 
 	$node->init(allows_streaming => $options{streaming} // 0, extra => $options{initdb} // []);
 	$node->append_conf('postgresql.conf', $settings);
