@@ -4,6 +4,7 @@
 use strict;
 use warnings;
 
+use AtlasContent;
 use AtlasTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -38,40 +39,10 @@ push @ids, submit_events($node, 'atlas', 3001, 4000);
 is(status_of($node, 'atlas', 'queue_depth, worker_state'),
 	'1000|off', 'a thousand events are pending in the dump');
 
-# What must be the same at once, and what when all is linked. Everything that
-# linking adds is left out of the first by the list of those that were pending.
-my $pending = "(SELECT event_id FROM atlas_events WHERE (payload->>'n')::int > 3000)";
-my @at_once = (
-	[ events => 'SELECT count(*), md5(string_agg(e::text, chr(10) ORDER BY event_id)) FROM atlas_events e' ],
-	[ keys => 'SELECT count(*), md5(string_agg(k::text, chr(10) ORDER BY idempotency_key)) FROM atlas_event_keys k' ],
-	[ registry => 'SELECT string_agg(t::text, chr(10) ORDER BY object_type) FROM atlas_object_types t' ],
-	[
-		partitions => q{SELECT inhparent::regclass, inhrelid::regclass, pg_get_expr(relpartbound, c.oid),
-			(SELECT string_agg(pg_get_indexdef(indexrelid), chr(10) ORDER BY indexrelid::regclass::text)
-			   FROM pg_index WHERE indrelid = c.oid)
-		   FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid
-		  WHERE inhparent IN ('atlas_events'::regclass, 'atlas_event_links'::regclass) 
-		  ORDER BY inhparent::regclass::text, inhrelid::regclass::text}
-	],
-	[
-		'links of linked events' => "SELECT count(*), md5(string_agg(l::text, chr(10)
-			ORDER BY event_id, object_type, object_id))
-		   FROM atlas_event_links l WHERE event_id NOT IN $pending"
-	],
-	[ 'row security' => q{SELECT string_agg(polrelid::regclass || pg_get_expr(polqual, polrelid), ',' ORDER BY polrelid::regclass::text) FROM pg_policy} ]);
-my @when_linked = (
-	[
-		links => 'SELECT count(*), md5(string_agg(concat(event_id, tenant_id, object_type, object_id), chr(10)
-			ORDER BY event_id, object_type, object_id)) FROM atlas_event_links'
-	],
-	[
-		unresolved => 'SELECT count(*), md5(string_agg(concat_ws(chr(9), event_id, position, tenant_id,
-			object_type, object_id, external_id, outcome, reason), chr(10) ORDER BY event_id, position))
-		   FROM atlas_event_unresolved'
-	]);
-
-my %expected = map { $_->[0] => $node->safe_psql('atlas', $_->[1]) } @at_once;
-cmp_ok(() = $expected{partitions} =~ /^atlas_events\|/mg, '>=', 6, 'there are partitions of several months');
+# These are linked in the copies only when they are there.
+my $pending = "SELECT event_id FROM atlas_events WHERE (payload->>'n')::int > 3000";
+my $at_once = content_at_once($node, 'atlas', $pending);
+cmp_ok(() = $at_once->{partitions} =~ /^atlas_events\|/mg, '>=', 6, 'there are partitions of several months');
 
 my $dump = $node->basedir;
 $node->command_ok([ 'pg_dump', '-d', 'atlas', '-f', "$dump/plain.sql" ], 'pg_dump as a script');
@@ -82,7 +53,7 @@ $node->command_ok([ 'pg_dump', '-d', 'atlas', '-Fd', '-j2', '-f', "$dump/directo
 $node->safe_psql('postgres', 'ALTER DATABASE atlas RESET atlas_events.linking');
 $node->reload;
 linked_ok($node, 'atlas', 'the original is linked');
-$expected{ $_->[0] } = $node->safe_psql('atlas', $_->[1]) foreach @when_linked;
+my $when_linked = content_when_linked($node, 'atlas');
 oracle_ok($node, 'atlas', \@ids);
 
 for my $restore (
@@ -97,20 +68,18 @@ for my $restore (
 	$node->command_checks_all([ @command, '-d', $database ],
 		0, [qr/^$/], [qr/^$/], "restored $database: no error, no warning");
 
-	is($node->safe_psql($database, $_->[1]), $expected{ $_->[0] }, "$database: same $_->[0]")
-	  foreach @at_once;
+	same_content_ok(content_at_once($node, $database, $pending), $at_once, $database);
 
 	linked_ok($node, $database, "$database: what was pending is linked");
 
 	# What was linked before its objects came is healed when it is looked up again.
-	my $unresolved = $expected{unresolved} =~ s/\|.*//r;
+	my $unresolved = $when_linked->{unresolved} =~ s/\|.*//r;
 	$node->safe_psql($database,
 		'UPDATE atlas_event_unresolved SET next_attempt_at = now() WHERE next_attempt_at IS NOT NULL');
 	wait_until($node, $database,
 		"SELECT count(*) = $unresolved FROM atlas_event_unresolved",
 		"$database: no reference stays lost");
-	is($node->safe_psql($database, $_->[1]), $expected{ $_->[0] }, "$database: same $_->[0]")
-	  foreach @when_linked;
+	same_content_ok(content_when_linked($node, $database), $when_linked, $database);
 
 	my @new = submit_events($node, $database, 5001, 5100);
 	linked_ok($node, $database, "$database: new events are linked");
