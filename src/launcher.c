@@ -450,6 +450,28 @@ visit_all(TimestampTz now)
 	LWLockRelease(atlas_shared->lock);
 }
 
+/* The clock was set back: what was to be at a time that it showed before is due. */
+static void
+forget_times(TimestampTz now)
+{
+	HASH_SEQ_STATUS status;
+	KnownDatabase *database;
+
+	hash_seq_init(&status, known);
+	while ((database = hash_seq_search(&status)) != NULL)
+		database->next_probe = now;
+	LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < ATLAS_MAX_DATABASES; i++)
+	{
+		AtlasDatabase *slot = &atlas_shared->databases[i];
+
+		slot->next_visit = Min(slot->next_visit, now);
+		slot->not_before = Min(slot->not_before, now);
+		slot->started_at = Min(slot->started_at, now);
+	}
+	LWLockRelease(atlas_shared->lock);
+}
+
 /* Linkers that a launcher before this one has started may never have come. */
 static void
 forget_starting(void)
@@ -477,12 +499,14 @@ launcher_loop(void)
 {
 	uint32		wait_event = atlas_wait_event("AtlasLauncherMain");
 	TimestampTz next_round = 0;
+	TimestampTz now = 0;
 
 	for (;;)
 	{
-		TimestampTz now = GetCurrentTimestamp();
+		TimestampTz before = now;
 		TimestampTz until;
 
+		now = GetCurrentTimestamp();
 		CHECK_FOR_INTERRUPTS();
 		/* 1, so that the postmaster starts another one, unless it is at an end. */
 		if (ShutdownRequestPending)
@@ -492,6 +516,11 @@ launcher_loop(void)
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
 			visit_all(now);
+			next_round = 0;
+		}
+		if (now < before)
+		{
+			forget_times(now);
 			next_round = 0;
 		}
 		if (now >= next_round)

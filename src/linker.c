@@ -196,6 +196,16 @@ recover(const pg_uuid_t *suspects, int nsuspects)
 	return true;
 }
 
+/* Is it time for a round, or does it seem to be long until then, because the clock was set back? */
+static bool
+round_is_due(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	return now >= atlas_linker.next_round ||
+		TimestampDifferenceExceeds(now, atlas_linker.next_round, atlas_naptime * 1000 + 1);
+}
+
 /* Waits for work; false when there was none for idle_timeout. */
 static bool
 wait_for_work(TimestampTz idle_since)
@@ -206,7 +216,7 @@ wait_for_work(TimestampTz idle_since)
 	long		timeout;
 
 	/* Waiting for a lock may have used up the latch of a commit. */
-	if (now >= atlas_linker.next_round ||
+	if (round_is_due() ||
 		pg_atomic_read_u32(&atlas_linker.slot->pending) != 0)
 		return true;
 	if (now >= until)
@@ -249,14 +259,14 @@ link_all(TimestampTz *idle_since)
 			*idle_since = GetCurrentTimestamp();
 		/* Also now and then when there is always something new. */
 		now = GetCurrentTimestamp();
-		if (claimed >= atlas_batch_size &&
+		if (claimed >= atlas_batch_size && now >= last_relink &&
 			now < TimestampTzPlusMilliseconds(last_relink, atlas_poll_interval))
 			continue;
 		last_relink = now;
 		if (!atlas_step_relink(&relinked))
 			return false;
 		claimed = Max(claimed, relinked);
-	} while (claimed >= atlas_batch_size && GetCurrentTimestamp() < atlas_linker.next_round);
+	} while (claimed >= atlas_batch_size && !round_is_due());
 	return true;
 }
 
@@ -279,7 +289,8 @@ work(void)
 	idle_since = GetCurrentTimestamp();
 	do
 	{
-		if (GetCurrentTimestamp() >= atlas_linker.next_round && !atlas_step_round(&has_work))
+		idle_since = Min(idle_since, GetCurrentTimestamp());
+		if (round_is_due() && !atlas_step_round(&has_work))
 			break;
 		if (atlas_linker_is_careful() &&
 			GetCurrentTimestamp() >= atlas_linker.careful_until && !atlas_step_relax())
