@@ -127,7 +127,7 @@ examine(Oid relid, const AtlasBuiltInType *type, AtlasRegistration *found, bool 
 	if (relation == NULL)
 		return false;			/* dropped meanwhile */
 	/* Reading an index's predicate or a partition key evaluates functions in it. */
-	atlas_become(relation->rd_rel->relowner, true, &saved);
+	atlas_become(relation->rd_rel->relowner, &saved);
 	tenant = tenant_column(relation);
 	found->object_type = pstrdup(type->name);
 	found->relation = relid;

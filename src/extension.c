@@ -14,6 +14,7 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/indexing.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_extension.h"
 #include "extension.h"
 #include "lib/stringinfo.h"
@@ -28,9 +29,11 @@
 #include "utils/plancache.h"
 #include "utils/rel.h"
 #include "utils/resowner.h"
+#include "utils/rls.h"
 #include "utils/syscache.h"
 
 #define SCHEMA_PLACEHOLDER "@extschema@"
+#define SEARCH_PATH "pg_catalog, pg_temp"
 
 static AtlasExtension extension;
 static bool extension_valid = false;
@@ -175,14 +178,6 @@ forget_plan(AtlasStatement *statement)
 		SPI_freeplan(plan);
 }
 
-bool
-atlas_plan_is_valid(SPIPlanPtr plan)
-{
-	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
-
-	return source->is_valid && source->gplan != NULL && source->gplan->is_valid;
-}
-
 SPIPlanPtr
 atlas_prepare(const char *sql, int nparameters, Oid *parameters)
 {
@@ -288,37 +283,72 @@ atlas_execute(AtlasStatement *statement, Datum *values, const char *nulls,
 	return SPI_processed;
 }
 
+static void
+set_for_now(const char *name, const char *value)
+{
+	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+							 true, 0, false);
+}
+
+static bool
+search_path_is_restricted(void)
+{
+	return strcmp(namespace_search_path, SEARCH_PATH) == 0;
+}
+
+/*
+ * Whatever is found by an unqualified name is PostgreSQL's own. A kept plan is
+ * made anew when the search_path is not the one that it was made with, so there
+ * is one for all.
+ */
+int
+atlas_restrict_search_path(void)
+{
+	int			guc_level;
+
+	if (search_path_is_restricted())
+		return 0;
+	guc_level = NewGUCNestLevel();
+	set_for_now("search_path", SEARCH_PATH);
+	return guc_level;
+}
+
+void
+atlas_restore_search_path(int guc_level)
+{
+	if (guc_level > 0)
+		AtEOXact_GUC(true, guc_level);
+}
+
 void
 atlas_become_owner(AtlasIdentity *saved)
 {
 	Oid			owner = atlas_extension()->owner;
 
 	GetUserIdAndSecContext(&saved->user, &saved->security_context);
-	saved->guc_level = 0;
 	SetUserIdAndSecContext(owner, saved->security_context | SECURITY_LOCAL_USERID_CHANGE);
+	saved->guc_level = atlas_restrict_search_path();
+	saved->keep_settings = true;
 }
 
 void
-atlas_become(Oid role, bool restrict_settings, AtlasIdentity *saved)
+atlas_become(Oid role, AtlasIdentity *saved)
 {
 	GetUserIdAndSecContext(&saved->user, &saved->security_context);
 	SetUserIdAndSecContext(role, saved->security_context | SECURITY_LOCAL_USERID_CHANGE |
 						   SECURITY_RESTRICTED_OPERATION);
-	saved->guc_level = 0;
-	if (restrict_settings)
-	{
-		saved->guc_level = NewGUCNestLevel();
-		(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET,
-								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-		(void) set_config_option("row_security", "on", PGC_USERSET,
-								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	}
+	saved->guc_level = NewGUCNestLevel();
+	saved->keep_settings = false;
+	if (!search_path_is_restricted())
+		set_for_now("search_path", SEARCH_PATH);
+	if (!row_security)
+		set_for_now("row_security", "on");
 }
 
 void
 atlas_return(const AtlasIdentity *saved)
 {
 	if (saved->guc_level > 0)
-		AtEOXact_GUC(false, saved->guc_level);
+		AtEOXact_GUC(saved->keep_settings, saved->guc_level);
 	SetUserIdAndSecContext(saved->user, saved->security_context);
 }

@@ -45,6 +45,7 @@ typedef struct AtlasIdentity
 	Oid			user;
 	int			security_context;
 	int			guc_level;		/* 0 when no settings are to be restored */
+	bool		keep_settings;	/* that somebody's trigger has changed */
 } AtlasIdentity;
 
 extern void atlas_extension_init(void);
@@ -74,18 +75,22 @@ extern SPIPlanPtr atlas_prepare(const char *sql, int nparameters, Oid *parameter
  */
 extern List *atlas_plan_relations(SPIPlanPtr plan);
 
-/* Can a kept plan be run without planning it anew? */
-extern bool atlas_plan_is_valid(SPIPlanPtr plan);
+/*
+ * Takes the caller's search_path out of the way until it is restored. Whoever
+ * becomes somebody else does so anyway; around several of those it saves changing
+ * it back and forth.
+ */
+extern int	atlas_restrict_search_path(void);
+extern void atlas_restore_search_path(int guc_level);
 
 /* Becomes the owner of the extension, to use its tables. */
 extern void atlas_become_owner(AtlasIdentity *saved);
 
 /*
  * Becomes another role, as foreign-key checks do, for SQL that is not ours.
- * restrict_settings also takes the caller's search_path out of the way and
- * undoes, in atlas_return(), every setting that is changed meanwhile.
+ * atlas_return() undoes every setting that is changed meanwhile.
  */
-extern void atlas_become(Oid role, bool restrict_settings, AtlasIdentity *saved);
+extern void atlas_become(Oid role, AtlasIdentity *saved);
 
 extern void atlas_return(const AtlasIdentity *saved);
 

@@ -73,8 +73,6 @@ read_target(AtlasObjectType *type, AtlasTarget *target)
 				quote_qualified_identifier(schema_name, NameStr(form->relname)),
 				sizeof(target->relation_name));
 	target->owner = form->relowner;
-	target->is_plain = form->relkind != RELKIND_VIEW && form->relkind != RELKIND_PARTITIONED_TABLE &&
-		!form->relrowsecurity && !form->relhassubclass;
 	ReleaseSysCache(tuple);
 
 	target->id_type = column_type(type->relation, &type->id_column, &type->problem);
@@ -249,18 +247,10 @@ get_plan(AtlasObjectType *type, AtlasPlanKind kind)
 }
 
 /*
- * May the lookup run code of the table's owner? A view and a policy do, and so
- * does planning, which evaluates the predicates of indexes. A plan of a plain
- * table that is valid now stays so: the table is locked.
+ * Runs a lookup as the owner of the table. The rows are in SPI_tuptable. Code of
+ * the owner may run: a view and a policy are such, and planning evaluates the
+ * predicates of indexes.
  */
-static bool
-may_run_code(const AtlasObjectType *type, AtlasPlanKind kind)
-{
-	return !type->target.is_plain || type->plans[kind] == NULL ||
-		!atlas_plan_is_valid(type->plans[kind]);
-}
-
-/* Runs a lookup as the owner of the table. The rows are in SPI_tuptable. */
 static void
 execute_as_owner(AtlasObjectType *type, AtlasPlanKind kind, Datum *values)
 {
@@ -272,7 +262,7 @@ execute_as_owner(AtlasObjectType *type, AtlasPlanKind kind, Datum *values)
 		SPIPlanPtr	plan;
 		int			code;
 
-		atlas_become(type->target.owner, may_run_code(type, kind), &saved);
+		atlas_become(type->target.owner, &saved);
 		plan = get_plan(type, kind);
 		check_plan(type, plan);
 		code = SPI_execute_plan(plan, values, NULL, false, 0);

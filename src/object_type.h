@@ -22,7 +22,6 @@ typedef struct AtlasTarget
 {
 	char		relation_name[NAMEDATALEN * 4 + 8]; /* qualified and quoted */
 	Oid			owner;
-	bool		is_plain;		/* no view, no policy, no partitions */
 	Oid			id_type;		/* base types; InvalidOid without the column */
 	Oid			external_id_type;
 	Oid			tenant_type;

@@ -331,7 +331,7 @@ check_registration(const AtlasRegistration *registration)
 	tenant = id_column_number(relation, registration->tenant_column);
 
 	/* Reading an index's predicate or a partition key evaluates functions in it. */
-	atlas_become(relation->rd_rel->relowner, true, &saved);
+	atlas_become(relation->rd_rel->relowner, &saved);
 	check_indexes(relation, registration, id, external_id, tenant);
 	atlas_return(&saved);
 	relation_close(relation, NoLock);

@@ -379,6 +379,7 @@ void
 atlas_submit(AtlasSubmission *submissions, int nsubmissions)
 {
 	AtlasIdentity saved;
+	int			guc_level;
 	int			nstored;
 	int			nqueued = 0;
 
@@ -386,6 +387,7 @@ atlas_submit(AtlasSubmission *submissions, int nsubmissions)
 		if (submissions[i].event.error.status != ATLAS_TOO_LARGE)
 			atlas_object_types_of_event(&submissions[i].event);
 
+	guc_level = atlas_restrict_search_path();
 	atlas_become_owner(&saved);
 	atlas_find_replays(submissions, nsubmissions);
 	atlas_return(&saved);
@@ -405,6 +407,7 @@ atlas_submit(AtlasSubmission *submissions, int nsubmissions)
 		write_many(submissions, nsubmissions);
 	set_statuses(submissions, nsubmissions);
 	atlas_return(&saved);
+	atlas_restore_search_path(guc_level);
 
 	for (int i = 0; i < nsubmissions; i++)
 		if (atlas_is_open(&submissions[i]) && submissions[i].event.nrelated > 0)
