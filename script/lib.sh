@@ -9,6 +9,8 @@ set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 TMP=
 DEFAULT_MAJOR=15
+# shellcheck disable=SC2034  # for those who source this
+DEBIAN_KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
 
 # Settings of the caller must not reach the servers and clients started here.
 for variable in "${!PG@}"; do

@@ -1,0 +1,55 @@
+# shellcheck shell=bash
+#
+# script/count.sh - runs tests and counts them: PASSED and FAILED are what all
+# tests so far amount to. To be sourced after lib.sh.
+
+PASSED=0
+FAILED=0
+# What the last call of count said.
+COUNTED=
+
+# check NAME COMMAND...: one test, passed when the command succeeds.
+check() {
+    local name=$1
+    shift
+    headline "$name"
+    if "$@" 2>&1; then
+        echo "ok: $name"
+        PASSED=$((PASSED + 1))
+    else
+        echo "FAILED: $name"
+        FAILED=$((FAILED + 1))
+        return 1
+    fi
+}
+
+# logged COMMAND...: runs it with its output shown and in $TMP/output.log.
+# What it writes counts, so its status goes to STATUS only.
+logged() {
+    STATUS=0
+    "$@" 2>&1 | tee "$TMP/output.log" || STATUS=$?
+}
+
+# count NAME PROGRAM: adds what the awk program says about the output of
+# logged: lines "pass" and "fail", one a test. No test at all, or a failure
+# of the command that no test accounts for, is one failure.
+count() {
+    local passed failed
+    read -r passed failed < <(
+        awk "$2"' END { print passed + 0, failed + 0 }' "$TMP/output.log"
+    )
+    if ((failed == 0 && (STATUS != 0 || passed == 0))); then
+        failed=1
+    fi
+    COUNTED="$1: $passed passed, $failed failed"
+    echo "$COUNTED"
+    PASSED=$((PASSED + passed))
+    FAILED=$((FAILED + failed))
+    ((failed == 0))
+}
+
+# The last line. Fails unless all tests passed.
+sum_up() {
+    printf '\n%s passed, %s failed\n' "$PASSED" "$FAILED"
+    ((FAILED == 0 && PASSED > 0))
+}
