@@ -100,6 +100,24 @@ is(status_of($node, 'atlas', 'submitted') - $submitted,
 is($node->safe_psql('atlas', 'SELECT count(*) FROM atlas_events'),
 	scalar(@ids), 'a savepoint that was rolled back leaves no event');
 $node->safe_psql('atlas', "BEGIN; $submit; ROLLBACK");
+
+# An error in a block of PL/pgSQL, the other way to roll back a part.
+my $perform = $submit =~ s/^SELECT/PERFORM/r;
+push @ids, event_ids($node->safe_psql('atlas', <<"END"));
+CREATE FUNCTION submit_and_fail() RETURNS void LANGUAGE plpgsql AS \$\$
+BEGIN
+    $perform;
+    PERFORM 1 / 0;
+EXCEPTION WHEN division_by_zero THEN
+    NULL;
+END \$\$;
+BEGIN;
+SELECT submit_and_fail();
+SELECT submit_and_fail() FROM generate_series(1, 100);
+COMMIT;
+END
+is($node->safe_psql('atlas', 'SELECT count(*) FROM atlas_events'),
+	scalar(@ids), 'a block that failed leaves no event');
 is(status_of($node, 'atlas', 'submitted') - $submitted,
 	2, 'a transaction that was rolled back counts nothing');
 linked_ok($node, 'atlas', 'what was committed is linked');
@@ -119,6 +137,38 @@ for my $xid ("'3'", "'18446744073709551000'")
 	linked_ok($node, 'atlas', "rows that were inserted with transaction id $xid are linked");
 	oracle_ok($node, 'atlas', \@ids, 'as if they had been submitted');
 }
+
+# ----- How long it takes at most -----
+
+# Without any wake-up: naptime (2 s) when no linker runs, poll_interval (100 ms)
+# when one does. The rest is for starting a linker on a machine that is busy.
+sub seconds_until_linked
+{
+	return seconds_of(
+		sub {
+			wait_until(
+				$node, 'atlas', 'SELECT NOT EXISTS (SELECT FROM atlas_event_queue)', 'they are linked');
+		});
+}
+
+wait_for_no_linker();
+$node->safe_psql('atlas', sprintf $requeue, "'3'");
+cmp_ok(seconds_until_linked(), '<', 2 + 5, 'what nobody was told of is found within naptime');
+
+# The linker stays as long as there is something new now and then.
+$node->safe_psql('postgres', "ALTER SYSTEM SET atlas_events.$_ = '1h'") foreach qw(naptime idle_timeout);
+$node->reload;
+for my $round (1 .. 3)
+{
+	push @ids, submit_events($node, 'atlas', 10 * $round + 101, 10 * $round + 105);
+	linked_ok($node, 'atlas', 'a linker is there');
+	push @ids, event_ids($node->safe_psql('atlas', "BEGIN; $submit; PREPARE TRANSACTION 'poll'"));
+	$node->safe_psql('atlas', "COMMIT PREPARED 'poll'");
+	cmp_ok(seconds_until_linked(), '<', 0.1 + 5, 'within poll_interval while a linker runs');
+}
+$node->safe_psql('postgres', "ALTER SYSTEM RESET atlas_events.$_") foreach qw(naptime idle_timeout);
+$node->reload;
+oracle_ok($node, 'atlas', \@ids);
 
 # ----- Linking turned off -----
 
