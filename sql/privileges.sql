@@ -206,10 +206,12 @@ SELECT code, message FROM test.error_of($$SELECT submit_event('GUARDED', '1', 'x
 SELECT current_setting('search_path') AS search_path, atlas_tenant() = '' AS no_tenant, current_user = session_user AS same_user;
 SELECT submit_event('CONVERSATION', '1', 'still works') IS NOT NULL;
 
--- A view that submits, and changes the registry, while it is being read.
+-- A view that submits and reads, which would be with the tenant of others, and
+-- changes the registry while it is being read.
 CREATE OR REPLACE FUNCTION trap.hostile(what text) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM public.submit_event('CONVERSATION', '2', 'from within');
+    PERFORM trap.escape($c$SELECT public.submit_event('CONVERSATION', '2', 'from within')$c$),
+            trap.escape($c$SELECT public.atlas_timeline('CONVERSATION', '1')$c$), trap.escape('SELECT public.atlas_link_events()');
     PERFORM public.atlas_unregister_object_type('GUARDED');
     RETURN true;
 END

@@ -7,6 +7,8 @@
 
 #include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
+#include "nodes/parsenodes.h"
+#include "parser/parsetree.h"
 #include "storage/latch.h"
 #include "utils/acl.h"
 #include "utils/wait_event.h"
@@ -30,6 +32,14 @@
 #else
 #define atlas_owns_relation(relid, roleid) pg_class_ownercheck((relid), (roleid))
 #define atlas_owns_database(dbid, roleid) pg_database_ownercheck((dbid), (roleid))
+#endif
+
+/* The view that a range table entry, rewritten to a subquery, stands for. */
+#if PG_VERSION_NUM >= 160000
+#define atlas_view_of_entry(entry) ((entry)->relid)
+#else
+#define atlas_view_of_entry(entry) \
+	(rt_fetch(PRS2_OLD_VARNO, (entry)->subquery->rtable)->relid)
 #endif
 
 /* 17 can limit the time of a whole transaction; a linker's is not limited. */

@@ -126,15 +126,24 @@ examine(Oid relid, const AtlasBuiltInType *type, AtlasRegistration *found, bool 
 
 	if (relation == NULL)
 		return false;			/* dropped meanwhile */
-	/* Reading an index's predicate or a partition key evaluates functions in it. */
-	atlas_become(relation->rd_rel->relowner, &saved);
 	tenant = tenant_column(relation);
 	found->object_type = pstrdup(type->name);
 	found->relation = relid;
-	found->id_column = find_column(relation, type, NULL, tenant);
-	found->external_id_column = find_column(relation, type, "externalid", tenant);
 	*has_tenant = tenant != InvalidAttrNumber;
-	atlas_return(&saved);
+	/* Reading an index's predicate or a partition key evaluates functions in it. */
+	atlas_object_types_pin(true);
+	PG_TRY();
+	{
+		atlas_become(relation->rd_rel->relowner, &saved);
+		found->id_column = find_column(relation, type, NULL, tenant);
+		found->external_id_column = find_column(relation, type, "externalid", tenant);
+		atlas_return(&saved);
+	}
+	PG_FINALLY();
+	{
+		atlas_object_types_pin(false);
+	}
+	PG_END_TRY();
 	relation_close(relation, NoLock);
 	return found->id_column != NULL;
 }

@@ -34,6 +34,7 @@
 
 #define SCHEMA_PLACEHOLDER "@extschema@"
 #define SEARCH_PATH "pg_catalog, pg_temp"
+#define PLAN_ATTEMPTS 10
 
 static AtlasExtension extension;
 static bool extension_valid = false;
@@ -188,16 +189,40 @@ atlas_prepare(const char *sql, int nparameters, Oid *parameters)
 	return plan;
 }
 
+/*
+ * Planning reads the catalogs, and may learn there that the plan is out of date
+ * already: such a plan is not the one that will be executed.
+ */
+static CachedPlanSource *
+bring_up_to_date(SPIPlanPtr plan)
+{
+	for (int attempt = 0; attempt < PLAN_ATTEMPTS; attempt++)
+	{
+		CachedPlan *cached = SPI_plan_get_cached_plan(plan);
+		CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
+
+		if (cached == NULL)
+			elog(ERROR, "could not plan a statement");
+		ReleaseCachedPlan(cached, CurrentResourceOwner);
+		if (source->is_valid && source->gplan != NULL && source->gplan->is_valid)
+			return source;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("tables or schemas are being changed all the time"),
+			 errhint("Try again.")));
+}
+
 List *
 atlas_plan_relations(SPIPlanPtr plan)
 {
-	CachedPlan *cached = SPI_plan_get_cached_plan(plan);
-	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
+	return bring_up_to_date(plan)->relationOids;
+}
 
-	if (cached == NULL)
-		elog(ERROR, "could not plan a statement");
-	ReleaseCachedPlan(cached, CurrentResourceOwner);
-	return source->relationOids;
+const Query *
+atlas_plan_query(SPIPlanPtr plan)
+{
+	return linitial_node(Query, bring_up_to_date(plan)->query_list);
 }
 
 /*

@@ -75,6 +75,9 @@ extern SPIPlanPtr atlas_prepare(const char *sql, int nparameters, Oid *parameter
  */
 extern List *atlas_plan_relations(SPIPlanPtr plan);
 
+/* The same, for its query as it was analyzed and rewritten. */
+extern const Query *atlas_plan_query(SPIPlanPtr plan);
+
 /*
  * Takes the caller's search_path out of the way until it is restored. Whoever
  * becomes somebody else does so anyway; around several of those it saves changing

@@ -10,6 +10,7 @@
 #include "fmgr.h"
 #include "link.h"
 #include "miscadmin.h"
+#include "object_type.h"
 #include "storage/proc.h"
 #include "utils/guc.h"
 #include "wakeup.h"
@@ -45,6 +46,7 @@ atlas_link_events(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("max_events must be at least 1")));
 
+	atlas_refuse_code_of_owner();
 	SPI_connect();
 	atlas_become_owner(&saved);
 	/* Like the linker, do not wait for the tables of objects. */

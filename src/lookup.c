@@ -19,6 +19,7 @@
 #include "catalog/pg_attribute.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
+#include "compat.h"
 #include "extension.h"
 #include "id_value.h"
 #include "nodes/pg_list.h"
@@ -210,11 +211,39 @@ plan_many(const AtlasObjectType *type)
 						 6, parameters);
 }
 
-/* Does the plan read the registered table, and not one that took its name? */
+/*
+ * Does t stand for the registered table, and not for one that took its name, such as
+ * a view of the registered table? Each branch of the query for many has its own t.
+ */
+static bool
+reads_registered_table(const Query *query, Oid registered)
+{
+	ListCell   *cell;
+
+	foreach(cell, query->rtable)
+	{
+		RangeTblEntry *entry = lfirst(cell);
+		Oid			relation = entry->relid;
+
+		if (strcmp(entry->eref->aliasname, "t") != 0)
+		{
+			if (entry->rtekind == RTE_SUBQUERY &&
+				!reads_registered_table(entry->subquery, registered))
+				return false;
+			continue;
+		}
+		if (entry->rtekind == RTE_SUBQUERY)
+			relation = atlas_view_of_entry(entry);
+		if (relation != registered)
+			return false;
+	}
+	return true;
+}
+
 static void
 check_plan(AtlasObjectType *type, SPIPlanPtr plan)
 {
-	if (list_member_oid(atlas_plan_relations(plan), type->relation))
+	if (reads_registered_table(atlas_plan_query(plan), type->relation))
 		return;
 	type->checked = false;
 	ereport(ERROR,

@@ -11,10 +11,12 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/parallel.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "extension.h"
 #include "fmgr.h"
+#include "miscadmin.h"
 #include "object_type.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -254,14 +256,31 @@ atlas_object_types_pinned(void)
 	return registry_pins > 0;
 }
 
+bool
+atlas_in_code_of_owner(void)
+{
+	/* A parallel worker has the security context of its leader, but not the pins. */
+	return registry_pins > 0 || (IsParallelWorker() && InSecurityRestrictedOperation());
+}
+
+void
+atlas_refuse_code_of_owner(void)
+{
+	if (atlas_in_code_of_owner())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("events cannot be used while an object is looked up"),
+				 errdetail("Code of a registered view, policy or index runs in the session of others, but not with their tenant.")));
+}
+
 AtlasObjectType *
 atlas_object_type(const char *folded_name)
 {
 	NameEntry  *entry;
 
 	/* Code that a lookup runs, of a view say, may ask while it is in use. */
-	if (registry_pins == 0 &&
-		(!registry_valid || registry_relid != atlas_extension()->object_types))
+	if (names == NULL || (registry_pins == 0 &&
+						  (!registry_valid || registry_relid != atlas_extension()->object_types)))
 		read_registry();
 	if (strlen(folded_name) > ATLAS_MAX_TYPE_LENGTH)
 		return NULL;

@@ -87,6 +87,14 @@ extern AtlasObjectType *atlas_object_type(const char *folded_name);
 extern void atlas_object_types_pin(bool pin);
 extern bool atlas_object_types_pinned(void);
 
+/*
+ * Does code of the owner of a registered table run? It has no tenant, whatever the
+ * session has: the events of the tenant are not its owner's. The other call raises
+ * an error then.
+ */
+extern bool atlas_in_code_of_owner(void);
+extern void atlas_refuse_code_of_owner(void);
+
 /* Adds a problem for each unknown object type of the event, and makes the
  * names of the known ones canonical. */
 extern void atlas_object_types_of_event(AtlasEvent *event);

@@ -331,9 +331,18 @@ check_registration(const AtlasRegistration *registration)
 	tenant = id_column_number(relation, registration->tenant_column);
 
 	/* Reading an index's predicate or a partition key evaluates functions in it. */
-	atlas_become(relation->rd_rel->relowner, &saved);
-	check_indexes(relation, registration, id, external_id, tenant);
-	atlas_return(&saved);
+	atlas_object_types_pin(true);
+	PG_TRY();
+	{
+		atlas_become(relation->rd_rel->relowner, &saved);
+		check_indexes(relation, registration, id, external_id, tenant);
+		atlas_return(&saved);
+	}
+	PG_FINALLY();
+	{
+		atlas_object_types_pin(false);
+	}
+	PG_END_TRY();
 	relation_close(relation, NoLock);
 }
 

@@ -91,6 +91,7 @@ static AtlasStatement select_queued = {
 text *
 atlas_session_tenant(void)
 {
+	atlas_refuse_code_of_owner();
 	return cstring_to_text(atlas_tenant_setting ? atlas_tenant_setting : "");
 }
 
