@@ -102,6 +102,20 @@ for my $damage (
 		$violation, "the oracle sees when $violation");
 }
 
+# ----- A tenant that is set before the session has loaded the library -----
+
+$node->safe_psql('atlas', 'CREATE ROLE nobody LOGIN; CREATE ROLE api LOGIN; GRANT SET ON PARAMETER atlas_events.tenant TO api');
+my $set = "SET atlas_events.tenant = 'acme'; SELECT atlas_tenant();";
+my @as_nobody = (extra_params => [ '-U', 'nobody' ]);
+is($node->safe_psql('atlas', $set, @as_nobody), '', 'who may not set it has none when the library is there');
+isnt($node->psql('atlas', "ALTER ROLE nobody SET atlas_events.tenant = 'acme'", @as_nobody),
+	0, 'nor can he set it for his next session');
+is($node->safe_psql('atlas', $set, extra_params => [ '-U', 'api' ]), 'acme', 'who may set it has it');
+{
+	local $ENV{PGOPTIONS} = '-c atlas_events.tenant=acme';
+	is($node->safe_psql('atlas', 'SELECT atlas_tenant()', @as_nobody), '', 'an option of the connection does not help');
+}
+
 oracle_ok($node, 'atlas', \@ids);
 $node->stop;
 done_testing();
