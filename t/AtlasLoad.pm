@@ -91,7 +91,7 @@ sub submit
 sub run_client
 {
 	my ($client) = @_;
-	my $n = 1 + $client->{number} * $range;
+	my $n = $client->{from} + $client->{number} * $range;
 
 	until ($stopping)
 	{
@@ -112,7 +112,8 @@ sub run_client
 
 # ----- What a test does with them -----
 
-# load_start(NODE, DATABASE, clients => 3, forgets => 1)
+# load_start(NODE, DATABASE, clients => 3, from => N, forgets => 1)
+# from: where the numbers of events begin, behind those of a load before.
 # forgets: the server may forget acknowledged events, as with DROP EXTENSION.
 sub load_start
 {
@@ -136,6 +137,7 @@ sub load_start
 				run_client(
 					{
 						number => $number,
+						from => 1 + ($options{from} // 0),
 						file => $file,
 						source => $source,
 						retries => 0,
