@@ -27,13 +27,23 @@ PG_CFLAGS = -Wextra -Wno-unused-parameter -Wno-sign-compare \
 	-Wno-missing-field-initializers -Wno-clobbered -Werror
 endif
 
+# For script/fuzz: FUZZ is libFuzzer, the library has the fuzz target in it.
+ifdef FUZZ
+OBJS += fuzz/fuzz.o fuzz/fuzz_oracle.o
+SHLIB_LINK += -Wl,-Bsymbolic $(FUZZ) -lstdc++ -lm
+endif
+
 EXTRA_CLEAN = output_iso tmp_check
 
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
-$(OBJS): $(wildcard src/*.h)
+$(OBJS): $(wildcard src/*.h fuzz/*.h)
+
+ifdef FUZZ
+src/event_json.o src/json_payload.o: override CPPFLAGS += -include fuzz/palloc.h
+endif
 
 # The TAP tests use PostgreSQL's own modules, which pgxs installs beside the
 # regression drivers.

@@ -1,0 +1,392 @@
+/*
+ * fuzz_oracle.c
+ *		What the decoder makes of a request must be what jsonb makes of it.
+ *
+ * Where the two differ on purpose:
+ *
+ * - a number outside of the payload that int64 or double cannot hold, and
+ *	 nesting of more than 2048 levels there, is malformed for us; there is no
+ *	 such field, so it is no event either way
+ * - a key twice, outside of the payload, is no event for us
+ * - an occurredAt may be second 60, and 23:59 from UTC; a fraction finer than a
+ *	 microsecond is cut off instead of rounded
+ * - a request over a limit is not looked at
+ */
+#include "postgres.h"
+
+#include "fuzz.h"
+#include "mb/pg_wchar.h"
+#include "catalog/pg_collation.h"
+#include "regex/regex.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/timestamp.h"
+
+#define RFC3339 \
+	"^\\d{4}-\\d\\d-\\d\\d[Tt]\\d\\d:\\d\\d:\\d\\d(\\.\\d+)?([Zz]|[+-]\\d\\d:\\d\\d)$"
+
+static bool
+is(const JsonbValue *value, enum jbvType type)
+{
+	return value != NULL && value->type == type;
+}
+
+static bool
+is_container(const JsonbValue *value, uint32 flag)
+{
+	return is(value, jbvBinary) && (value->val.binary.data->header & flag) != 0;
+}
+
+static JsonbValue *
+field_of(const JsonbValue *object, const char *key)
+{
+	if (!is_container(object, JB_FOBJECT))
+		return NULL;
+	return getKeyJsonValueFromContainer(object->val.binary.data, key, strlen(key), NULL);
+}
+
+static bool
+is_missing(const JsonbValue *value)
+{
+	return value == NULL || value->type == jbvNull;
+}
+
+/* What a JSON pointer leads to, or NULL. */
+static JsonbValue *
+follow(JsonbValue *value, const char *pointer)
+{
+	while (*pointer == '/' && value != NULL)
+	{
+		StringInfoData key;
+
+		initStringInfo(&key);
+		for (pointer++; *pointer != '\0' && *pointer != '/'; pointer++)
+		{
+			if (*pointer == '~')
+				appendStringInfoChar(&key, *++pointer == '1' ? '/' : '~');
+			else
+				appendStringInfoChar(&key, *pointer);
+		}
+		if (is_container(value, JB_FARRAY))
+			value = getIthJsonbValueFromContainer(value->val.binary.data, atoi(key.data));
+		else
+			value = field_of(value, key.data);
+	}
+	return value;
+}
+
+/* ----- An event that is accepted ----- */
+
+/* Null counts as absent. */
+static void
+check_string(const text *ours, const JsonbValue *theirs, const char *what)
+{
+	if (ours == NULL ? !is_missing(theirs) :
+		!is(theirs, jbvString) || theirs->val.string.len != VARSIZE_ANY_EXHDR(ours) ||
+		memcmp(theirs->val.string.val, VARDATA_ANY(ours), VARSIZE_ANY_EXHDR(ours)) != 0)
+		atlas_fuzz_fail("%s is another string", what);
+}
+
+static void
+check_reference(const AtlasReference *reference, const JsonbValue *object)
+{
+	JsonbValue *type = field_of(object, "objectType");
+
+	if (!is(type, jbvString) ||
+		strcmp(reference->object_type,
+			   atlas_fold_object_type(type->val.string.val, type->val.string.len)) != 0)
+		atlas_fuzz_fail("objectType is another one");
+	check_string(reference->object_id, field_of(object, "objectId"), "objectId");
+	check_string(reference->external_id, field_of(object, "externalId"), "externalId");
+}
+
+static void
+check_related(const AtlasEvent *event, const JsonbValue *array)
+{
+	if (is_missing(array))
+	{
+		if (event->nrelated != 0)
+			atlas_fuzz_fail("there are no relatedObjects");
+		return;
+	}
+	if (!is_container(array, JB_FARRAY) ||
+		JsonContainerSize(array->val.binary.data) != event->nrelated)
+		atlas_fuzz_fail("relatedObjects are others");
+	for (int i = 0; i < event->nrelated; i++)
+	{
+		JsonbValue *item = getIthJsonbValueFromContainer(array->val.binary.data, i);
+
+		check_reference(&event->related[i], item);
+	}
+}
+
+static void
+check_payload(const Jsonb *payload, JsonbValue *theirs)
+{
+	Jsonb	   *other;
+
+	if (is_missing(theirs))
+	{
+		if (payload != NULL)
+			atlas_fuzz_fail("there is no payload");
+		return;
+	}
+	if (payload == NULL || !is_container(theirs, JB_FOBJECT))
+		atlas_fuzz_fail("payload is lost, or no object");
+	other = JsonbValueToJsonb(theirs);
+	if (strcmp(JsonbToCString(NULL, (JsonbContainer *) &payload->root, VARSIZE(payload)),
+			   JsonbToCString(NULL, &other->root, VARSIZE(other))) != 0)
+		atlas_fuzz_fail("payload is another one");
+}
+
+/* PostgreSQL's own opinion of a time, if it has one. */
+static bool
+read_time(const JsonbValue *value, TimestampTz *result)
+{
+	ErrorData  *error;
+	Datum		time = atlas_fuzz_input(timestamptz_in,
+										pnstrdup(value->val.string.val, value->val.string.len), &error);
+
+	if (error == NULL)
+		*result = DatumGetTimestampTz(time);
+	return error == NULL;
+}
+
+static bool
+is_rfc3339(const JsonbValue *value)
+{
+	return RE_compile_and_execute(cstring_to_text(RFC3339), value->val.string.val,
+								  value->val.string.len, REG_ADVANCED, C_COLLATION_OID, 0, NULL);
+}
+
+static void
+check_time(const AtlasEvent *event, const JsonbValue *theirs)
+{
+	TimestampTz time;
+
+	if (event->occurred_at_given != !is_missing(theirs))
+		atlas_fuzz_fail("occurredAt is lost, or invented");
+	if (!event->occurred_at_given)
+		return;
+	if (!is_rfc3339(theirs))
+		atlas_fuzz_fail("occurredAt is no date-time of RFC 3339");
+	if (read_time(theirs, &time) && Abs(time - event->occurred_at) > 1)
+		atlas_fuzz_fail("occurredAt is another time");
+}
+
+static void
+check_accepted(const AtlasEvent *event, JsonbValue *object)
+{
+	static const char *const keys[] = {"objectType", "objectId", "externalId", "name",
+		"description", "icon", "payload", "relatedObjects", "occurredAt", "idempotencyKey"};
+	int			nkeys = 0;
+
+	if (!is_container(object, JB_FOBJECT))
+		atlas_fuzz_fail("what was accepted is no object");
+	for (int i = 0; i < lengthof(keys); i++)
+		if (field_of(object, keys[i]) != NULL)
+			nkeys++;
+	if (JsonContainerSize(object->val.binary.data) != nkeys)
+		atlas_fuzz_fail("an unknown field was accepted");
+	check_reference(&event->primary, object);
+	check_string(event->name, field_of(object, "name"), "name");
+	check_string(event->description, field_of(object, "description"), "description");
+	check_string(event->icon, field_of(object, "icon"), "icon");
+	check_string(event->idempotency_key, field_of(object, "idempotencyKey"), "idempotencyKey");
+	check_payload(event->payload, field_of(object, "payload"));
+	check_related(event, field_of(object, "relatedObjects"));
+	check_time(event, field_of(object, "occurredAt"));
+}
+
+/* ----- An event that is refused, and why ----- */
+
+static bool
+has(const AtlasProblem *problem, const char *text)
+{
+	return strstr(problem->message, text) != NULL;
+}
+
+/* Is it malformed for jansson only? */
+static bool
+is_beyond_jansson(const AtlasProblem *problem)
+{
+	return has(problem, "too big integer") || has(problem, "too big negative integer") ||
+		has(problem, "real number overflow") || has(problem, "maximum parsing depth reached");
+}
+
+static bool
+is_blank_string(const JsonbValue *value)
+{
+	static const char *const blanks = " \t\n\r\f";
+	Size		length = is(value, jbvString) ? value->val.string.len : 0;
+
+	return is(value, jbvString) &&
+		strspn(pnstrdup(value->val.string.val, length), blanks) == length;
+}
+
+static bool
+is_wrong_type(const AtlasProblem *problem, const JsonbValue *value)
+{
+	if (has(problem, "must be a string"))
+		return !is_missing(value) && !is(value, jbvString);
+	if (has(problem, "must be an array"))
+		return !is_missing(value) && !is_container(value, JB_FARRAY);
+	if (has(problem, "must be an object"))
+		return !is_container(value, JB_FOBJECT);
+	if (has(problem, "must be a JSON object"))
+		return problem->field[0] == '\0' ? !is_container(value, JB_FOBJECT) :
+			!is_missing(value) && !is_container(value, JB_FOBJECT);
+	return true;
+}
+
+static bool
+is_no_time(const JsonbValue *value)
+{
+	TimestampTz time;
+
+	return !is(value, jbvString) || !is_rfc3339(value) || !read_time(value, &time);
+}
+
+/* Is this problem one, as jsonb sees it? */
+static bool
+is_true(const AtlasProblem *problem, JsonbValue *event)
+{
+	JsonbValue *value = follow(event, problem->field);
+	const char *name = strrchr(problem->field, '/');
+
+	name = name == NULL ? "" : name + 1;
+	if (strcmp(problem->code, "malformed_json") == 0)
+		return is_beyond_jansson(problem);
+	if (strcmp(problem->code, "unknown_field") == 0)
+		return value != NULL || strlen(name) > 60;	/* shortened */
+	if (strcmp(problem->code, "blank") == 0)
+		return is_blank_string(value);
+	if (strcmp(problem->code, "too_long") == 0)
+		return is(value, jbvString) &&
+			pg_mbstrlen_with_len(value->val.string.val, value->val.string.len) > 255;
+	if (strcmp(problem->code, "required") == 0)
+		return is_missing(value) || is_blank_string(value);
+	if (strcmp(problem->code, "invalid") != 0)
+		return true;
+	if (strcmp(problem->field, "/payload") == 0)
+		return has(problem, "must be a JSON object") && is_wrong_type(problem, value);
+	if (strcmp(problem->field, "/occurredAt") == 0)
+		return is_no_time(value);
+	return is_wrong_type(problem, value);
+}
+
+static void
+check_problems(const AtlasEvent *event, JsonbValue *object)
+{
+	ListCell   *cell;
+
+	foreach(cell, event->error.problems)
+	{
+		const AtlasProblem *problem = lfirst(cell);
+
+		if (!is_true(problem, object))
+			atlas_fuzz_fail("%s %s: %s", problem->field, problem->code, problem->message);
+	}
+}
+
+static void
+check_readable(const AtlasEvent *event, JsonbValue *object)
+{
+	if (event->error.status == 0)
+		check_accepted(event, object);
+	else
+		check_problems(event, object);
+}
+
+/* Has the event a problem that makes it, or its payload, malformed? */
+static bool
+is_malformed(const AtlasEvent *event)
+{
+	ListCell   *cell;
+
+	foreach(cell, event->error.problems)
+	{
+		const AtlasProblem *problem = lfirst(cell);
+
+		if (strcmp(problem->code, "malformed_json") == 0 ||
+			strcmp(problem->code, "duplicate_key") == 0 ||
+			strcmp(problem->code, "too_many") == 0 ||
+			(strcmp(problem->field, "/payload") == 0 && strcmp(problem->code, "invalid") == 0))
+			return true;
+	}
+	return event->error.status == ATLAS_TOO_LARGE;
+}
+
+/* The whole body as jsonb; NULL if that cannot be. */
+static JsonbValue *
+read_reference(const char *body, ErrorData **error)
+{
+	Datum		datum = atlas_fuzz_input(jsonb_in, body, error);
+	JsonbValue *result;
+	Jsonb	   *jsonb;
+
+	if (*error != NULL)
+		return NULL;
+	jsonb = DatumGetJsonbP(datum);
+	result = palloc(sizeof(JsonbValue));
+	result->type = jbvBinary;
+	result->val.binary.data = &jsonb->root;
+	result->val.binary.len = VARSIZE(jsonb) - VARHDRSZ;
+	if (JB_ROOT_IS_SCALAR(jsonb))
+		return getIthJsonbValueFromContainer(&jsonb->root, 0);
+	return result;
+}
+
+void
+atlas_fuzz_check_event(const AtlasEvent *event, const char *body)
+{
+	ErrorData  *error;
+	JsonbValue *reference = read_reference(body, &error);
+
+	if (reference != NULL)
+		check_readable(event, reference);
+	else if (event->error.status == 0)
+		atlas_fuzz_fail("accepted, although jsonb says: %s", error->message);
+	else if (!is_malformed(event) && error->sqlerrcode != ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE)
+		atlas_fuzz_fail("not said to be malformed, although jsonb says: %s", error->message);
+}
+
+void
+atlas_fuzz_check_events(const AtlasEvent *events, int nevents, const char *body)
+{
+	ErrorData  *error;
+	JsonbValue *reference = read_reference(body, &error);
+	bool		any_malformed = false;
+
+	for (int i = 0; i < nevents; i++)
+		if (is_malformed(&events[i]))
+			any_malformed = true;
+	if (reference == NULL)
+	{
+		if (!any_malformed && error->sqlerrcode != ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE)
+			atlas_fuzz_fail("no event is said to be malformed, although jsonb says: %s", error->message);
+		return;
+	}
+	if (!is_container(reference, JB_FARRAY) ||
+		JsonContainerSize(reference->val.binary.data) != nevents)
+		atlas_fuzz_fail("%d events are not as many as the items of the array", nevents);
+	for (int i = 0; i < nevents; i++)
+		check_readable(&events[i], getIthJsonbValueFromContainer(reference->val.binary.data, i));
+}
+
+void
+atlas_fuzz_check_raised(const ErrorData *error, const char *body)
+{
+	const char *code = unpack_sql_state(error->sqlerrcode);
+	ErrorData  *jsonb_error;
+	JsonbValue *reference = read_reference(body, &jsonb_error);
+
+	if (strcmp(code, "PT413") == 0)
+		return;
+	if (strcmp(code, "PT400") != 0 &&
+		!(GetDatabaseEncoding() == PG_SQL_ASCII &&
+		  error->sqlerrcode == ERRCODE_CHARACTER_NOT_IN_REPERTOIRE))
+		atlas_fuzz_fail("error %s: %s", code, error->message);
+	if (is_container(reference, JB_FARRAY))
+		atlas_fuzz_fail("raised, although jsonb finds an array: %s", error->detail);
+}
