@@ -123,6 +123,9 @@ clean_up() {
     trap '' HUP INT TERM
     if [[ -n $TMP && -d $TMP ]]; then
         stop_servers immediate
+        if mountpoint -q "$TMP/disk"; then
+            as_root umount --lazy "$TMP/disk"
+        fi
         rm -rf "$TMP"
     fi
 }

@@ -116,6 +116,68 @@ is($node->safe_psql('atlas', $set, extra_params => [ '-U', 'api' ]), 'acme', 'wh
 	is($node->safe_psql('atlas', 'SELECT atlas_tenant()', @as_nobody), '', 'an option of the connection does not help');
 }
 
+# ----- Everything else that can be called -----
+
+# A call of each function of the extension, in a session of its own: there the
+# library is loaded by that call.
+my $json = q('{"objectType": "CUSTOMER", "externalId": "190001", "name": "Called",
+	"relatedObjects": [{"objectType": "TICKET", "objectId": "1"}]}');
+my $row = q(('CUSTOMER', NULL, '190001', 'Called', NULL, NULL, NULL, NULL, NULL, NULL)::atlas_event);
+my %calls = (
+	'atlas_tenant()' => 'atlas_tenant()',
+	'submit_event(atlas_event)' => "submit_event($row)",
+	'submit_event(text,text,text,text,text,text,jsonb,atlas_object[],timestamp with time zone,text)' =>
+	  q(submit_event(object_type => 'CUSTOMER', object_id => NULL, external_id => '190001', name => 'Called')),
+	'submit_event(text)' => "submit_event($json)",
+	'submit_event(text,text)' => "submit_event($json, 'key')",
+	'submit_event(json)' => "submit_event($json\::json)",
+	'submit_event(jsonb)' => "submit_event($json\::jsonb)",
+	'submit_events(atlas_event[])' => "submit_events(ARRAY[$row, $row])",
+	'submit_events(text)' => "submit_events('[' || $json || ']')",
+	'submit_events(json)' => "submit_events(('[' || $json || ']')::json)",
+	'submit_events(jsonb)' => "submit_events(('[' || $json || ']')::jsonb)",
+	'atlas_register_object_type(text,regclass,name,name,name,text[])' =>
+	  q(atlas_register_object_type('PERSON', 'customers')),
+	'atlas_unregister_object_type(text)' => q(atlas_unregister_object_type('PERSON')),
+	'atlas_discover_object_types(regnamespace)' => 'count(*) FROM atlas_discover_object_types()',
+	'atlas_link_events(integer)' => 'atlas_link_events()',
+	'atlas_retry_failed(uuid)' => 'atlas_retry_failed()',
+	'atlas_timeline(text,text,uuid,integer)' => q(count(*) FROM atlas_timeline('TICKET', '1')),
+	'atlas_status()' => 'atlas_status()');
+
+# In the order of what they need.
+for my $function (qw(atlas_register_object_type atlas_unregister_object_type), '')
+{
+	for my $name (grep { /^\Q$function\E/ } sort keys %calls)
+	{
+		my ($code, $stdout, $stderr) = $node->psql('atlas', "SELECT $calls{$name}");
+		is("$code $stderr", '0 ', "$name can be called");
+		push @ids, $stdout =~ /([0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f-]{22})/g if $name =~ /^submit/;
+	}
+}
+my $members = "SELECT objid FROM pg_depend WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
+	AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'atlas_events')";
+is( $node->safe_psql(
+		'atlas',
+		"SELECT oid::regprocedure FROM pg_proc WHERE oid IN ($members)
+		    AND prorettype <> 'trigger'::regtype ORDER BY oid::regprocedure::text COLLATE \"C\""),
+	join("\n", sort keys %calls),
+	'these are all functions that there are');
+
+for my $relation (
+	split /\n/,
+	$node->safe_psql('atlas', "SELECT oid::regclass FROM pg_class WHERE oid IN ($members) AND relkind IN ('r', 'p', 'v')"))
+{
+	my ($code, $stdout, $stderr) = $node->psql('atlas', "SELECT count(*) FROM $relation");
+	is("$code $stderr", '0 ', "$relation can be read");
+}
+
+# Settings are there before anything is called: with a warning if it is too early.
+is($node->safe_psql('atlas', "SET atlas_events.tenant = 'shop'; SELECT atlas_tenant()"),
+	'shop', 'a setting can be made before the library is loaded');
+
+is($node->safe_psql('atlas', 'SELECT atlas_link_events(100)'), '7', 'what was submitted is linked by hand');
+unlike(log_since($node, 0), qr/terminated by signal|PANIC/, 'no process has crashed');
 oracle_ok($node, 'atlas', \@ids);
 $node->stop;
 done_testing();

@@ -48,6 +48,65 @@ $publisher->reload;
 linked_ok($publisher, 'atlas', 'the publisher links them as well');
 oracle_ok($publisher, 'atlas', \@ids);
 
+# ----- Only the log and the links -----
+
+# What is read on the subscriber, of a few objects.
+sub timelines
+{
+	my ($node) = @_;
+
+	return $node->safe_psql('reads', <<'END');
+SELECT t.object_type, t.object_id, e.event_id, e.role, e.name, e.processing_status
+  FROM (VALUES ('CUSTOMER', md5('customer-7')::uuid::text), ('ACCOUNT', md5('account-3')::uuid::text),
+               ('TICKET', '8')) AS t (object_type, object_id),
+       LATERAL atlas_timeline(t.object_type, t.object_id) AS e
+END
+}
+
+make_database($_, 'reads') foreach $publisher, $subscriber;
+my @read = submit_events($publisher, 'reads', 1, 2000);
+linked_ok($publisher, 'reads', 'the publisher links');
+$publisher->safe_psql('reads',
+	'CREATE PUBLICATION reads FOR TABLE atlas_events, atlas_event_links
+	   WITH (publish_via_partition_root = true)');
+
+# The subscriber has no partition at all yet, of this month or any other.
+$source = $publisher->connstr('reads') =~ s/'/''/gr;
+my $offset = log_size($subscriber);
+$subscriber->safe_psql('reads',
+	"CREATE SUBSCRIPTION reads CONNECTION '$source' PUBLICATION reads");
+$subscriber->wait_for_log(qr/no partition of relation "atlas_events" found for row/, $offset);
+pass('without the partition the subscription stops, and the log says why');
+
+# The partitions come as README says.
+my $schema = $publisher->basedir . '/partitions.sql';
+$publisher->command_ok(
+	[
+		'pg_dump', '--schema-only', '-t', 'atlas_events_*', '-t', 'atlas_event_links_*',
+		'-d', 'reads', '-f', $schema
+	],
+	'pg_dump --schema-only of the partitions');
+$subscriber->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', 'reads', '-f', $schema ],
+	'they are made on the subscriber');
+$subscriber->wait_for_subscription_sync($publisher, 'reads', 'reads');
+push @read, submit_events($publisher, 'reads', 2001, 2100);
+linked_ok($publisher, 'reads', 'the publisher goes on');
+$publisher->wait_for_catchup('reads');
+
+is($subscriber->safe_psql('reads', 'SELECT count(*) FROM atlas_events'),
+	scalar(@read), 'the subscriber has all events');
+is(timelines($subscriber), timelines($publisher), 'timelines are the same there');
+is( $subscriber->safe_psql('reads', 'SELECT processing_status, count(*) FROM atlas_event_logs GROUP BY 1'),
+	'LINKED|' . @read,
+	'in the log all events count as LINKED');
+is(status_of($subscriber, 'reads', 'queue_depth, failed'), '0|0', 'the status has no queue');
+oracle_ok($publisher, 'reads', \@read);
+
+# It can have events of its own beside them.
+my @mine = submit_events($subscriber, 'reads', 10_001, 10_100);
+linked_ok($subscriber, 'reads', 'events that the subscriber takes itself are linked there');
+$subscriber->safe_psql('reads', 'DROP SUBSCRIPTION reads');
+
 is_deeply([ worker_errors($_) ], [], 'no worker logs an error') foreach $publisher, $subscriber;
 $_->stop foreach $subscriber, $publisher;
 done_testing();
