@@ -159,6 +159,35 @@ only_mallory_ok('it runs as its owner in a linker too');
 keeps_state('shop', 'an event that refers to a predicate', submit_of('CUSTOMER', id => $customer, related => 'BOT'));
 linked_ok($node, 'atlas', 'the linker goes on with settings of its own');
 
+# ----- The tenant of the session -----
+
+# Mallory is of a tenant of his own, and may read and submit what is that one's.
+$node->safe_psql('atlas', <<"END");
+GRANT SELECT ON atlas_events, atlas_event_queue, atlas_event_links, atlas_event_unresolved, atlas_event_logs TO mallory;
+SET ROLE mallory;
+CREATE TABLE trap.seen (tenant text, names text);
+CREATE FUNCTION trap.look() RETURNS boolean LANGUAGE plpgsql SET search_path = public AS \$\$
+BEGIN
+    INSERT INTO trap.seen SELECT coalesce(atlas_tenant(), 'none'), (SELECT string_agg(name, ' ') FROM atlas_event_logs);
+    RETURN trap.attempt('SELECT FROM atlas_timeline(''CUSTOMER'', ''$customer'')') AND
+        trap.attempt('SELECT submit_event(''CUSTOMER'', ''$customer'', ''forged'')') AND
+        trap.attempt('SELECT submit_events(''[]''::text)') AND trap.attempt('SELECT atlas_link_events()');
+END \$\$;
+CREATE VIEW trap.curious AS SELECT 1 AS id WHERE trap.look();
+SELECT atlas_register_object_type('CURIOUS', 'trap.curious');
+RESET ROLE;
+ALTER ROLE mallory SET atlas_events.tenant = 'acme';
+ALTER ROLE shop SET atlas_events.tenant = 'globex';
+END
+keeps_state('shop', 'events of a tenant', submit_of('CUSTOMER', id => $customer),
+	submit_of('CURIOUS', id => 1), submit_of('CUSTOMER', id => $customer, related => 'CURIOUS'));
+$node->safe_psql('atlas', 'ALTER ROLE shop RESET atlas_events.tenant; ALTER ROLE mallory RESET atlas_events.tenant');
+linked_ok($node, 'atlas', 'they are linked');
+is($node->safe_psql('atlas', 'SELECT DISTINCT tenant, names FROM trap.seen'), 'none|',
+	'the view has seen neither the tenant nor one of its events');
+is($node->safe_psql('atlas', q{SELECT what FROM trap.sprung WHERE what LIKE 'succeeded%'}), '',
+	'it neither read a timeline, nor submitted, nor linked');
+
 # ----- In the middle of it: an error, a cancel -----
 
 for my $end ([ 'an error', q{RAISE EXCEPTION 'ouch'} ], [ 'a cancel', 'PERFORM pg_sleep(3600)' ])
@@ -215,7 +244,7 @@ is($node->safe_psql('atlas', 'SELECT count(*) FROM trap.noticed'), '0',
 
 $node->safe_psql('atlas', <<'END');
 DROP TRIGGER audit ON atlas_event_queue;
-SELECT atlas_unregister_object_type('HOSTILE'), atlas_unregister_object_type('BOT');
+SELECT atlas_unregister_object_type('HOSTILE'), atlas_unregister_object_type('BOT'), atlas_unregister_object_type('CURIOUS');
 END
 linked_ok($node, 'atlas', 'all events are linked');
 oracle_ok($node, 'atlas', \@acknowledged);
