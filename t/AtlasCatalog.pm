@@ -25,7 +25,9 @@ use Test::More;
 our @EXPORT = qw(make_catalog catalog_of catalog_difference same_catalog_ok);
 
 # The extension, its members, and whatever belongs to one of these: columns'
-# defaults, indexes, constraints, triggers, policies, types, partitions.
+# defaults, indexes, constraints, triggers, policies, types, partitions. That a
+# column is NOT NULL, which is a constraint from PostgreSQL 18 on, is said of the
+# column: the constraint's name depends on how a partition came about.
 my $objects = <<'END';
 CREATE FUNCTION atlas_test.extension_objects(
     extension name, OUT classid oid, OUT objid oid) RETURNS SETOF record
@@ -43,6 +45,8 @@ SELECT o.classid, o.objid FROM objects o
  WHERE NOT EXISTS (SELECT FROM pg_class c
                     WHERE o.classid = 'pg_class'::regclass AND c.oid = o.objid
                       AND c.relnamespace = 'pg_toast'::regnamespace)
+   AND NOT EXISTS (SELECT FROM pg_constraint n
+                    WHERE o.classid = 'pg_constraint'::regclass AND n.oid = o.objid AND n.contype = 'n')
 $$;
 END
 
