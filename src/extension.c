@@ -253,11 +253,13 @@ make_plan(AtlasStatement *statement)
 {
 	char	   *sql = fill_in_schema(statement->sql);
 	MemoryContext old;
+	List	   *relations;
 
 	statement->plan = atlas_prepare(sql, statement->nparameters, statement->parameters);
 	statement->generation = generation;
+	relations = atlas_plan_relations(statement->plan);
 	old = MemoryContextSwitchTo(TopMemoryContext);
-	statement->relations = list_copy(atlas_plan_relations(statement->plan));
+	statement->relations = list_copy(relations);
 	MemoryContextSwitchTo(old);
 }
 

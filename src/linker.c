@@ -20,6 +20,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "commands/dbcommands.h"
 #include "compat.h"
 #include "linker_step.h"
 #include "miscadmin.h"
@@ -327,13 +328,39 @@ work_failed(void)
 	proc_exit(1);
 }
 
+/* A background worker has no database in log_line_prefix. */
+static void
+add_context(void *argument)
+{
+	errcontext("atlas_events linker of database \"%s\"", (const char *) argument);
+}
+
+static char *
+database_name(void)
+{
+	MemoryContext old;
+	char	   *result;
+
+	StartTransactionCommand();
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	result = get_database_name(MyDatabaseId);
+	MemoryContextSwitchTo(old);
+	CommitTransactionCommand();
+	return result != NULL ? result : "";
+}
+
 void
 atlas_linker_main(Datum argument)
 {
+	ErrorContextCallback context = {.callback = add_context};
+
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, handle_sigterm);
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(argument), InvalidOid, 0);
+	context.arg = database_name();
+	context.previous = error_context_stack;
+	error_context_stack = &context;
 
 	if (attach(DatumGetObjectId(argument)))
 	{

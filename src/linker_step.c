@@ -37,26 +37,33 @@ static AtlasStatement select_subscription = {
 };
 
 /*
- * Begins one, as the owner of the extension. False when there is no extension:
- * it is locked, so that DROP EXTENSION waits for the end of a batch instead of
- * meeting it halfway.
+ * Locks the extension, so that DROP EXTENSION waits for the end of a batch instead
+ * of meeting it halfway. False when there is none. While the lock is waited for,
+ * the extension may have been dropped, and another one created.
  */
+static bool
+lock_extension(void)
+{
+	const AtlasExtension *extension;
+	Oid			locked = InvalidOid;
+
+	while ((extension = atlas_extension_if_any()) != NULL && extension->oid != locked)
+	{
+		locked = extension->oid;
+		LockDatabaseObject(ExtensionRelationId, locked, 0, AccessShareLock);
+	}
+	return extension != NULL;
+}
+
+/* Begins one, as the owner of the extension. False when there is no extension. */
 static bool
 begin_step(const char *activity, AtlasIdentity *saved)
 {
-	const AtlasExtension *extension;
-
 	atlas_linker.in_step = true;
 	pgstat_report_activity(STATE_RUNNING, activity);
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
-	extension = atlas_extension_if_any();
-	if (extension != NULL)
-	{
-		LockDatabaseObject(ExtensionRelationId, extension->oid, 0, AccessShareLock);
-		extension = atlas_extension_if_any();
-	}
-	if (extension == NULL)
+	if (!lock_extension())
 	{
 		atlas_linker.has_no_extension = true;
 		atlas_linker.finished = true;

@@ -46,14 +46,18 @@ static AtlasStatement claim_range = {
 	.parameters = {XID8OID, UUIDOID, XID8OID, INT8OID},
 };
 
-/* Which of these transactions have events in the queue. */
+/*
+ * Which of these transactions have events in the queue. LIMIT keeps it a lookup for
+ * each of them: a join could read the whole queue.
+ */
 static AtlasStatement find_unfinished = {
 	.sql =
 	"SELECT x"
-	"  FROM pg_catalog.unnest($1) AS x"
-	" WHERE EXISTS (SELECT FROM @extschema@.atlas_event_queue q"
-	"                WHERE q.next_attempt_at IS NULL"
-	"                  AND q.submitted_xid OPERATOR(pg_catalog.=) x)"
+	"  FROM pg_catalog.unnest($1) AS x,"
+	"       LATERAL (SELECT FROM @extschema@.atlas_event_queue q"
+	"                 WHERE q.next_attempt_at IS NULL"
+	"                   AND q.submitted_xid OPERATOR(pg_catalog.=) x"
+	"                 LIMIT 1) AS found"
 	" ORDER BY x",
 	.nparameters = 1,
 	.parameters = {XID8ARRAYOID},
