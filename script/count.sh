@@ -48,6 +48,18 @@ count() {
     ((failed == 0))
 }
 
+# marked NAME COMMAND...: runs another script that counts. Its last line is
+# marked, so that it is not taken for the one of all. For logged.
+marked() {
+    local name=$1
+    shift
+    "$@" 2>&1 | sed -u -E "s/^[0-9]+ passed, [0-9]+ failed\$/In all, $name: &/"
+}
+
+# What such a script has counted, for count. It may have called others.
+# shellcheck disable=SC2016,SC2034  # the $ are awk's; others use it
+COUNT_MARKED='/^In all, .*: [0-9]+ passed, [0-9]+ failed$/ { passed = $(NF - 3); failed = $(NF - 1) }'
+
 # The last line. Fails unless all tests passed.
 sum_up() {
     printf '\n%s passed, %s failed\n' "$PASSED" "$FAILED"
