@@ -53,7 +53,7 @@ count() {
 marked() {
     local name=$1
     shift
-    "$@" 2>&1 | sed -u -E "s/^[0-9]+ passed, [0-9]+ failed\$/In all, $name: &/"
+    "$@" 2>&1 | sed -u -E "s|^[0-9]+ passed, [0-9]+ failed\$|In all, $name: &|"
 }
 
 # What such a script has counted, for count. It may have called others.
