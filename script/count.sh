@@ -8,17 +8,25 @@ FAILED=0
 # What the last call of count said.
 COUNTED=
 
+passed() {
+    echo "ok: $1"
+    PASSED=$((PASSED + 1))
+}
+
+failed() {
+    echo "FAILED: $1"
+    FAILED=$((FAILED + 1))
+}
+
 # check NAME COMMAND...: one test, passed when the command succeeds.
 check() {
     local name=$1
     shift
     headline "$name"
     if "$@" 2>&1; then
-        echo "ok: $name"
-        PASSED=$((PASSED + 1))
+        passed "$name"
     else
-        echo "FAILED: $name"
-        FAILED=$((FAILED + 1))
+        failed "$name"
         return 1
     fi
 }
