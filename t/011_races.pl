@@ -10,7 +10,8 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $sessions = 20;
-my $node = start_node('races');
+my $rivals = 64;    # for one key
+my $node = start_node('races', settings => 'max_connections = 90');
 make_database($node, 'atlas');
 my @ids;
 
@@ -44,21 +45,21 @@ my @results = race(
 	$node, 'atlas',
 	map {
 		"SELECT r->>'eventId', r->>'duplicate' FROM submit_event('@{[ event('Same', 'same') ]}') AS r;"
-	} 1 .. $sessions);
+	} 1 .. $rivals);
 no_errors('the same event with the same key is accepted from everybody', @results);
 my @receipts = map { split /\n/, $_->[0] } @results;
-is(scalar(@receipts), $sessions, 'everybody gets a receipt');
+is(scalar(@receipts), $rivals, 'everybody gets a receipt');
 is(scalar(unique(map { (split /\|/)[0] } @receipts)), 1, 'all get the same event');
 is(scalar(grep { /\|false$/ } @receipts), 1, 'one of them has stored it');
 push @ids, unique(map { (split /\|/)[0] } @receipts);
 
 @results = race(
 	$node, 'atlas',
-	map { "SELECT submit_event('@{[ event(qq{Name $_}, 'different') ]}')->>'eventId';" } 1 .. $sessions);
+	map { "SELECT submit_event('@{[ event(qq{Name $_}, 'different') ]}')->>'eventId';" } 1 .. $rivals);
 my @winners = map { event_ids($_->[0]) } @results;
 is(scalar(@winners), 1, 'of different events with the same key one is accepted');
 is(scalar(grep { $_->[1] =~ /ERROR:  PT409: Conflict/ } @results),
-	$sessions - 1, 'all others are a conflict');
+	$rivals - 1, 'all others are a conflict');
 push @ids, @winners;
 
 # ----- Many keys, in opposite order -----
