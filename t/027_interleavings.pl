@@ -1,8 +1,8 @@
 # What two sessions do at the same time, in every order of their steps:
 # register, discover, unregister, rename, drop, submit, link, retry, delete and
 # drop a month. The short form takes the pairs that touch the same things, the
-# long form any two, and rolls back either. Whatever the order, nobody deadlocks, nobody fails but for a reason that he is told, and the oracle
-# finds nothing wrong.
+# long form any two, and rolls back either. Whatever the order, nobody deadlocks,
+# nobody fails but for a reason that he is told, and the oracle finds nothing wrong.
 #
 # The steps are sent through dblink from one session. A step that has to wait
 # for a lock is left waiting while the other session goes on, as isolationtester
@@ -83,24 +83,31 @@ BEGIN
     DELETE FROM atlas_events WHERE occurred_at < now() - interval '2 months';
 END $$;
 
--- The old month, as somebody drops it who keeps events for two months.
-CREATE FUNCTION atlas_test.drop_month() RETURNS void LANGUAGE plpgsql AS $$
-DECLARE
-    month regclass;
-BEGIN
-    FOR month IN SELECT inhrelid FROM pg_inherits
-                  WHERE inhparent IN ('atlas_events'::regclass, 'atlas_event_links'::regclass)
-                    AND right(inhrelid::regclass::text, 7) < to_char(now() AT TIME ZONE 'UTC', 'YYYY_MM')
-                  ORDER BY inhparent = 'atlas_event_links'::regclass LOOP
-        EXECUTE format('DROP TABLE %s', month);
-    END LOOP;
-END $$;
-
--- The first id of two months ago: events before it may go with their month.
+-- The first id after the old month: events before it go with their month.
 CREATE FUNCTION atlas_test.kept_since() RETURNS uuid LANGUAGE sql STABLE AS $$
-    SELECT rpad(lpad(to_hex((extract(epoch FROM date_trunc('month', now()) - interval '1 month') * 1000)::bigint),
+    SELECT rpad(lpad(to_hex((extract(epoch FROM (date_trunc('month', now() AT TIME ZONE 'UTC') - interval '2 months')
+                                                AT TIME ZONE 'UTC') * 1000)::bigint),
                      12, '0'), 32, '0')::uuid
 $$;
+
+-- Drops the old month, as README says under "Retention".
+CREATE FUNCTION atlas_test.drop_month() RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    month text := to_char(now() AT TIME ZONE 'UTC' - interval '3 months', 'YYYY_MM');
+    tables text;
+BEGIN
+    SELECT string_agg(inhrelid::regclass::text, ', ' ORDER BY inhparent = 'atlas_event_links'::regclass)
+      INTO tables
+      FROM pg_inherits
+     WHERE inhparent IN ('atlas_events'::regclass, 'atlas_event_links'::regclass)
+       AND right(inhrelid::regclass::text, 7) = month;
+    IF tables IS NOT NULL THEN
+        EXECUTE 'DROP TABLE ' || tables;
+    END IF;
+    DELETE FROM atlas_event_queue WHERE event_id < atlas_test.kept_since();
+    DELETE FROM atlas_event_unresolved WHERE event_id < atlas_test.kept_since();
+    DELETE FROM atlas_event_keys WHERE event_id < atlas_test.kept_since();
+END $$;
 
 -- What has been put off is due.
 CREATE FUNCTION atlas_test.make_due() RETURNS void LANGUAGE sql AS $$
@@ -185,7 +192,7 @@ BEGIN
     RETURN QUERY SELECT r FROM dblink('s0', format($s$
         SELECT v::text
           FROM atlas_test.violations(string_to_array(trim(regexp_replace(%L, ' +', ' ', 'g')), ' ')::uuid[], '-1 day') AS v
-         WHERE NOT %L OR v.event_id IS NULL OR v.event_id >= atlas_test.kept_since()
+         WHERE NOT (%L AND v.violation = 'an acknowledged event is lost' AND v.event_id < atlas_test.kept_since())
         UNION ALL
         SELECT 'a key has two events' FROM atlas_events WHERE payload ? 'key'
          GROUP BY payload->>'key' HAVING count(*) > 1$s$, acknowledged, array_to_string(steps, ' ') LIKE '%drop_month%')) AS t (r text);
@@ -199,8 +206,8 @@ my %operations = (
 	'register' => [ q{SELECT atlas_register_object_type('ACCOUNT', 'clients')::text} ],
 	'register the same' => [ q{SELECT atlas_register_object_type('CUSTOMER', 'customers')::text}, '42P01' ],
 	'discover' => [ q{SELECT count(*)::text FROM atlas_discover_object_types()} ],
-	'unregister' => [ q{SELECT atlas_unregister_object_type('ACCOUNT')::text} ],
-	'unregister the primary type' => [ q{SELECT atlas_unregister_object_type('CUSTOMER')::text} ],
+	'unregister' => [ q{SELECT atlas_unregister_object_type('ACCOUNT')::text}, '42704' ],
+	'unregister the primary type' => [ q{SELECT atlas_unregister_object_type('CUSTOMER')::text}, '42704' ],
 	'rename' => [ q{ALTER TABLE accounts RENAME TO renamed}, '42P01', '42P07' ],
 	'drop' => [ q{DROP TABLE accounts}, '42P01' ],
 	'submit' => [ q{SELECT atlas_test.say(1, 1)}, 'PT404' ],
@@ -319,8 +326,12 @@ my @close = (
 	[ 'delete the object', 'submit' ]);
 
 @pairs = @close unless long_or(1, 0);
-none_wrong('two sessions that commit, in every order',
-	map { calls([ $_->[0], 'BEGIN', 'COMMIT' ], [ $_->[1], 'BEGIN', 'COMMIT' ]) } @pairs);
+foreach my $first (@names)
+{
+	my @mine = grep { $_->[0] eq $first } @pairs or next;
+	none_wrong("$first and another session, in every order",
+		map { calls([ $_->[0], 'BEGIN', 'COMMIT' ], [ $_->[1], 'BEGIN', 'COMMIT' ]) } @mine);
+}
 if (long_or(1, 0))
 {
 	none_wrong('the first rolls back, in every order',
