@@ -83,11 +83,16 @@ BEGIN
     DELETE FROM atlas_events WHERE occurred_at < now() - interval '2 months';
 END $$;
 
--- The first id after the old month: events before it go with their month.
-CREATE FUNCTION atlas_test.kept_since() RETURNS uuid LANGUAGE sql STABLE AS $$
-    SELECT rpad(lpad(to_hex((extract(epoch FROM (date_trunc('month', now() AT TIME ZONE 'UTC') - interval '2 months')
-                                                AT TIME ZONE 'UTC') * 1000)::bigint),
+-- The first id of a month, so many months ago.
+CREATE FUNCTION atlas_test.first_id(months_ago int) RETURNS uuid LANGUAGE sql STABLE AS $$
+    SELECT rpad(lpad(to_hex((extract(epoch FROM (date_trunc('month', now() AT TIME ZONE 'UTC')
+                                                 - make_interval(months => months_ago)) AT TIME ZONE 'UTC') * 1000)::bigint),
                      12, '0'), 32, '0')::uuid
+$$;
+
+-- Whether an event is of the old month and may go with it.
+CREATE FUNCTION atlas_test.is_old(event_id uuid) RETURNS bool LANGUAGE sql STABLE AS $$
+    SELECT event_id >= atlas_test.first_id(3) AND event_id < atlas_test.first_id(2)
 $$;
 
 -- Drops the old month, as README says under "Retention".
@@ -104,9 +109,9 @@ BEGIN
     IF tables IS NOT NULL THEN
         EXECUTE 'DROP TABLE ' || tables;
     END IF;
-    DELETE FROM atlas_event_queue WHERE event_id < atlas_test.kept_since();
-    DELETE FROM atlas_event_unresolved WHERE event_id < atlas_test.kept_since();
-    DELETE FROM atlas_event_keys WHERE event_id < atlas_test.kept_since();
+    DELETE FROM atlas_event_queue WHERE atlas_test.is_old(event_id);
+    DELETE FROM atlas_event_unresolved WHERE atlas_test.is_old(event_id);
+    DELETE FROM atlas_event_keys WHERE atlas_test.is_old(event_id);
 END $$;
 
 -- What has been put off is due.
@@ -192,7 +197,7 @@ BEGIN
     RETURN QUERY SELECT r FROM dblink('s0', format($s$
         SELECT v::text
           FROM atlas_test.violations(string_to_array(trim(regexp_replace(%L, ' +', ' ', 'g')), ' ')::uuid[], '-1 day') AS v
-         WHERE NOT (%L AND v.violation = 'an acknowledged event is lost' AND v.event_id < atlas_test.kept_since())
+         WHERE NOT (%L AND v.violation = 'an acknowledged event is lost' AND atlas_test.is_old(v.event_id))
         UNION ALL
         SELECT 'a key has two events' FROM atlas_events WHERE payload ? 'key'
          GROUP BY payload->>'key' HAVING count(*) > 1$s$, acknowledged, array_to_string(steps, ' ') LIKE '%drop_month%')) AS t (r text);
