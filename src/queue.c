@@ -205,6 +205,7 @@ end_pass(AtlasCursor *cursor)
 {
 	if (cursor->previous_unfinished != NULL)
 		pfree(cursor->previous_unfinished);
+	cursor->previous_seen = false;
 	cursor->previous_xid = cursor->first_xid;
 	cursor->previous_unfinished = cursor->unfinished;
 	cursor->nprevious_unfinished = cursor->nunfinished;
@@ -217,17 +218,24 @@ end_pass(AtlasCursor *cursor)
 }
 
 bool
-atlas_queue_left_some(const AtlasCursor *cursor)
+atlas_queue_left_some(AtlasCursor *cursor)
 {
 	Datum		values[4];
 	bool		isnull;
+
+	/* What a pass has linked is dead now, and to be read once only. */
+	if (cursor->previous_seen)
+		return cursor->left_some;
 
 	values[0] = UInt64GetDatum(cursor->previous_xid);
 	values[1] = UInt64GetDatum(cursor->first_xid);
 	values[2] = xid_array(cursor->unfinished, cursor->nunfinished);
 	values[3] = xid_array(cursor->previous_unfinished, cursor->nprevious_unfinished);
 	(void) atlas_execute(&find_left, values, NULL, false, 0);
-	return DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	cursor->left_some = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
+												   1, &isnull));
+	cursor->previous_seen = true;
+	return cursor->left_some;
 }
 
 /* Copies the ids of the rows found; the second column may be the position. */

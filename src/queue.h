@@ -35,7 +35,9 @@ typedef struct AtlasCursor
 	uint64	   *next_unfinished;
 	int			nnext_unfinished;
 
-	/* What the pass before began with, to see what it left. */
+	/* What the pass before began with, to see what it left, once. */
+	bool		previous_seen;
+	bool		left_some;
 	uint64		previous_xid;
 	uint64	   *previous_unfinished;
 	int			nprevious_unfinished;
@@ -51,7 +53,7 @@ extern int	atlas_queue_claim(AtlasCursor *cursor, int limit, pg_uuid_t *ids);
  * Did the pass before leave events that it must have seen, because they were
  * locked? To be asked when what it claimed has been linked.
  */
-extern bool atlas_queue_left_some(const AtlasCursor *cursor);
+extern bool atlas_queue_left_some(AtlasCursor *cursor);
 
 /* Claims up to limit events whose time for another attempt has come. */
 extern int	atlas_queue_claim_due(int limit, pg_uuid_t *ids);
