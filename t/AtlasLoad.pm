@@ -65,6 +65,9 @@ sub try_to_submit
 
 	my $state = defined $session ? $session->state || 'none' : 'unconnected';
 	my $message = ($session // 'DBI')->errstr // '';
+
+	# DBD::Pg may give this any state.
+	$state = '08000' if $message =~ /server closed the connection/;
 	print { $client->{file} } "error $state ", $message =~ s/\s+/ /gr, "\n";
 	return;
 }
