@@ -1,0 +1,2 @@
+\set n random(1, :hottest)
+SELECT * FROM atlas_timeline('CUSTOMER', md5('customer-' || :n)::uuid::text);

@@ -1,0 +1,127 @@
+/*
+ * reading.mjs
+ *		Pages of timelines and of the log over events of 24 months, in a large
+ *		and a small database by turns, and the plans that make them. One client.
+ */
+import { median, quantile, row } from '../measure.mjs'
+import { connect, createDatabase, pgbench, psql, setLinking, sql, value } from '../server.mjs'
+
+export const SPAN = '24 months'
+
+/* A database with so many events over 24 months, one in four with two related objects; two sessions make it. */
+export async function makeHistory(database, events, customers) {
+	await createDatabase(database, 'objects')
+	await setLinking(database, false)
+	await psql(database, ['sql/generate.sql'])
+	const until = await value(database, 'SELECT now()::text')
+	const call = (first, last) => psqlCall(database, `CALL generator.make_events(${first}, ${last}, ${events}, '${until}', '${SPAN}', ${customers}, 4)`)
+	await sql(database, `CALL generator.make_partitions('${until}', '${SPAN}')`)
+	const half = Math.floor(events / 2)
+	await Promise.all([call(1, half), call(half + 1, events)])
+	await sql(database, 'VACUUM ANALYZE')
+	await sql('postgres', 'CHECKPOINT')
+}
+
+/* In a session of its own. */
+async function psqlCall(database, statement) {
+	const client = await connect(database)
+	await client.query(statement)
+	await client.end()
+}
+
+/* The plans of what a call runs inside, as auto_explain says them. */
+async function nestedPlans(database, call) {
+	const client = await connect(database)
+	const notices = []
+	client.on('notice', ({ message }) => notices.push(message))
+	await client.query(`LOAD 'auto_explain'; SET auto_explain.log_min_duration = 0; SET auto_explain.log_nested_statements = on;
+		SET auto_explain.log_analyze = on; SET auto_explain.log_timing = off; SET auto_explain.log_level = notice`)
+	await client.query(call)
+	await client.end()
+	return notices.join('\n')
+}
+
+/* What a plan of a page must not have; empty if it is as it should be. */
+export function faultsOf(plan) {
+	const used = plan.split('\n').filter((line) => !line.includes('never executed')).join('\n')
+	return [
+		[/Seq Scan on \S*atlas_event(?:s|_links)_\d/, 'reads a partition as a whole'],
+		[/Bitmap Heap Scan on \S*atlas_event(?:s|_links)_\d/, 'reads a bitmap of a partition'],
+		[/Sort Key: (?:[pl]\.|atlas_event(?:s|_links)_\d+_\d+\.)/, 'sorts what it reads'],
+	].filter(([pattern]) => pattern.test(used)).map(([, fault]) => fault)
+}
+
+async function latencies(database, script, sizes, hottest) {
+	return (await pgbench(database, script, { clients: 1, seconds: sizes.seconds, variables: { hottest }, isLogged: true })).latencies
+}
+
+/* p99 of a script in the large and the small database by turns. */
+async function compare(script, sizes) {
+	const result = { large: [], small: [], p50: { large: [], small: [] } }
+	for (let round = 0; round < sizes.rounds; round++)
+		for (const size of round % 2 ? ['small', 'large'] : ['large', 'small']) {
+			const found = await latencies(size, script, sizes, sizes.hottest)
+			result[size].push(quantile(found, 0.99))
+			result.p50[size].push(median(found))
+		}
+	return result
+}
+
+function planRow(what, plan, requires) {
+	const faults = faultsOf(plan)
+	if (!requires.test(plan)) faults.push('does not use the index')
+	return row(what, { isMet: faults.length === 0, note: faults.length ? faults.join(', ') : 'by index, no scan, no sort of what is read', target: 'plan' })
+}
+
+async function timelines({ sizes }) {
+	const rows = []
+	for (const [type, script] of [['CUSTOMER', 'timeline_customer'], ['ACCOUNT', 'timeline_account']]) {
+		const { large, small, p50 } = await compare(script, sizes)
+		const what = `timeline of a ${type.toLowerCase()}, 50 of ${sizes.large.toLocaleString('en')} events`
+		rows.push(row(`${what}, p99`, { unit: 'ms', ours: large, peer: `of ${sizes.small.toLocaleString('en')}`, theirs: small,
+			ratios: large.map((number, round) => number / small[round]), atMost: 1.3,
+			note: `p50 ${median(p50.large).toFixed(2)} and ${median(p50.small).toFixed(2)} ms` }))
+		const plan = await nestedPlans('large', `SELECT count(*) FROM atlas_timeline('${type}', md5('${type.toLowerCase()}-1')::uuid::text)`)
+		rows.push(planRow(`plan of a timeline of a ${type.toLowerCase()}`, plan, /Index Only Scan/))
+	}
+	return rows
+}
+
+/* Pages of the log, which by the way has some events that are pending. */
+async function logs({ sizes }, pending, limit) {
+	const rows = []
+	const suffix = `50 of ${sizes.large.toLocaleString('en')} events${pending ? `, ${pending.toLocaleString('en')} pending` : ''}`
+	for (const [name, script, condition] of [['newest page of the log', 'logs_newest', 'TRUE'],
+		['page of PENDING', 'logs_pending', "processing_status = 'PENDING'"]]) {
+		const rounds = []
+		for (let round = 0; round < sizes.rounds; round++) rounds.push(await latencies('large', script, sizes, 1))
+		rows.push(row(`${name}, ${suffix}, p50`, { unit: 'ms', ours: rounds.map(median), atMost: limit,
+			note: `p99 ${median(rounds.map((list) => quantile(list, 0.99))).toFixed(2)} ms` }))
+		const plan = (await sql('large', `EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF)
+			SELECT * FROM atlas_event_logs WHERE ${condition} ORDER BY event_id DESC LIMIT 50`)).map((line) => line['QUERY PLAN']).join('\n')
+		rows.push(planRow(`plan of the ${name}, ${suffix}`, plan, /Index (?:Only )?Scan/))
+	}
+	return rows
+}
+
+/* Makes the newest events PENDING again, as if a linker had been away. */
+async function makePending(count) {
+	await sql('large', `INSERT INTO atlas_event_queue (event_id, submitted_xid)
+		SELECT event_id, pg_current_xact_id() FROM atlas_events WHERE related_objects IS NOT NULL ORDER BY event_id DESC LIMIT ${count}`)
+	await sql('large', 'DELETE FROM atlas_event_links l USING atlas_event_queue q WHERE l.event_id = q.event_id')
+	await sql('large', 'VACUUM ANALYZE atlas_event_queue, atlas_event_links')
+}
+
+export async function reading(context) {
+	const { sizes } = context
+	await makeHistory('small', sizes.small, sizes.customers)
+	await makeHistory('large', sizes.large, sizes.customers)
+	const rows = [
+		...await timelines(context),
+		...await logs(context, 0, 5),
+	]
+	await makePending(sizes.pending)
+	rows.push(...await logs(context, sizes.pending, 50))
+	await setLinking('large', true)
+	return { rows, databases: ['small', 'large'] }
+}

@@ -1,0 +1,133 @@
+-- The oracle of the tests and of the benchmarks, in a schema of its own.
+
+SET check_function_bodies = off;
+CREATE SCHEMA IF NOT EXISTS atlas_test;
+
+-- The objects as the registry connects them, read without the extension's code.
+CREATE FUNCTION atlas_test.objects(
+    OUT object_type text, OUT object_id text, OUT external_id text) RETURNS SETOF record
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    type record;
+BEGIN
+    FOR type IN SELECT t.* FROM atlas_object_types t JOIN pg_class c ON c.oid = t.relation LOOP
+        RETURN QUERY EXECUTE format('SELECT %L, %I::text, %s::text FROM %s',
+            type.object_type, type.id_column,
+            CASE WHEN type.external_id_column IS NULL THEN 'NULL'
+                 ELSE quote_ident(type.external_id_column) END,
+            type.relation);
+    END LOOP;
+END $$;
+
+-- The oracle: a row for each thing that is not as it must be, when nothing is
+-- going on any more. acknowledged are the ids that clients have received.
+--
+-- A reference that is recorded as unresolved may have become resolvable since:
+-- that is a violation only once the linker ought to have looked again. Links
+-- to a table that was dropped cannot be recomputed.
+CREATE FUNCTION atlas_test.violations(
+    acknowledged uuid[],
+    grace interval DEFAULT '15 s',
+    OUT violation text, OUT event_id uuid, OUT detail text) RETURNS SETOF record
+LANGUAGE sql STABLE
+SET enable_nestloop = off SET enable_mergejoin = off SET jit = off SET work_mem = '64MB' AS $$
+WITH
+acked AS MATERIALIZED (
+    SELECT DISTINCT a AS event_id FROM unnest(acknowledged) AS a),
+types AS MATERIALIZED (
+    SELECT t.object_type, a.atttypid = 'uuid'::regtype AS is_uuid
+      FROM atlas_object_types t
+      JOIN pg_attribute a ON a.attrelid = t.relation AND a.attname = t.id_column),
+objects AS MATERIALIZED (
+    SELECT * FROM atlas_test.objects()),
+names AS MATERIALIZED (
+    SELECT object_type, 'id' AS kind, object_id AS name, object_id, external_id FROM objects
+    UNION ALL
+    SELECT object_type, 'external id', external_id, object_id, external_id FROM objects
+     WHERE external_id IS NOT NULL),
+refs AS MATERIALIZED (
+    SELECT e.event_id, r.position, e.object_type AS primary_type, e.object_id AS primary_id,
+           r.item->>'objectType' AS object_type, r.item->>'objectId' AS object_id,
+           r.item->>'externalId' AS external_id
+      FROM atlas_events e,
+           LATERAL jsonb_array_elements(e.related_objects) WITH ORDINALITY AS r (item, position)
+     WHERE e.related_objects IS NOT NULL
+       AND NOT EXISTS (SELECT FROM atlas_event_queue q WHERE q.event_id = e.event_id)),
+resolved AS MATERIALIZED (
+    SELECT r.*, t.object_type IS NOT NULL AS is_connected, n.object_id AS found_id,
+           u.event_id IS NOT NULL AS is_recorded, u.next_attempt_at, u.reason,
+           (u.object_type, u.object_id, u.external_id) IS NOT DISTINCT FROM
+           (r.object_type, r.object_id, r.external_id) AS is_recorded_well
+      FROM refs r
+      LEFT JOIN types t ON t.object_type = r.object_type
+      LEFT JOIN names n
+        ON n.object_type = r.object_type
+       AND n.kind = CASE WHEN r.object_id IS NULL THEN 'external id' ELSE 'id' END
+       AND n.name = CASE WHEN r.object_id IS NULL THEN r.external_id
+                         WHEN t.is_uuid THEN lower(r.object_id) ELSE r.object_id END
+       AND (n.external_id IS NULL OR r.external_id IS NULL OR n.external_id = r.external_id)
+      LEFT JOIN atlas_event_unresolved u
+        ON u.event_id = r.event_id AND u.position = r.position),
+expected AS MATERIALIZED (
+    SELECT DISTINCT event_id, object_type, found_id AS object_id
+      FROM resolved
+     WHERE found_id IS NOT NULL AND NOT is_recorded
+       AND (object_type, found_id) IS DISTINCT FROM (primary_type, primary_id)),
+actual AS MATERIALIZED (
+    SELECT l.event_id, l.object_type, l.object_id
+      FROM atlas_event_links l
+     WHERE l.object_type IN (SELECT object_type FROM types)),
+owned AS MATERIALIZED (
+    SELECT DISTINCT o.kind, o.event_id
+      FROM (SELECT 'queue' AS kind, q.event_id FROM atlas_event_queue q
+            UNION ALL SELECT 'link', l.event_id FROM atlas_event_links l
+            UNION ALL SELECT 'unresolved', u.event_id FROM atlas_event_unresolved u
+            UNION ALL SELECT 'key', k.event_id FROM atlas_event_keys k) AS o)
+
+SELECT 'an acknowledged event is lost', a.event_id, NULL
+  FROM acked a
+ WHERE NOT EXISTS (SELECT FROM atlas_events e WHERE e.event_id = a.event_id)
+UNION ALL
+SELECT 'an event is there more than once', e.event_id, count(*)::text
+  FROM atlas_events e GROUP BY e.event_id HAVING count(*) > 1
+UNION ALL
+SELECT 'an event is still pending', q.event_id, q.last_error
+  FROM atlas_event_queue q WHERE q.next_attempt_at IS DISTINCT FROM 'infinity'
+UNION ALL
+SELECT 'an event failed without a reason', q.event_id, NULL
+  FROM atlas_event_queue q
+ WHERE q.next_attempt_at = 'infinity' AND (COALESCE(q.last_error, '') = '' OR q.attempts = 0)
+UNION ALL
+SELECT 'a row is left of an event that is not there', o.event_id, o.kind
+  FROM owned o
+ WHERE NOT EXISTS (SELECT FROM atlas_events e WHERE e.event_id = o.event_id)
+UNION ALL
+SELECT 'a link is missing', m.event_id, concat_ws(' ', m.object_type, m.object_id)
+  FROM (TABLE expected EXCEPT TABLE actual) AS m
+UNION ALL
+SELECT 'a link ought not to be there', m.event_id, concat_ws(' ', m.object_type, m.object_id)
+  FROM (TABLE actual EXCEPT TABLE expected) AS m
+UNION ALL
+SELECT 'a link is there more than once', a.event_id, concat_ws(' ', a.object_type, a.object_id)
+  FROM actual a
+ GROUP BY a.event_id, a.object_type, a.object_id HAVING count(*) > 1
+UNION ALL
+SELECT 'a reference is neither linked nor recorded as unresolved', r.event_id,
+       concat_ws(' ', r.object_type, r.object_id, r.external_id)
+  FROM resolved r
+ WHERE r.found_id IS NULL AND NOT r.is_recorded AND r.is_connected
+UNION ALL
+SELECT 'an unresolved reference could be resolved long since', r.event_id,
+       concat_ws(' ', r.object_type, r.object_id, r.external_id, r.reason)
+  FROM resolved r
+ WHERE r.is_recorded AND r.found_id IS NOT NULL AND r.next_attempt_at < now() - grace
+UNION ALL
+SELECT 'an unresolved reference is not the one of the event', r.event_id,
+       concat_ws(' ', r.object_type, r.object_id, r.external_id)
+  FROM resolved r
+ WHERE r.is_recorded AND NOT r.is_recorded_well
+UNION ALL
+SELECT 'a reference of no linked event is recorded as unresolved', u.event_id, u.position::text
+  FROM atlas_event_unresolved u
+ WHERE NOT EXISTS (SELECT FROM refs r WHERE r.event_id = u.event_id AND r.position = u.position)
+$$;
