@@ -15,7 +15,7 @@ async function memoryOfCalls(sizes) {
 	const calls = pgbench('bench', 'ours_one', { clients: 1, transactions: sizes.calls, variables: variables(sizes.customers), isDurable: false })
 		.finally(() => { isDone = true })
 	while (!isDone) {
-		const [session] = await sql('postgres', "SELECT pid FROM pg_stat_activity WHERE application_name = 'pgbench' AND datname = 'bench' LIMIT 1")
+		const [session] = await sql('postgres', "SELECT pid FROM pg_stat_activity WHERE application_name = 'pgbench' AND datname = 'bench' ORDER BY backend_start DESC LIMIT 1")
 		const memory = session && privateMemory(session.pid)
 		if (memory) samples.push(memory)
 		await sleep(50)
