@@ -7,6 +7,7 @@
 
 #include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
+#include "executor/executor.h"
 #include "nodes/parsenodes.h"
 #include "parser/parsetree.h"
 #include "storage/latch.h"
@@ -40,6 +41,24 @@
 #else
 #define atlas_view_of_entry(entry) \
 	(rt_fetch(PRS2_OLD_VARNO, (entry)->subquery->rtable)->relid)
+#endif
+
+/* Adds a row that is new to the indexes of its table. */
+#if PG_VERSION_NUM >= 160000
+#define atlas_insert_index_tuples(result, slot, estate) \
+	ExecInsertIndexTuples((result), (slot), (estate), false, false, NULL, NIL, false)
+#else
+#define atlas_insert_index_tuples(result, slot, estate) \
+	ExecInsertIndexTuples((result), (slot), (estate), false, false, NULL, NIL)
+#endif
+
+/* Begins to read an index for rows of its table. */
+#if PG_VERSION_NUM >= 180000
+#define atlas_begin_index_scan(relation, index, snapshot, nkeys) \
+	index_beginscan((relation), (index), (snapshot), NULL, (nkeys), 0)
+#else
+#define atlas_begin_index_scan(relation, index, snapshot, nkeys) \
+	index_beginscan((relation), (index), (snapshot), (nkeys), 0)
 #endif
 
 /* 17 can limit the time of a whole transaction; a linker's is not limited. */

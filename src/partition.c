@@ -69,6 +69,7 @@ typedef struct KnownRange
 {
 	bool		valid;
 	Oid			parent;
+	Oid			partition;
 	IdRange		range;
 } KnownRange;
 
@@ -108,10 +109,10 @@ parent_oid(AtlasPartitioned table)
 }
 
 /*
- * Finds the range between two partition bounds that contains the id, and says
- * whether it is a partition, else it is a gap.
+ * Finds the range between two partition bounds that contains the id, and the
+ * partition that it is of; InvalidOid when it is a gap.
  */
-static bool
+static Oid
 find_range(Relation parent, const pg_uuid_t *id, bool omit_detached, IdRange *range)
 {
 	PartitionKey key = RelationGetPartitionKey(parent);
@@ -123,7 +124,7 @@ find_range(Relation parent, const pg_uuid_t *id, bool omit_detached, IdRange *ra
 
 	memset(range, 0, sizeof(*range));
 	if (desc->nparts == 0)
-		return false;
+		return InvalidOid;
 
 	below = partition_range_datum_bsearch(key->partsupfunc, key->partcollation, bounds,
 										  1, &value, &is_equal);
@@ -139,7 +140,9 @@ find_range(Relation parent, const pg_uuid_t *id, bool omit_detached, IdRange *ra
 		range->bounded_high = true;
 	}
 
-	return bounds->indexes[below + 1] >= 0 || bounds->default_index >= 0;
+	if (bounds->indexes[below + 1] >= 0)
+		return desc->oids[bounds->indexes[below + 1]];
+	return bounds->default_index >= 0 ? desc->oids[bounds->default_index] : InvalidOid;
 }
 
 /* The part of the id's month that lies within a gap. */
@@ -248,9 +251,10 @@ static bool
 has_partition(AtlasPartitioned table, Oid parent_relid, const pg_uuid_t *id, IdRange *gap)
 {
 	Relation	parent = table_open(parent_relid, AccessShareLock);
-	bool		found = find_range(parent, id, true, gap);
+	Oid			partition = find_range(parent, id, true, gap);
 	IdRange		ignored;
-	bool		detaching = !found && find_range(parent, id, false, &ignored);
+	bool		detaching = !OidIsValid(partition) &&
+		OidIsValid(find_range(parent, id, false, &ignored));
 
 	table_close(parent, NoLock);
 	if (detaching)
@@ -258,13 +262,13 @@ has_partition(AtlasPartitioned table, Oid parent_relid, const pg_uuid_t *id, IdR
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("the partition for event %s is being detached", atlas_event_id_string(id)),
 				 errhint("Try again when DETACH PARTITION CONCURRENTLY has finished.")));
-	if (found)
-	{
-		known[table].parent = parent_relid;
-		known[table].range = *gap;
-		known[table].valid = true;
-	}
-	return found;
+	if (!OidIsValid(partition))
+		return false;
+	known[table].parent = parent_relid;
+	known[table].partition = partition;
+	known[table].range = *gap;
+	known[table].valid = true;
+	return true;
 }
 
 void
@@ -288,6 +292,20 @@ atlas_partition_ensure(AtlasPartitioned table, const pg_uuid_t *ids, int nids)
 		create_partition(table, &gap);
 		(void) has_partition(table, parent, &ids[i], &gap);
 	}
+}
+
+Oid
+atlas_partition_of(AtlasPartitioned table, const Datum *ids, int first, int *end)
+{
+	IdRange		range;
+
+	if (!is_known(table, DatumGetUUIDP(ids[first])) &&
+		!has_partition(table, parent_oid(table), DatumGetUUIDP(ids[first]), &range))
+		return InvalidOid;
+	for (int i = first + 1; i < *end; i++)
+		if (!in_range(&known[table].range, DatumGetUUIDP(ids[i])))
+			*end = i;
+	return known[table].partition;
 }
 
 void

@@ -11,7 +11,8 @@
 typedef enum AtlasPartitioned
 {
 	ATLAS_LOG,
-	ATLAS_LINKS
+	ATLAS_LINKS,
+	ATLAS_NOT_PARTITIONED
 } AtlasPartitioned;
 
 extern void atlas_partition_init(void);
@@ -23,6 +24,12 @@ extern void atlas_partition_init(void);
  * in ascending order.
  */
 extern void atlas_partition_ensure(AtlasPartitioned table, const pg_uuid_t *ids, int nids);
+
+/*
+ * The partition that event ids go to, from ids[first] on; InvalidOid when there is
+ * none. *end is set to the first id that goes elsewhere, if that is before it.
+ */
+extern Oid	atlas_partition_of(AtlasPartitioned table, const Datum *ids, int first, int *end);
 
 /*
  * Makes the partitions of the coming months, once there is one at all. Leaves

@@ -16,11 +16,14 @@
  */
 #include "postgres.h"
 
+#include "access/transam.h"
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "event_id.h"
 #include "extension.h"
 #include "partition.h"
 #include "submit.h"
+#include "table_write.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 #include "values.h"
@@ -28,54 +31,48 @@
 
 char	   *atlas_tenant_setting = NULL;
 
-/* The columns of the log, in the order of the parameters of both statements. */
-#define LOG_COLUMNS \
-	"event_id, occurred_at, object_type, object_id, external_id, name, description, icon," \
-	" payload, related_objects, received_at, tenant_id"
-
-#define LOG_NVALUES 10			/* those that differ from event to event */
-
-static const Oid log_types[LOG_NVALUES] = {
-	UUIDOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
-	JSONBOID, JSONBOID
+static AtlasTable log_table = {
+	.relation = offsetof(AtlasExtension, events),
+	.partitions = ATLAS_LOG,
+	.ncolumns = 12,
+	.columns = {"event_id", "occurred_at", "received_at", "tenant_id", "object_type", "object_id",
+	"external_id", "name", "description", "icon", "payload", "related_objects"},
+	.types = {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID,
+	TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, JSONBOID},
+	.insert = {
+		.sql =
+		"INSERT INTO @extschema@.atlas_events"
+		"       (event_id, occurred_at, received_at, tenant_id, object_type, object_id,"
+		"        external_id, name, description, icon, payload, related_objects)"
+		" SELECT *"
+		"   FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3),"
+		"                   pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6),"
+		"                   pg_catalog.unnest($7), pg_catalog.unnest($8), pg_catalog.unnest($9),"
+		"                   pg_catalog.unnest($10), pg_catalog.unnest($11), pg_catalog.unnest($12)) AS e",
+		.nparameters = 12,
+		.parameters = {UUIDARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID,
+		TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
+		JSONBARRAYOID, JSONBARRAYOID},
+	},
 };
 
-static AtlasStatement insert_event = {
-	.sql =
-	"INSERT INTO @extschema@.atlas_events (" LOG_COLUMNS ")"
-	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
-	.nparameters = 12,
-	.parameters = {UUIDOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
-	JSONBOID, JSONBOID, TIMESTAMPTZOID, TEXTOID},
-};
-
-static AtlasStatement insert_events = {
-	.sql =
-	"INSERT INTO @extschema@.atlas_events (" LOG_COLUMNS ")"
-	" SELECT e.*, $11, $12"
-	"   FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3),"
-	"                   pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6),"
-	"                   pg_catalog.unnest($7), pg_catalog.unnest($8), pg_catalog.unnest($9),"
-	"                   pg_catalog.unnest($10)) AS e",
-	.nparameters = 12,
-	.parameters = {UUIDARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
-	TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, JSONBARRAYOID, JSONBARRAYOID, TIMESTAMPTZOID, TEXTOID},
-};
-
-static AtlasStatement queue_event = {
-	.sql =
-	"INSERT INTO @extschema@.atlas_event_queue (event_id, submitted_xid, tenant_id)"
-	" VALUES ($1, pg_catalog.pg_current_xact_id(), $2)",
-	.nparameters = 2,
-	.parameters = {UUIDOID, TEXTOID},
-};
-
-static AtlasStatement queue_events = {
-	.sql =
-	"INSERT INTO @extschema@.atlas_event_queue (event_id, submitted_xid, tenant_id)"
-	" SELECT e, pg_catalog.pg_current_xact_id(), $2 FROM pg_catalog.unnest($1) AS e",
-	.nparameters = 2,
-	.parameters = {UUIDARRAYOID, TEXTOID},
+static AtlasTable queue_table = {
+	.relation = offsetof(AtlasExtension, queue),
+	.partitions = ATLAS_NOT_PARTITIONED,
+	.ncolumns = 6,
+	.columns = {"event_id", "submitted_xid", "next_attempt_at", "attempts", "tenant_id", "last_error"},
+	.types = {UUIDOID, XID8OID, TIMESTAMPTZOID, INT2OID, TEXTOID, TEXTOID},
+	.insert = {
+		.sql =
+		"INSERT INTO @extschema@.atlas_event_queue"
+		"       (event_id, submitted_xid, next_attempt_at, attempts, tenant_id, last_error)"
+		" SELECT *"
+		"   FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3),"
+		"                   pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6)) AS q",
+		.nparameters = 6,
+		.parameters = {UUIDARRAYOID, XID8ARRAYOID, TIMESTAMPTZARRAYOID, INT2ARRAYOID, TEXTARRAYOID,
+		TEXTARRAYOID},
+	},
 };
 
 static AtlasStatement select_queued = {
@@ -227,95 +224,43 @@ kept_external_id(const AtlasSubmission *submission)
 		submission->primary.found_external_id : submission->event.primary.external_id;
 }
 
-/* The values of a submission, in the order of LOG_COLUMNS; 0 is null. */
 static void
-log_values(const AtlasSubmission *submission, Datum *values)
+add_to_log(AtlasRows *rows, const AtlasSubmission *submission)
 {
 	const AtlasEvent *event = &submission->event;
-	Jsonb	   *related = NULL;
+	Datum		values[ATLAS_MAX_COLUMNS];
+	bool		nulls[ATLAS_MAX_COLUMNS];
 
-	if (event->nrelated > 0)
-		related = atlas_references_to_jsonb(event->related, event->nrelated);
 	values[0] = UUIDPGetDatum(&submission->event_id);
 	values[1] = TimestampTzGetDatum(event->occurred_at);
-	values[2] = CStringGetTextDatum(event->primary.object_type);
-	values[3] = PointerGetDatum(submission->primary.found_id);
-	values[4] = PointerGetDatum(kept_external_id(submission));
-	values[5] = PointerGetDatum(event->name);
-	values[6] = PointerGetDatum(event->description);
-	values[7] = PointerGetDatum(event->icon);
-	values[8] = PointerGetDatum(event->payload);
-	values[9] = PointerGetDatum(related);
+	values[2] = TimestampTzGetDatum(event->received_at);
+	values[3] = PointerGetDatum(submission->primary.tenant);
+	values[4] = CStringGetTextDatum(event->primary.object_type);
+	values[5] = PointerGetDatum(submission->primary.found_id);
+	values[6] = PointerGetDatum(kept_external_id(submission));
+	values[7] = PointerGetDatum(event->name);
+	values[8] = PointerGetDatum(event->description);
+	values[9] = PointerGetDatum(event->icon);
+	values[10] = PointerGetDatum(event->payload);
+	values[11] = PointerGetDatum(event->nrelated == 0 ? NULL :
+								 atlas_references_to_jsonb(event->related, event->nrelated));
+	for (int i = 0; i < log_table.ncolumns; i++)
+		nulls[i] = log_table.types[i] != TIMESTAMPTZOID && DatumGetPointer(values[i]) == NULL;
+	atlas_rows_add(rows, values, nulls);
 }
 
 static void
-write_one(const AtlasSubmission *submission)
+add_to_queue(AtlasRows *rows, const AtlasSubmission *submission, uint64 xid)
 {
-	Datum		values[LOG_NVALUES + 2];
-	char		nulls[LOG_NVALUES + 2];
-	Datum		queue_values[2];
+	static const bool nulls[ATLAS_MAX_COLUMNS] = {[2] = true,[5] = true};
+	Datum		values[ATLAS_MAX_COLUMNS] = {0};
 
-	log_values(submission, values);
-	memset(nulls, ' ', sizeof(nulls));
-	for (int i = 0; i < LOG_NVALUES; i++)
-		if (log_types[i] != TIMESTAMPTZOID && DatumGetPointer(values[i]) == NULL)
-			nulls[i] = 'n';
-	values[LOG_NVALUES] = TimestampTzGetDatum(submission->event.received_at);
-	values[LOG_NVALUES + 1] = PointerGetDatum(submission->primary.tenant);
-	(void) atlas_execute(&insert_event, values, nulls, false, 0);
-
-	if (submission->event.nrelated > 0)
-	{
-		queue_values[0] = values[0];
-		queue_values[1] = values[LOG_NVALUES + 1];
-		(void) atlas_execute(&queue_event, queue_values, NULL, false, 0);
-	}
+	values[0] = UUIDPGetDatum(&submission->event_id);
+	values[1] = UInt64GetDatum(xid);
+	values[3] = Int16GetDatum(0);
+	values[4] = PointerGetDatum(submission->primary.tenant);
+	atlas_rows_add(rows, values, nulls);
 }
-
-static void
-write_many(const AtlasSubmission *submissions, int nsubmissions)
-{
-	AtlasColumn columns[LOG_NVALUES];
-	AtlasColumn queued;
-	Datum		values[LOG_NVALUES + 2];
-	Datum		tenant = PointerGetDatum(atlas_session_tenant());
-
-	for (int i = 0; i < LOG_NVALUES; i++)
-		atlas_column_init(&columns[i], nsubmissions);
-	atlas_column_init(&queued, nsubmissions);
-	for (int i = 0; i < nsubmissions; i++)
-	{
-		if (!atlas_is_open(&submissions[i]))
-			continue;
-		log_values(&submissions[i], values);
-		for (int j = 0; j < LOG_NVALUES; j++)
-		{
-			if (log_types[j] == TIMESTAMPTZOID)
-				atlas_column_add(&columns[j], values[j]);
-			else
-				atlas_column_add_pointer(&columns[j], DatumGetPointer(values[j]));
-		}
-		if (submissions[i].event.nrelated > 0)
-			atlas_column_add(&queued, values[0]);
-	}
-
-	for (int i = 0; i < LOG_NVALUES; i++)
-		values[i] = atlas_column_array(&columns[i], log_types[i]);
-	values[LOG_NVALUES] = TimestampTzGetDatum(submissions[0].event.received_at);
-	values[LOG_NVALUES + 1] = tenant;
-	(void) atlas_execute(&insert_events, values, NULL, false, 0);
-
-	if (queued.nvalues > 0)
-	{
-		Datum		queue_values[2];
-
-		queue_values[0] = atlas_column_array(&queued, UUIDOID);
-		queue_values[1] = tenant;
-		(void) atlas_execute(&queue_events, queue_values, NULL, false, 0);
-	}
-}
-
-/* ----- Phase: say how far each event is ----- */
 
 static int
 compare_ids(const void *a, const void *b)
@@ -323,6 +268,34 @@ compare_ids(const void *a, const void *b)
 	return atlas_event_id_compare(&(*(AtlasSubmission *const *) a)->event_id,
 								  &(*(AtlasSubmission *const *) b)->event_id);
 }
+
+static void
+write_events(AtlasSubmission *submissions, int nsubmissions)
+{
+	AtlasSubmission **sorted = palloc(sizeof(AtlasSubmission *) * nsubmissions);
+	int			nsorted = 0;
+	uint64		xid = U64FromFullTransactionId(GetTopFullTransactionId());
+	AtlasRows	events;
+	AtlasRows	queued;
+
+	for (int i = 0; i < nsubmissions; i++)
+		if (atlas_is_open(&submissions[i]))
+			sorted[nsorted++] = &submissions[i];
+	qsort(sorted, nsorted, sizeof(AtlasSubmission *), compare_ids);
+
+	atlas_rows_init(&events, &log_table, nsorted);
+	atlas_rows_init(&queued, &queue_table, nsorted);
+	for (int i = 0; i < nsorted; i++)
+	{
+		add_to_log(&events, sorted[i]);
+		if (sorted[i]->event.nrelated > 0)
+			add_to_queue(&queued, sorted[i], xid);
+	}
+	atlas_rows_write(&events);
+	atlas_rows_write(&queued);
+}
+
+/* ----- Phase: say how far each event is ----- */
 
 /* Sets the status of replayed events, which are sorted by id. */
 static void
@@ -402,10 +375,8 @@ atlas_submit(AtlasSubmission *submissions, int nsubmissions)
 	ensure_partitions(submissions, nsubmissions);
 	atlas_claim_keys(submissions, nsubmissions);
 	nstored = count_open(submissions, nsubmissions);
-	if (nsubmissions == 1 && nstored == 1)
-		write_one(&submissions[0]);
-	else if (nstored > 0)
-		write_many(submissions, nsubmissions);
+	if (nstored > 0)
+		write_events(submissions, nsubmissions);
 	set_statuses(submissions, nsubmissions);
 	atlas_return(&saved);
 	atlas_restore_search_path(guc_level);
