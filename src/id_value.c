@@ -10,6 +10,7 @@
 
 #include "catalog/pg_type.h"
 #include "common/int.h"
+#include "event_id.h"
 #include "id_value.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -127,4 +128,28 @@ atlas_id_from_text(Oid base_type, const char *string, int length, Datum *value)
 		default:
 			return false;
 	}
+}
+
+text *
+atlas_id_to_text(Oid base_type, Datum value)
+{
+	char		string[MAXINT8LEN + 1];
+
+	switch (base_type)
+	{
+		case UUIDOID:
+			return cstring_to_text(atlas_event_id_string(DatumGetUUIDP(value)));
+		case INT2OID:
+			pg_itoa(DatumGetInt16(value), string);
+			break;
+		case INT4OID:
+			pg_ltoa(DatumGetInt32(value), string);
+			break;
+		case INT8OID:
+			pg_lltoa(DatumGetInt64(value), string);
+			break;
+		default:
+			return DatumGetTextPCopy(value);
+	}
+	return cstring_to_text(string);
 }

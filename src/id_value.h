@@ -16,4 +16,7 @@ extern Oid	atlas_id_base_type(Oid type);
  */
 extern bool atlas_id_from_text(Oid base_type, const char *string, int length, Datum *value);
 
+/* The text of such a value, as it is stored. */
+extern text *atlas_id_to_text(Oid base_type, Datum value);
+
 #endif							/* ATLAS_ID_VALUE_H */

@@ -30,26 +30,27 @@
 #include "utils/syscache.h"
 #include "values.h"
 
-/* The base type of a column, or a problem. An empty name is no column. */
-static Oid
-column_type(Oid relation, const NameData *column, const char **problem)
+/* A column and its type, or a problem. An empty name is no column. */
+static AtlasKeyColumn
+find_column(Oid relation, const NameData *name, const char **problem)
 {
+	AtlasKeyColumn column = {0};
 	HeapTuple	tuple;
-	Oid			type = InvalidOid;
 
-	if (NameStr(*column)[0] == '\0')
-		return InvalidOid;
-	tuple = SearchSysCacheAttName(relation, NameStr(*column));
+	if (NameStr(*name)[0] == '\0')
+		return column;
+	tuple = SearchSysCacheAttName(relation, NameStr(*name));
 	if (!HeapTupleIsValid(tuple))
 	{
 		*problem = "a column of the table it is connected to is gone";
-		return InvalidOid;
+		return column;
 	}
-	type = atlas_id_base_type(((Form_pg_attribute) GETSTRUCT(tuple))->atttypid);
+	column.attribute = ((Form_pg_attribute) GETSTRUCT(tuple))->attnum;
+	column.type = atlas_id_base_type(((Form_pg_attribute) GETSTRUCT(tuple))->atttypid);
 	ReleaseSysCache(tuple);
-	if (!OidIsValid(type))
+	if (!OidIsValid(column.type))
 		*problem = "a column of the table it is connected to has a type that ids cannot have";
-	return type;
+	return column;
 }
 
 /* What the registered table is now; false when it cannot be used. */
@@ -76,11 +77,15 @@ read_target(AtlasObjectType *type, AtlasTarget *target)
 	target->owner = form->relowner;
 	ReleaseSysCache(tuple);
 
-	target->id_type = column_type(type->relation, &type->id_column, &type->problem);
-	target->external_id_type = column_type(type->relation, &type->external_id_column,
-										   &type->problem);
-	target->tenant_type = column_type(type->relation, &type->tenant_column, &type->problem);
-	return type->problem == NULL;
+	target->id = find_column(type->relation, &type->id_column, &type->problem);
+	target->external_id = find_column(type->relation, &type->external_id_column, &type->problem);
+	target->tenant = find_column(type->relation, &type->tenant_column, &type->problem);
+	if (type->problem != NULL)
+		return false;
+	target->id_index = atlas_lookup_index(type->relation, &target->id, &target->tenant);
+	target->external_id_index = atlas_lookup_index(type->relation, &target->external_id,
+												   &target->tenant);
+	return true;
 }
 
 /* While a lookup is under way they are left alone: it may be running one. */
@@ -130,7 +135,7 @@ atlas_connect(AtlasObjectType *type, bool nowait)
 static const char *
 tenant_condition(const AtlasObjectType *type, const char *expression)
 {
-	if (!OidIsValid(type->target.tenant_type))
+	if (!OidIsValid(type->target.tenant.type))
 		return "";
 	return psprintf(" AND t.%s OPERATOR(pg_catalog.=) %s",
 					quote_identifier(NameStr(type->tenant_column)), expression);
@@ -142,7 +147,7 @@ result_columns(const AtlasObjectType *type)
 {
 	return psprintf("t.%s::pg_catalog.text, %s",
 					quote_identifier(NameStr(type->id_column)),
-					OidIsValid(type->target.external_id_type) ?
+					OidIsValid(type->target.external_id.type) ?
 					psprintf("t.%s::pg_catalog.text",
 							 quote_identifier(NameStr(type->external_id_column))) :
 					"NULL::pg_catalog.text");
@@ -162,12 +167,12 @@ plan_one(const AtlasObjectType *type, const NameData *column, Oid column_type)
 	Oid			parameters[2];
 
 	parameters[0] = parameter_type(column_type);
-	parameters[1] = parameter_type(type->target.tenant_type);
+	parameters[1] = parameter_type(type->target.tenant.type);
 	return atlas_prepare(psprintf("SELECT %s FROM %s t WHERE t.%s OPERATOR(pg_catalog.=) $1%s",
 								  result_columns(type), type->target.relation_name,
 								  quote_identifier(NameStr(*column)),
 								  tenant_condition(type, "$2")),
-						 OidIsValid(type->target.tenant_type) ? 2 : 1, parameters);
+						 OidIsValid(type->target.tenant.type) ? 2 : 1, parameters);
 }
 
 /*
@@ -179,7 +184,7 @@ plan_one(const AtlasObjectType *type, const NameData *column, Oid column_type)
 static char *
 many_branch(const AtlasObjectType *type, const NameData *column, int first_parameter)
 {
-	bool		has_tenant = OidIsValid(type->target.tenant_type);
+	bool		has_tenant = OidIsValid(type->target.tenant.type);
 
 	return psprintf("SELECT k.n, %s FROM ROWS FROM (pg_catalog.unnest($%d), pg_catalog.unnest($%d)%s)"
 					" AS k (n, id%s) JOIN %s t ON t.%s OPERATOR(pg_catalog.=) k.id%s",
@@ -194,16 +199,16 @@ static SPIPlanPtr
 plan_many(const AtlasObjectType *type)
 {
 	const AtlasTarget *target = &type->target;
-	bool		has_external_id = OidIsValid(target->external_id_type);
-	Oid			tenant_array = OidIsValid(target->tenant_type) ?
-		get_array_type(parameter_type(target->tenant_type)) : TEXTARRAYOID;
+	bool		has_external_id = OidIsValid(target->external_id.type);
+	Oid			tenant_array = OidIsValid(target->tenant.type) ?
+		get_array_type(parameter_type(target->tenant.type)) : TEXTARRAYOID;
 	Oid			parameters[6];
 
 	parameters[0] = parameters[3] = INT4ARRAYOID;
-	parameters[1] = get_array_type(parameter_type(target->id_type));
+	parameters[1] = get_array_type(parameter_type(target->id.type));
 	parameters[2] = parameters[5] = tenant_array;
 	parameters[4] = has_external_id ?
-		get_array_type(parameter_type(target->external_id_type)) : TEXTARRAYOID;
+		get_array_type(parameter_type(target->external_id.type)) : TEXTARRAYOID;
 	return atlas_prepare(psprintf("%s%s", many_branch(type, &type->id_column, 1),
 								  has_external_id ?
 								  psprintf(" UNION ALL %s",
@@ -263,10 +268,10 @@ get_plan(AtlasObjectType *type, AtlasPlanKind kind)
 	switch (kind)
 	{
 		case ATLAS_BY_ID:
-			*plan = plan_one(type, &type->id_column, type->target.id_type);
+			*plan = plan_one(type, &type->id_column, type->target.id.type);
 			break;
 		case ATLAS_BY_EXTERNAL_ID:
-			*plan = plan_one(type, &type->external_id_column, type->target.external_id_type);
+			*plan = plan_one(type, &type->external_id_column, type->target.external_id.type);
 			break;
 		case ATLAS_MANY:
 			*plan = plan_many(type);
@@ -306,22 +311,16 @@ execute_as_owner(AtlasObjectType *type, AtlasPlanKind kind, Datum *values)
 	PG_END_TRY();
 }
 
-/*
- * Takes a row that was found, whose id is in the given column and its external
- * id in the next. A collation may find equal what is not the same.
- */
+/* Takes an object that was found. A collation may find equal what is not the same. */
 static void
-take_row(AtlasLookup *lookup, const AtlasTarget *target, HeapTuple row, int column)
+take_object(AtlasLookup *lookup, const AtlasTarget *target, text *id, text *external_id)
 {
-	text	   *id = atlas_result_text(row, SPI_tuptable->tupdesc, column);
-	text	   *external_id = atlas_result_text(row, SPI_tuptable->tupdesc, column + 1);
-
 	if (lookup->object_id == NULL)
 	{
 		if (external_id == NULL || atlas_compare_text(external_id, lookup->external_id) != 0)
 			return;
 	}
-	else if (target->id_type != UUIDOID && atlas_compare_text(id, lookup->object_id) != 0)
+	else if (target->id.type != UUIDOID && atlas_compare_text(id, lookup->object_id) != 0)
 		return;
 
 	if (lookup->result == ATLAS_FOUND)
@@ -334,6 +333,25 @@ take_row(AtlasLookup *lookup, const AtlasTarget *target, HeapTuple row, int colu
 	if (lookup->object_id != NULL && lookup->external_id != NULL && external_id != NULL &&
 		atlas_compare_text(external_id, lookup->external_id) != 0)
 		lookup->result = ATLAS_DIFFERENT;
+}
+
+/* Takes a row, whose id is in the given column and its external id in the next. */
+static void
+take_row(AtlasLookup *lookup, const AtlasTarget *target, HeapTuple row, int column)
+{
+	take_object(lookup, target, atlas_result_text(row, SPI_tuptable->tupdesc, column),
+				atlas_result_text(row, SPI_tuptable->tupdesc, column + 1));
+}
+
+static text *
+text_in_slot(TupleTableSlot *slot, const AtlasKeyColumn *column)
+{
+	bool		isnull = true;
+	Datum		value = (Datum) 0;
+
+	if (AttributeNumberIsValid(column->attribute))
+		value = slot_getattr(slot, column->attribute, &isnull);
+	return isnull ? NULL : atlas_id_to_text(column->type, value);
 }
 
 static bool
@@ -351,26 +369,63 @@ lookup_values(const AtlasTarget *target, const AtlasLookup *lookup, Datum *id, D
 {
 	if (lookup->object_id != NULL)
 	{
-		if (!text_to_id(target->id_type, lookup->object_id, id))
+		if (!text_to_id(target->id.type, lookup->object_id, id))
 			return false;
 	}
-	else if (!OidIsValid(target->external_id_type) ||
-			 !text_to_id(target->external_id_type, lookup->external_id, id))
+	else if (!OidIsValid(target->external_id.type) ||
+			 !text_to_id(target->external_id.type, lookup->external_id, id))
 		return false;
-	return !OidIsValid(target->tenant_type) ||
-		text_to_id(target->tenant_type, lookup->tenant, tenant);
+	return !OidIsValid(target->tenant.type) ||
+		text_to_id(target->tenant.type, lookup->tenant, tenant);
+}
+
+/* The index in which the object is found, or InvalidOid. */
+static Oid
+index_of(const AtlasTarget *target, const AtlasLookup *lookup)
+{
+	return lookup->object_id != NULL ? target->id_index : target->external_id_index;
+}
+
+/* Begins to look up objects that are named as this one is. */
+static AtlasIndexScan *
+begin_scan(const AtlasObjectType *type, const AtlasLookup *lookup)
+{
+	const AtlasTarget *target = &type->target;
+
+	return atlas_index_scan_begin(type->relation, index_of(target, lookup),
+								  lookup->object_id != NULL ? &target->id : &target->external_id,
+								  &target->tenant);
+}
+
+static void
+scan_for(AtlasIndexScan *scan, const AtlasTarget *target, AtlasLookup *lookup, Datum id, Datum tenant)
+{
+	TupleTableSlot *slot;
+
+	atlas_index_scan_key(scan, id, tenant);
+	while (lookup->result != ATLAS_AMBIGUOUS && (slot = atlas_index_scan_next(scan)) != NULL)
+		take_object(lookup, target, text_in_slot(slot, &target->id),
+					text_in_slot(slot, &target->external_id));
 }
 
 void
 atlas_lookup_one(AtlasObjectType *type, AtlasLookup *lookup)
 {
-	Datum		values[2];
+	Datum		values[2] = {0};
 
 	lookup->result = type->connection == ATLAS_CONNECTED ? ATLAS_NOT_FOUND : ATLAS_UNAVAILABLE;
 	if (type->connection != ATLAS_CONNECTED ||
 		!lookup_values(&type->target, lookup, &values[0], &values[1]))
 		return;
 
+	if (OidIsValid(index_of(&type->target, lookup)))
+	{
+		AtlasIndexScan *scan = begin_scan(type, lookup);
+
+		scan_for(scan, &type->target, lookup, values[0], values[1]);
+		atlas_index_scan_end(scan);
+		return;
+	}
 	execute_as_owner(type, lookup->object_id != NULL ? ATLAS_BY_ID : ATLAS_BY_EXTERNAL_ID, values);
 	for (uint64 i = 0; i < SPI_processed; i++)
 		take_row(lookup, &type->target, SPI_tuptable->vals[i], 1);
@@ -393,6 +448,15 @@ init_keys(LookupKeys *keys, int size)
 }
 
 static void
+add_key(LookupKeys *keys, const AtlasTarget *target, int number, Datum id, Datum tenant)
+{
+	atlas_column_add(&keys->numbers, Int32GetDatum(number));
+	atlas_column_add(&keys->ids, id);
+	if (OidIsValid(target->tenant.type))
+		atlas_column_add(&keys->tenants, tenant);
+}
+
+static void
 keys_to_arrays(const LookupKeys *keys, Oid id_type, Oid tenant_type, Datum *values)
 {
 	values[0] = atlas_column_array(&keys->numbers, INT4OID);
@@ -402,38 +466,16 @@ keys_to_arrays(const LookupKeys *keys, Oid id_type, Oid tenant_type, Datum *valu
 								   parameter_type(tenant_type) : TEXTOID);
 }
 
-void
-atlas_lookup_many(AtlasObjectType *type, AtlasLookup *lookups, int nlookups)
+static void
+query_many(AtlasObjectType *type, AtlasLookup *lookups, const LookupKeys *by_id,
+		   const LookupKeys *by_external_id)
 {
 	const AtlasTarget *target = &type->target;
-	LookupKeys	by_id;
-	LookupKeys	by_external_id;
 	Datum		values[6];
 	bool		isnull;
 
-	init_keys(&by_id, nlookups);
-	init_keys(&by_external_id, nlookups);
-	for (int i = 0; i < nlookups; i++)
-	{
-		LookupKeys *keys = lookups[i].object_id != NULL ? &by_id : &by_external_id;
-		Datum		id;
-		Datum		tenant = (Datum) 0;
-
-		lookups[i].result = type->connection == ATLAS_CONNECTED ?
-			ATLAS_NOT_FOUND : ATLAS_UNAVAILABLE;
-		if (type->connection != ATLAS_CONNECTED ||
-			!lookup_values(target, &lookups[i], &id, &tenant))
-			continue;
-		atlas_column_add(&keys->numbers, Int32GetDatum(i));
-		atlas_column_add(&keys->ids, id);
-		if (OidIsValid(target->tenant_type))
-			atlas_column_add(&keys->tenants, tenant);
-	}
-	if (by_id.numbers.nvalues + by_external_id.numbers.nvalues == 0)
-		return;
-
-	keys_to_arrays(&by_id, target->id_type, target->tenant_type, &values[0]);
-	keys_to_arrays(&by_external_id, target->external_id_type, target->tenant_type, &values[3]);
+	keys_to_arrays(by_id, target->id.type, target->tenant.type, &values[0]);
+	keys_to_arrays(by_external_id, target->external_id.type, target->tenant.type, &values[3]);
 	execute_as_owner(type, ATLAS_MANY, values);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
@@ -442,6 +484,42 @@ atlas_lookup_many(AtlasObjectType *type, AtlasLookup *lookups, int nlookups)
 
 		take_row(&lookups[number], target, row, 2);
 	}
+}
+
+/* Those that are in an index are looked up there, the others in one query. */
+void
+atlas_lookup_many(AtlasObjectType *type, AtlasLookup *lookups, int nlookups)
+{
+	AtlasIndexScan *scans[2] = {NULL, NULL};	/* by id, by external id */
+	LookupKeys	keys[2];
+
+	for (int i = 0; i < lengthof(keys); i++)
+		init_keys(&keys[i], nlookups);
+	for (int i = 0; i < nlookups; i++)
+	{
+		AtlasLookup *lookup = &lookups[i];
+		int			side = lookup->object_id != NULL ? 0 : 1;
+		Datum		id;
+		Datum		tenant = (Datum) 0;
+
+		lookup->result = type->connection == ATLAS_CONNECTED ? ATLAS_NOT_FOUND : ATLAS_UNAVAILABLE;
+		if (type->connection != ATLAS_CONNECTED ||
+			!lookup_values(&type->target, lookup, &id, &tenant))
+			continue;
+		if (!OidIsValid(index_of(&type->target, lookup)))
+		{
+			add_key(&keys[side], &type->target, i, id, tenant);
+			continue;
+		}
+		if (scans[side] == NULL)
+			scans[side] = begin_scan(type, lookup);
+		scan_for(scans[side], &type->target, lookup, id, tenant);
+	}
+	for (int i = 0; i < lengthof(scans); i++)
+		if (scans[i] != NULL)
+			atlas_index_scan_end(scans[i]);
+	if (keys[0].numbers.nvalues + keys[1].numbers.nvalues > 0)
+		query_many(type, lookups, &keys[0], &keys[1]);
 }
 
 void

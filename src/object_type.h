@@ -8,6 +8,7 @@
 
 #include "event.h"
 #include "executor/spi.h"
+#include "index_lookup.h"
 
 /* The state of a connection to a table. */
 typedef enum AtlasConnection
@@ -17,14 +18,16 @@ typedef enum AtlasConnection
 	ATLAS_CONNECTED
 } AtlasConnection;
 
-/* A table, as a plan that names it must know it. */
+/* A table, as who looks something up there must know it. */
 typedef struct AtlasTarget
 {
 	char		relation_name[NAMEDATALEN * 4 + 8]; /* qualified and quoted */
 	Oid			owner;
-	Oid			id_type;		/* base types; InvalidOid without the column */
-	Oid			external_id_type;
-	Oid			tenant_type;
+	AtlasKeyColumn id;
+	AtlasKeyColumn external_id;
+	AtlasKeyColumn tenant;
+	Oid			id_index;		/* InvalidOid: a query is needed */
+	Oid			external_id_index;
 } AtlasTarget;
 
 typedef enum AtlasPlanKind
@@ -124,8 +127,8 @@ extern bool atlas_connect(AtlasObjectType *type, bool nowait);
 /* Drops the plans of a type. */
 extern void atlas_forget_plans(AtlasObjectType *type);
 
-/* Looks up one object, or many in one query, inside SPI_connect(). The type
- * must have been connected in this transaction. */
+/* Looks up one object, or many, inside SPI_connect(). The type must have been
+ * connected in this transaction. */
 extern void atlas_lookup_one(AtlasObjectType *type, AtlasLookup *lookup);
 extern void atlas_lookup_many(AtlasObjectType *type, AtlasLookup *lookups, int nlookups);
 

@@ -1,0 +1,42 @@
+/*
+ * index_lookup.h
+ *		Looking an object up in an index of its table, without a query.
+ */
+#ifndef ATLAS_INDEX_LOOKUP_H
+#define ATLAS_INDEX_LOOKUP_H
+
+#include "access/attnum.h"
+#include "executor/tuptable.h"
+#include "utils/relcache.h"
+#include "utils/snapshot.h"
+
+/* A column that is compared with a value. */
+typedef struct AtlasKeyColumn
+{
+	AttrNumber	attribute;		/* 0: there is none */
+	Oid			type;			/* base type */
+} AtlasKeyColumn;
+
+/*
+ * The index in which rows are found by the key, and the tenant if there is one;
+ * InvalidOid when it takes a query: the rows may come from elsewhere, or be hidden
+ * from the owner of the table, or there is no such index.
+ */
+extern Oid	atlas_lookup_index(Oid relation, const AtlasKeyColumn *key,
+							   const AtlasKeyColumn *tenant);
+
+/* Lookups in one index, one after the other. The table is locked. */
+typedef struct AtlasIndexScan AtlasIndexScan;
+
+extern AtlasIndexScan *atlas_index_scan_begin(Oid relation, Oid index, const AtlasKeyColumn *key,
+											  const AtlasKeyColumn *tenant);
+
+/* Looks for another key. */
+extern void atlas_index_scan_key(AtlasIndexScan *scan, Datum key, Datum tenant);
+
+/* The next row with that key, or NULL; good until the next call. */
+extern TupleTableSlot *atlas_index_scan_next(AtlasIndexScan *scan);
+
+extern void atlas_index_scan_end(AtlasIndexScan *scan);
+
+#endif							/* ATLAS_INDEX_LOOKUP_H */
