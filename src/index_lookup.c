@@ -11,7 +11,6 @@
 
 #include "access/genam.h"
 #include "access/htup_details.h"
-#include "access/relation.h"
 #include "access/skey.h"
 #include "access/table.h"
 #include "access/tableam.h"
@@ -35,17 +34,14 @@
 
 struct AtlasIndexScan
 {
+	AtlasLookupIndex lookup;
 	Relation	relation;
 	Relation	index;
 	Snapshot	snapshot;
 	IndexScanDesc scan;
 	TupleTableSlot *slot;
 	ScanKeyData keys[MAX_KEYS];
-	int			nkeys;
-	int			key_position;	/* of the key among those */
-	int			tenant_position;	/* -1: the tenant is not in the index */
-	AtlasKeyColumn tenant;
-	FmgrInfo   *tenant_equals;
+	FmgrInfo   *tenant_equals;	/* NULL: the index compares it, or there is none */
 	Oid			tenant_collation;
 	Datum		tenant_value;
 };
@@ -80,28 +76,22 @@ is_on_column(Relation relation, Relation index, int position, const AtlasKeyColu
 		TupleDescAttr(RelationGetDescr(relation), column->attribute - 1)->attcollation;
 }
 
-/*
- * Which of the leading columns of the index are the key and the tenant; -1 when it
- * is not among them. Returns how many these are.
- */
-static int
-leading_columns(Relation relation, Relation index, const AtlasKeyColumn *key,
-				const AtlasKeyColumn *tenant, int *key_position, int *tenant_position)
+/* How many leading columns of the index are the key and the tenant, and where they are. */
+static void
+find_keys(Relation relation, Relation index, AtlasLookupIndex *lookup)
 {
-	int			position;
-
-	*key_position = *tenant_position = -1;
-	for (position = 0; position < IndexRelationGetNumberOfKeyAttributes(index); position++)
+	lookup->index = RelationGetRelid(index);
+	lookup->key_position = lookup->tenant_position = -1;
+	for (lookup->nkeys = 0; lookup->nkeys < IndexRelationGetNumberOfKeyAttributes(index); lookup->nkeys++)
 	{
-		if (*key_position < 0 && is_on_column(relation, index, position, key))
-			*key_position = position;
-		else if (*tenant_position < 0 && AttributeNumberIsValid(tenant->attribute) &&
-				 is_on_column(relation, index, position, tenant))
-			*tenant_position = position;
+		if (lookup->key_position < 0 && is_on_column(relation, index, lookup->nkeys, &lookup->key))
+			lookup->key_position = lookup->nkeys;
+		else if (lookup->tenant_position < 0 && AttributeNumberIsValid(lookup->tenant.attribute) &&
+				 is_on_column(relation, index, lookup->nkeys, &lookup->tenant))
+			lookup->tenant_position = lookup->nkeys;
 		else
 			break;
 	}
-	return position;
 }
 
 /* Rows of older snapshots may be missing from an index that was built lately. */
@@ -115,51 +105,48 @@ is_complete(Relation index)
 
 /* The better it is, the more; 0: it does not do. */
 static int
-rank_index(Relation relation, Relation index, const AtlasKeyColumn *key,
-		   const AtlasKeyColumn *tenant)
+rank_index(Relation relation, Relation index, AtlasLookupIndex *lookup)
 {
-	int			key_position;
-	int			tenant_position;
-	int			nleading;
-
 	if (index->rd_rel->relam != BTREE_AM_OID || !is_complete(index) ||
 		!heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL))
 		return 0;
-	nleading = leading_columns(relation, index, key, tenant, &key_position, &tenant_position);
-	if (key_position < 0)
+	find_keys(relation, index, lookup);
+	if (lookup->key_position < 0)
 		return 0;
 	return index->rd_index->indisunique &&
-		nleading == IndexRelationGetNumberOfKeyAttributes(index) ? MAX_KEYS + 1 : nleading;
+		lookup->nkeys == IndexRelationGetNumberOfKeyAttributes(index) ? MAX_KEYS + 1 : lookup->nkeys;
 }
 
-Oid
-atlas_lookup_index(Oid relid, const AtlasKeyColumn *key, const AtlasKeyColumn *tenant)
+void
+atlas_choose_index(Oid relid, const AtlasKeyColumn *key, const AtlasKeyColumn *tenant,
+				   AtlasLookupIndex *choice)
 {
+	AtlasLookupIndex lookup = *choice;
 	Relation	relation;
 	ListCell   *cell;
-	Oid			best = InvalidOid;
 	int			best_rank = 0;
 
 	if (!AttributeNumberIsValid(key->attribute))
-		return InvalidOid;
-	relation = relation_open(relid, NoLock);
+		return;
+	lookup.key = *key;
+	lookup.tenant = *tenant;
+	relation = table_open(relid, NoLock);
 	if (is_just_a_table(relation))
 	{
 		foreach(cell, RelationGetIndexList(relation))
 		{
 			Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
-			int			rank = rank_index(relation, index, key, tenant);
+			int			rank = rank_index(relation, index, &lookup);
 
 			if (rank > best_rank)
 			{
-				best = RelationGetRelid(index);
+				*choice = lookup;
 				best_rank = rank;
 			}
 			index_close(index, NoLock);
 		}
 	}
-	relation_close(relation, NoLock);
-	return best;
+	table_close(relation, NoLock);
 }
 
 static void
@@ -174,43 +161,40 @@ init_key(AtlasIndexScan *scan, int position, const AtlasKeyColumn *column)
 }
 
 AtlasIndexScan *
-atlas_index_scan_begin(Oid relation, Oid index, const AtlasKeyColumn *key,
-					   const AtlasKeyColumn *tenant)
+atlas_index_scan_begin(Oid relation, const AtlasLookupIndex *lookup)
 {
 	AtlasIndexScan *scan = palloc0(sizeof(AtlasIndexScan));
 
+	scan->lookup = *lookup;
 	scan->relation = table_open(relation, NoLock);
-	scan->index = index_open(index, AccessShareLock);
-	scan->nkeys = leading_columns(scan->relation, scan->index, key, tenant,
-								  &scan->key_position, &scan->tenant_position);
-	init_key(scan, scan->key_position, key);
-	scan->tenant = *tenant;
-	if (scan->tenant_position >= 0)
-		init_key(scan, scan->tenant_position, tenant);
-	else if (AttributeNumberIsValid(tenant->attribute))
+	scan->index = index_open(lookup->index, AccessShareLock);
+	init_key(scan, lookup->key_position, &lookup->key);
+	if (lookup->tenant_position >= 0)
+		init_key(scan, lookup->tenant_position, &lookup->tenant);
+	else if (AttributeNumberIsValid(lookup->tenant.attribute))
 	{
-		scan->tenant_equals = &lookup_type_cache(operator_type(tenant->type),
+		scan->tenant_equals = &lookup_type_cache(operator_type(lookup->tenant.type),
 												 TYPECACHE_EQ_OPR_FINFO)->eq_opr_finfo;
-		scan->tenant_collation =
-			TupleDescAttr(RelationGetDescr(scan->relation), tenant->attribute - 1)->attcollation;
+		scan->tenant_collation = TupleDescAttr(RelationGetDescr(scan->relation),
+											   lookup->tenant.attribute - 1)->attcollation;
 	}
 
 	/* As a query would: what this transaction has written is seen. */
 	CommandCounterIncrement();
 	scan->snapshot = RegisterSnapshot(GetTransactionSnapshot());
 	scan->slot = table_slot_create(scan->relation, NULL);
-	scan->scan = atlas_begin_index_scan(scan->relation, scan->index, scan->snapshot, scan->nkeys);
+	scan->scan = atlas_begin_index_scan(scan->relation, scan->index, scan->snapshot, lookup->nkeys);
 	return scan;
 }
 
 void
 atlas_index_scan_key(AtlasIndexScan *scan, Datum key, Datum tenant)
 {
-	scan->keys[scan->key_position].sk_argument = key;
-	if (scan->tenant_position >= 0)
-		scan->keys[scan->tenant_position].sk_argument = tenant;
+	scan->keys[scan->lookup.key_position].sk_argument = key;
+	if (scan->lookup.tenant_position >= 0)
+		scan->keys[scan->lookup.tenant_position].sk_argument = tenant;
 	scan->tenant_value = tenant;
-	index_rescan(scan->scan, scan->keys, scan->nkeys, NULL, 0);
+	index_rescan(scan->scan, scan->keys, scan->lookup.nkeys, NULL, 0);
 }
 
 /* Is the row of the tenant, if the index did not look at that? */
@@ -222,7 +206,7 @@ is_of_tenant(AtlasIndexScan *scan)
 
 	if (scan->tenant_equals == NULL)
 		return true;
-	value = slot_getattr(scan->slot, scan->tenant.attribute, &isnull);
+	value = slot_getattr(scan->slot, scan->lookup.tenant.attribute, &isnull);
 	return !isnull && DatumGetBool(FunctionCall2Coll(scan->tenant_equals, scan->tenant_collation,
 													 value, scan->tenant_value));
 }

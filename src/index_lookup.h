@@ -17,19 +17,28 @@ typedef struct AtlasKeyColumn
 	Oid			type;			/* base type */
 } AtlasKeyColumn;
 
+/* An index in which rows are found by a key, and by the tenant if there is one. */
+typedef struct AtlasLookupIndex
+{
+	Oid			index;			/* InvalidOid: a query is needed */
+	int			nkeys;			/* leading columns that are compared */
+	int			key_position;	/* of the key among them */
+	int			tenant_position;	/* likewise; -1: it is compared in the row */
+	AtlasKeyColumn key;
+	AtlasKeyColumn tenant;
+} AtlasLookupIndex;
+
 /*
- * The index in which rows are found by the key, and the tenant if there is one;
- * InvalidOid when it takes a query: the rows may come from elsewhere, or be hidden
- * from the owner of the table, or there is no such index.
+ * Chooses the index of a table that is locked. None when the rows may come from
+ * elsewhere, or be hidden from the owner of the table, or no index does.
  */
-extern Oid	atlas_lookup_index(Oid relation, const AtlasKeyColumn *key,
-							   const AtlasKeyColumn *tenant);
+extern void atlas_choose_index(Oid relation, const AtlasKeyColumn *key,
+							   const AtlasKeyColumn *tenant, AtlasLookupIndex *choice);
 
 /* Lookups in one index, one after the other. The table is locked. */
 typedef struct AtlasIndexScan AtlasIndexScan;
 
-extern AtlasIndexScan *atlas_index_scan_begin(Oid relation, Oid index, const AtlasKeyColumn *key,
-											  const AtlasKeyColumn *tenant);
+extern AtlasIndexScan *atlas_index_scan_begin(Oid relation, const AtlasLookupIndex *index);
 
 /* Looks for another key. */
 extern void atlas_index_scan_key(AtlasIndexScan *scan, Datum key, Datum tenant);

@@ -82,9 +82,9 @@ read_target(AtlasObjectType *type, AtlasTarget *target)
 	target->tenant = find_column(type->relation, &type->tenant_column, &type->problem);
 	if (type->problem != NULL)
 		return false;
-	target->id_index = atlas_lookup_index(type->relation, &target->id, &target->tenant);
-	target->external_id_index = atlas_lookup_index(type->relation, &target->external_id,
-												   &target->tenant);
+	atlas_choose_index(type->relation, &target->id, &target->tenant, &target->id_index);
+	atlas_choose_index(type->relation, &target->external_id, &target->tenant,
+					   &target->external_id_index);
 	return true;
 }
 
@@ -379,22 +379,11 @@ lookup_values(const AtlasTarget *target, const AtlasLookup *lookup, Datum *id, D
 		text_to_id(target->tenant.type, lookup->tenant, tenant);
 }
 
-/* The index in which the object is found, or InvalidOid. */
-static Oid
+/* The index in which the object is found. */
+static const AtlasLookupIndex *
 index_of(const AtlasTarget *target, const AtlasLookup *lookup)
 {
-	return lookup->object_id != NULL ? target->id_index : target->external_id_index;
-}
-
-/* Begins to look up objects that are named as this one is. */
-static AtlasIndexScan *
-begin_scan(const AtlasObjectType *type, const AtlasLookup *lookup)
-{
-	const AtlasTarget *target = &type->target;
-
-	return atlas_index_scan_begin(type->relation, index_of(target, lookup),
-								  lookup->object_id != NULL ? &target->id : &target->external_id,
-								  &target->tenant);
+	return lookup->object_id != NULL ? &target->id_index : &target->external_id_index;
 }
 
 static void
@@ -418,9 +407,9 @@ atlas_lookup_one(AtlasObjectType *type, AtlasLookup *lookup)
 		!lookup_values(&type->target, lookup, &values[0], &values[1]))
 		return;
 
-	if (OidIsValid(index_of(&type->target, lookup)))
+	if (OidIsValid(index_of(&type->target, lookup)->index))
 	{
-		AtlasIndexScan *scan = begin_scan(type, lookup);
+		AtlasIndexScan *scan = atlas_index_scan_begin(type->relation, index_of(&type->target, lookup));
 
 		scan_for(scan, &type->target, lookup, values[0], values[1]);
 		atlas_index_scan_end(scan);
@@ -506,13 +495,13 @@ atlas_lookup_many(AtlasObjectType *type, AtlasLookup *lookups, int nlookups)
 		if (type->connection != ATLAS_CONNECTED ||
 			!lookup_values(&type->target, lookup, &id, &tenant))
 			continue;
-		if (!OidIsValid(index_of(&type->target, lookup)))
+		if (!OidIsValid(index_of(&type->target, lookup)->index))
 		{
 			add_key(&keys[side], &type->target, i, id, tenant);
 			continue;
 		}
 		if (scans[side] == NULL)
-			scans[side] = begin_scan(type, lookup);
+			scans[side] = atlas_index_scan_begin(type->relation, index_of(&type->target, lookup));
 		scan_for(scans[side], &type->target, lookup, id, tenant);
 	}
 	for (int i = 0; i < lengthof(scans); i++)

@@ -26,8 +26,8 @@ typedef struct AtlasTarget
 	AtlasKeyColumn id;
 	AtlasKeyColumn external_id;
 	AtlasKeyColumn tenant;
-	Oid			id_index;		/* InvalidOid: a query is needed */
-	Oid			external_id_index;
+	AtlasLookupIndex id_index;
+	AtlasLookupIndex external_id_index;
 } AtlasTarget;
 
 typedef enum AtlasPlanKind
