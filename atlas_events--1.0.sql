@@ -101,10 +101,10 @@ CREATE TABLE atlas_event_queue (
     last_error text
 );
 
-CREATE INDEX atlas_event_queue_cursor_idx ON atlas_event_queue (submitted_xid, event_id)
-    WHERE next_attempt_at IS NULL;
-CREATE INDEX atlas_event_queue_next_attempt_at_idx ON atlas_event_queue (next_attempt_at)
-    WHERE next_attempt_at IS NOT NULL;
+-- What is to be linked at once comes last and in the order of the linker's cursor,
+-- after what is to be tried again later.
+CREATE INDEX atlas_event_queue_cursor_idx
+    ON atlas_event_queue (next_attempt_at, submitted_xid, event_id);
 
 COMMENT ON TABLE atlas_event_queue IS 'Events whose related objects are not linked yet; removing the row makes the event LINKED';
 COMMENT ON COLUMN atlas_event_queue.event_id IS 'The event';

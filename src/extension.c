@@ -294,22 +294,6 @@ atlas_plan(AtlasStatement *statement)
 			 errhint("Try again.")));
 }
 
-uint64
-atlas_execute(AtlasStatement *statement, Datum *values, const char *nulls,
-			  bool read_only, long limit)
-{
-	SPIPlanPtr	plan = atlas_plan(statement);
-	int			code;
-
-	/* After an error the count stays, and at worst a plan is not freed. */
-	statement->running++;
-	code = SPI_execute_plan(plan, values, nulls, read_only, limit);
-	statement->running--;
-	if (code < 0)
-		elog(ERROR, "could not execute \"%s\": %s", statement->sql, SPI_result_code_string(code));
-	return SPI_processed;
-}
-
 static void
 set_for_now(const char *name, const char *value)
 {
@@ -347,15 +331,40 @@ atlas_restore_search_path(int guc_level)
 		AtEOXact_GUC(true, guc_level);
 }
 
+uint64
+atlas_execute(AtlasStatement *statement, Datum *values, const char *nulls,
+			  bool read_only, long limit)
+{
+	int			guc_level = atlas_restrict_search_path();
+	SPIPlanPtr	plan = atlas_plan(statement);
+	int			code;
+
+	/* After an error the count stays, and at worst a plan is not freed. */
+	statement->running++;
+	code = SPI_execute_plan(plan, values, nulls, read_only, limit);
+	statement->running--;
+	if (code < 0)
+		elog(ERROR, "could not execute \"%s\": %s", statement->sql, SPI_result_code_string(code));
+	atlas_restore_search_path(guc_level);
+	return SPI_processed;
+}
+
 void
-atlas_become_owner(AtlasIdentity *saved)
+atlas_take_rights_of_owner(AtlasIdentity *saved)
 {
 	Oid			owner = atlas_extension()->owner;
 
 	GetUserIdAndSecContext(&saved->user, &saved->security_context);
 	SetUserIdAndSecContext(owner, saved->security_context | SECURITY_LOCAL_USERID_CHANGE);
-	saved->guc_level = atlas_restrict_search_path();
+	saved->guc_level = 0;
 	saved->keep_settings = true;
+}
+
+void
+atlas_become_owner(AtlasIdentity *saved)
+{
+	atlas_take_rights_of_owner(saved);
+	saved->guc_level = atlas_restrict_search_path();
 }
 
 void

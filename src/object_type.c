@@ -288,27 +288,35 @@ atlas_object_type(const char *folded_name)
 	return entry ? entry->type : NULL;
 }
 
-static void
-type_of_reference(AtlasEvent *event, AtlasReference *reference, const char *field)
+/* Makes the name canonical; false when the type is unknown. */
+static bool
+make_canonical(AtlasReference *reference)
 {
 	AtlasObjectType *type;
 
 	if (reference->object_type == NULL)
-		return;					/* reported already */
+		return true;			/* reported already */
 	type = atlas_object_type(reference->object_type);
 	if (type != NULL)
 		reference->object_type = pstrdup(type->name);
-	else
-		atlas_add_problem(&event->error, "unknown_type", atlas_event_pointer(event, field),
-						  "is neither a built-in object type nor a registered one");
+	return type != NULL;
+}
+
+static void
+add_unknown_type(AtlasEvent *event, const char *field)
+{
+	atlas_add_problem(&event->error, "unknown_type", atlas_event_pointer(event, field),
+					  "is neither a built-in object type nor a registered one");
 }
 
 void
 atlas_object_types_of_event(AtlasEvent *event)
 {
-	type_of_reference(event, &event->primary, "objectType");
+	if (!make_canonical(&event->primary))
+		add_unknown_type(event, "objectType");
 	for (int i = 0; i < event->nrelated; i++)
-		type_of_reference(event, &event->related[i], psprintf("relatedObjects/%d/objectType", i));
+		if (!make_canonical(&event->related[i]))
+			add_unknown_type(event, psprintf("relatedObjects/%d/objectType", i));
 }
 
 PG_FUNCTION_INFO_V1(atlas_object_types_changed);

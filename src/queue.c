@@ -39,7 +39,7 @@ static AtlasStatement claim_range = {
 	" WHERE next_attempt_at IS NULL"
 	"   AND (submitted_xid, event_id) OPERATOR(pg_catalog.>) ($1, $2)"
 	"   AND submitted_xid OPERATOR(pg_catalog.<=) $3"
-	" ORDER BY submitted_xid, event_id"
+	" ORDER BY next_attempt_at, submitted_xid, event_id"
 	" LIMIT $4"
 	"   FOR UPDATE SKIP LOCKED",
 	.nparameters = 4,
@@ -82,7 +82,7 @@ static AtlasStatement find_left = {
 	.parameters = {XID8OID, XID8OID, XID8ARRAYOID, XID8ARRAYOID},
 };
 
-/* Index Cond on atlas_event_queue_next_attempt_at_idx. */
+/* Index Cond on the same index. */
 static AtlasStatement claim_due = {
 	.sql =
 	"SELECT event_id"

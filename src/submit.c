@@ -353,7 +353,6 @@ void
 atlas_submit(AtlasSubmission *submissions, int nsubmissions)
 {
 	AtlasIdentity saved;
-	int			guc_level;
 	int			nstored;
 	int			nqueued = 0;
 
@@ -361,8 +360,7 @@ atlas_submit(AtlasSubmission *submissions, int nsubmissions)
 		if (submissions[i].event.error.status != ATLAS_TOO_LARGE)
 			atlas_object_types_of_event(&submissions[i].event);
 
-	guc_level = atlas_restrict_search_path();
-	atlas_become_owner(&saved);
+	atlas_take_rights_of_owner(&saved);
 	atlas_find_replays(submissions, nsubmissions);
 	atlas_return(&saved);
 
@@ -371,7 +369,7 @@ atlas_submit(AtlasSubmission *submissions, int nsubmissions)
 		if (atlas_is_open(&submissions[i]))
 			atlas_event_id_make(submissions[i].event.occurred_at, &submissions[i].event_id);
 
-	atlas_become_owner(&saved);
+	atlas_take_rights_of_owner(&saved);
 	ensure_partitions(submissions, nsubmissions);
 	atlas_claim_keys(submissions, nsubmissions);
 	nstored = count_open(submissions, nsubmissions);
@@ -379,7 +377,6 @@ atlas_submit(AtlasSubmission *submissions, int nsubmissions)
 		write_events(submissions, nsubmissions);
 	set_statuses(submissions, nsubmissions);
 	atlas_return(&saved);
-	atlas_restore_search_path(guc_level);
 
 	for (int i = 0; i < nsubmissions; i++)
 		if (atlas_is_open(&submissions[i]) && submissions[i].event.nrelated > 0)

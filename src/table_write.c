@@ -35,9 +35,16 @@ typedef struct Part
 void
 atlas_rows_init(AtlasRows *rows, AtlasTable *table, int size)
 {
+	Datum	   *values = palloc((sizeof(Datum) + sizeof(bool)) * Max(size, 1) * table->ncolumns);
+	bool	   *nulls = (bool *) (values + (Size) Max(size, 1) * table->ncolumns);
+
 	rows->table = table;
 	for (int i = 0; i < table->ncolumns; i++)
-		atlas_column_init(&rows->columns[i], size);
+	{
+		rows->columns[i].values = values + (Size) size * i;
+		rows->columns[i].nulls = nulls + (Size) size * i;
+		rows->columns[i].nvalues = 0;
+	}
 }
 
 void
@@ -169,6 +176,19 @@ write_group(EState *estate, ResultRelInfo *result, TupleTableSlot **slots, int n
 	ResetPerTupleExprContext(estate);
 }
 
+/* Whose code it is is not said, nor what it would find in the caller's search_path. */
+static bool
+may_run_code(const ResultRelInfo *result)
+{
+	const TupleConstr *constraints = result->ri_RelationDesc->rd_att->constr;
+
+	for (int i = 0; i < result->ri_NumIndices; i++)
+		if (result->ri_IndexRelationInfo[i]->ii_Expressions != NIL ||
+			result->ri_IndexRelationInfo[i]->ii_Predicate != NIL)
+			return true;
+	return constraints != NULL && constraints->num_check > 0;
+}
+
 static void
 write_part(const AtlasRows *rows, const Part *part, CommandId command)
 {
@@ -177,9 +197,11 @@ write_part(const AtlasRows *rows, const Part *part, CommandId command)
 	ResultRelInfo *result = makeNode(ResultRelInfo);
 	TupleTableSlot *slots[GROUP_SIZE];
 	int			nslots = Min(part->to - part->from, GROUP_SIZE);
+	int			guc_level;
 
 	InitResultRelInfo(result, part->relation, 0, NULL, 0);
 	ExecOpenIndices(result, false);
+	guc_level = may_run_code(result) ? atlas_restrict_search_path() : 0;
 	for (int i = 0; i < nslots; i++)
 		slots[i] = table_slot_create(part->relation, &estate->es_tupleTable);
 	for (int from = part->from; from < part->to; from += nslots)
@@ -189,6 +211,7 @@ write_part(const AtlasRows *rows, const Part *part, CommandId command)
 			fill_slot(slots[i], rows, from + i);
 		write_group(estate, result, slots, nslots, command);
 	}
+	atlas_restore_search_path(guc_level);
 	ExecCloseIndices(result);
 	ExecResetTupleTable(estate->es_tupleTable, false);
 	MemoryContextSwitchTo(old);

@@ -163,7 +163,7 @@ order of columns:
 	ALTER TABLE atlas_linker_state DROP batch;
 	ALTER TABLE atlas_linker_state ADD batch uuid[] NOT NULL DEFAULT '{}'
 storage of a column: ALTER TABLE atlas_events ALTER payload SET STORAGE EXTERNAL
-index: DROP INDEX atlas_event_queue_next_attempt_at_idx
+index: DROP INDEX atlas_event_queue_cursor_idx
 index of another kind: CREATE INDEX ON atlas_event_keys USING hash (event_id)
 primary key: ALTER TABLE atlas_event_keys DROP CONSTRAINT atlas_event_keys_pkey
 check: ALTER TABLE atlas_event_queue ADD CHECK (attempts >= 0)
