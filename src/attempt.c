@@ -66,7 +66,7 @@ atlas_bisect(void *batch, int from, int to, AtlasProcess process, AtlasFail fail
 
 	if (error == NULL)
 		return;
-	if (atlas_is_cancel(error) || atlas_is_lock_conflict(error))
+	if (atlas_stops_batch(error))
 		ReThrowError(error);
 	if (to - from == 1)
 	{
@@ -75,6 +75,12 @@ atlas_bisect(void *batch, int from, int to, AtlasProcess process, AtlasFail fail
 	}
 	atlas_bisect(batch, from, middle, process, fail);
 	atlas_bisect(batch, middle, to, process, fail);
+}
+
+bool
+atlas_stops_batch(const ErrorData *error)
+{
+	return atlas_is_cancel(error) || atlas_is_lock_conflict(error);
 }
 
 bool

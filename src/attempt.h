@@ -33,6 +33,9 @@ extern bool atlas_is_shortage(const ErrorData *error);
 /* Is it a cancel? */
 extern bool atlas_is_cancel(const ErrorData *error);
 
+/* Is it one of those in which the items have no part? */
+extern bool atlas_stops_batch(const ErrorData *error);
+
 /* Seconds, doubled with each attempt up to a limit, and spread by a quarter. */
 extern TimestampTz atlas_backoff(TimestampTz now, int first_seconds, int attempts,
 								 int max_seconds);

@@ -42,6 +42,8 @@ static AtlasStatement select_events = {
 typedef struct LinkBatch
 {
 	pg_uuid_t  *ids;
+	int			nids;
+	bool		links_may_exist;
 	AtlasLinkCounts *counts;
 } LinkBatch;
 
@@ -171,11 +173,19 @@ link_events(void *argument, int from, int to)
 
 	ensure_partitions(events, nevents);
 	resolve_references(events, nevents);
-	atlas_write_events(events, nevents, now, &counts);
+	atlas_write_events(events, nevents, batch->links_may_exist, now, &counts);
 	atlas_write_missing(&batch->ids[from], to - from, events, nevents, now);
 
 	batch->counts->linked += counts.linked;
 	batch->counts->not_found += counts.not_found;
+}
+
+static void
+link_all(void *argument)
+{
+	LinkBatch  *batch = argument;
+
+	link_events(batch, 0, batch->nids);
 }
 
 static void
@@ -192,13 +202,22 @@ fail_event(void *argument, int item, const ErrorData *error)
 void
 atlas_link(const pg_uuid_t *ids, int nids, AtlasLinkCounts *counts)
 {
-	LinkBatch	batch = {.counts = counts};
+	LinkBatch	batch = {.nids = nids,.counts = counts};
+	ErrorData  *error;
 
 	if (nids == 0)
 		return;
 	batch.ids = palloc(sizeof(pg_uuid_t) * nids);
 	memcpy(batch.ids, ids, sizeof(pg_uuid_t) * nids);
 	qsort(batch.ids, nids, sizeof(pg_uuid_t), atlas_event_id_compare);
+
+	/* An event in the queue has no links, unless the tables were copied one by one. */
+	error = atlas_try(link_all, &batch);
+	if (error == NULL)
+		return;
+	if (atlas_stops_batch(error))
+		ReThrowError(error);
+	batch.links_may_exist = true;
 	atlas_bisect(&batch, 0, nids, link_events, fail_event);
 }
 

@@ -8,6 +8,7 @@
 
 #include "queue.h"
 #include "resolve.h"
+#include "table_write.h"
 
 /* Settings, see atlas_events.c. */
 extern int	atlas_max_attempts;
@@ -52,11 +53,10 @@ extern int	atlas_select_events(const pg_uuid_t *ids, int nids);
  */
 extern void atlas_link_failed(const pg_uuid_t *id, bool is_made, const char *message);
 
-/* Rows for atlas_event_links, gathered and then written with one statement. */
-typedef struct AtlasLinkRows AtlasLinkRows;
-extern AtlasLinkRows *atlas_link_rows(int size);
-extern void atlas_link_rows_add(AtlasLinkRows *rows, const pg_uuid_t *event_id, const AtlasRef *ref);
-extern void atlas_link_rows_write(const AtlasLinkRows *rows, TimestampTz now);
+/* Rows for atlas_event_links, with room for size; atlas_rows_insert() skips those that are there. */
+extern void atlas_link_rows_init(AtlasRows *rows, int size);
+extern void atlas_link_rows_add(AtlasRows *rows, const pg_uuid_t *event_id, const AtlasRef *ref,
+								TimestampTz now);
 
 /* relink.c */
 

@@ -21,17 +21,23 @@
 #define MISSING_MILLISECONDS 200
 #define DEFERRAL_LOG_SECONDS 60	/* between two lines about the same reason */
 
-/* A link may be there only when a reference is looked up again. */
-static AtlasStatement insert_links = {
-	.sql =
-	"INSERT INTO @extschema@.atlas_event_links"
-	"       (event_id, tenant_id, object_type, object_id, linked_at)"
-	" SELECT l.*, $5"
-	"   FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3),"
-	"                   pg_catalog.unnest($4)) AS l"
-	" ON CONFLICT DO NOTHING",
-	.nparameters = 5,
-	.parameters = {UUIDARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZOID},
+static AtlasTable links_table = {
+	.relation = offsetof(AtlasExtension, links),
+	.partitions = ATLAS_LINKS,
+	.ncolumns = 5,
+	.columns = {"event_id", "linked_at", "tenant_id", "object_type", "object_id"},
+	.types = {UUIDOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID},
+	.insert = {
+		.sql =
+		"INSERT INTO @extschema@.atlas_event_links"
+		"       (event_id, linked_at, tenant_id, object_type, object_id)"
+		" SELECT *"
+		"   FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3),"
+		"                   pg_catalog.unnest($4), pg_catalog.unnest($5)) AS l"
+		" ON CONFLICT DO NOTHING",
+		.nparameters = 5,
+		.parameters = {UUIDARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID},
+	},
 };
 
 static AtlasStatement insert_unresolved = {
@@ -96,48 +102,24 @@ static AtlasStatement select_attempts = {
 	.parameters = {UUIDOID},
 };
 
-struct AtlasLinkRows
+void
+atlas_link_rows_init(AtlasRows *rows, int size)
 {
-	AtlasColumn event_ids;
-	AtlasColumn tenants;
-	AtlasColumn types;
-	AtlasColumn object_ids;
-};
-
-AtlasLinkRows *
-atlas_link_rows(int size)
-{
-	AtlasLinkRows *rows = palloc(sizeof(AtlasLinkRows));
-
-	atlas_column_init(&rows->event_ids, size);
-	atlas_column_init(&rows->tenants, size);
-	atlas_column_init(&rows->types, size);
-	atlas_column_init(&rows->object_ids, size);
-	return rows;
+	atlas_rows_init(rows, &links_table, size);
 }
 
 void
-atlas_link_rows_add(AtlasLinkRows *rows, const pg_uuid_t *event_id, const AtlasRef *ref)
+atlas_link_rows_add(AtlasRows *rows, const pg_uuid_t *event_id, const AtlasRef *ref, TimestampTz now)
 {
-	atlas_column_add(&rows->event_ids, UUIDPGetDatum(event_id));
-	atlas_column_add(&rows->tenants, PointerGetDatum(ref->lookup.tenant));
-	atlas_column_add(&rows->types, CStringGetTextDatum(ref->object_type));
-	atlas_column_add(&rows->object_ids, PointerGetDatum(ref->lookup.found_id));
-}
+	static const bool nulls[ATLAS_MAX_COLUMNS] = {false};
+	Datum		values[ATLAS_MAX_COLUMNS];
 
-void
-atlas_link_rows_write(const AtlasLinkRows *rows, TimestampTz now)
-{
-	Datum		values[5];
-
-	if (rows->event_ids.nvalues == 0)
-		return;
-	values[0] = atlas_column_array(&rows->event_ids, UUIDOID);
-	values[1] = atlas_column_array(&rows->tenants, TEXTOID);
-	values[2] = atlas_column_array(&rows->types, TEXTOID);
-	values[3] = atlas_column_array(&rows->object_ids, TEXTOID);
-	values[4] = TimestampTzGetDatum(now);
-	(void) atlas_execute(&insert_links, values, NULL, false, 0);
+	values[0] = UUIDPGetDatum(event_id);
+	values[1] = TimestampTzGetDatum(now);
+	values[2] = PointerGetDatum(ref->lookup.tenant);
+	values[3] = CStringGetTextDatum(ref->object_type);
+	values[4] = PointerGetDatum(ref->lookup.found_id);
+	atlas_rows_add(rows, values, nulls);
 }
 
 static bool
@@ -182,19 +164,23 @@ atlas_count_references(const AtlasLinkEvent *events, int nevents)
 }
 
 static void
-write_links(const AtlasLinkEvent *events, int nevents, TimestampTz now)
+write_links(const AtlasLinkEvent *events, int nevents, bool may_exist, TimestampTz now)
 {
-	AtlasLinkRows *rows = atlas_link_rows(atlas_count_references(events, nevents));
+	AtlasRows	rows;
 
+	atlas_link_rows_init(&rows, atlas_count_references(events, nevents));
 	for (int i = 0; i < nevents; i++)
 	{
 		if (first_deferred(&events[i]) != NULL)
 			continue;
 		for (int j = 0; j < events[i].nrefs; j++)
 			if (events[i].refs[j].outcome == ATLAS_LINKED && !is_repeated(&events[i], j))
-				atlas_link_rows_add(rows, &events[i].id, &events[i].refs[j]);
+				atlas_link_rows_add(&rows, &events[i].id, &events[i].refs[j], now);
 	}
-	atlas_link_rows_write(rows, now);
+	if (may_exist)
+		atlas_rows_insert(&rows);
+	else
+		atlas_rows_write(&rows);
 }
 
 /* Records the references that were not linked, and returns how many. */
@@ -422,10 +408,10 @@ atlas_put_off(const pg_uuid_t *id, const char *reason)
 }
 
 void
-atlas_write_events(const AtlasLinkEvent *events, int nevents, TimestampTz now,
-				   AtlasLinkCounts *counts)
+atlas_write_events(const AtlasLinkEvent *events, int nevents, bool links_may_exist,
+				   TimestampTz now, AtlasLinkCounts *counts)
 {
-	write_links(events, nevents, now);
+	write_links(events, nevents, links_may_exist, now);
 	counts->not_found += write_unresolved(events, nevents, now);
 	counts->linked += write_queue(events, nevents);
 	write_deferred(events, nevents, now);

@@ -21,9 +21,12 @@ typedef struct AtlasLinkEvent
 
 extern int	atlas_count_references(const AtlasLinkEvent *events, int nevents);
 
-/* Writes what the references of the events were resolved to, and counts. */
-extern void atlas_write_events(const AtlasLinkEvent *events, int nevents, TimestampTz now,
-							   AtlasLinkCounts *counts);
+/*
+ * Writes what the references of the events were resolved to, and counts. A link
+ * that is there already is an error, unless links_may_exist.
+ */
+extern void atlas_write_events(const AtlasLinkEvent *events, int nevents, bool links_may_exist,
+							   TimestampTz now, AtlasLinkCounts *counts);
 
 /* Puts off what was claimed and is not in the log; both are sorted. */
 extern void atlas_write_missing(const pg_uuid_t *ids, int nids, const AtlasLinkEvent *events,

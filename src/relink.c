@@ -194,11 +194,12 @@ is_primary(const Unresolved *item)
 static void
 write_resolved(const Unresolved *items, int nitems, TimestampTz now)
 {
-	AtlasLinkRows *links = atlas_link_rows(nitems);
+	AtlasRows	links;
 	AtlasColumn ids;
 	AtlasColumn positions;
 	Datum		values[2];
 
+	atlas_link_rows_init(&links, nitems);
 	atlas_column_init(&ids, nitems);
 	atlas_column_init(&positions, nitems);
 	for (int i = 0; i < nitems; i++)
@@ -208,11 +209,11 @@ write_resolved(const Unresolved *items, int nitems, TimestampTz now)
 		atlas_column_add(&ids, UUIDPGetDatum(&items[i].event_id));
 		atlas_column_add(&positions, Int16GetDatum(items[i].position));
 		if (!is_primary(&items[i]))
-			atlas_link_rows_add(links, &items[i].event_id, &items[i].ref);
+			atlas_link_rows_add(&links, &items[i].event_id, &items[i].ref, now);
 	}
 	if (ids.nvalues == 0)
 		return;
-	atlas_link_rows_write(links, now);
+	atlas_rows_insert(&links);
 	values[0] = atlas_column_array(&ids, UUIDOID);
 	values[1] = atlas_column_array(&positions, INT2OID);
 	(void) atlas_execute(&delete_resolved, values, NULL, false, 0);

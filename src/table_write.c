@@ -254,12 +254,14 @@ write_directly(const AtlasRows *rows)
 	return is_direct;
 }
 
-static void
-write_with_statement(const AtlasRows *rows)
+void
+atlas_rows_insert(const AtlasRows *rows)
 {
 	AtlasTable *table = rows->table;
 	Datum		values[ATLAS_MAX_COLUMNS];
 
+	if (rows->columns[0].nvalues == 0)
+		return;
 	for (int i = 0; i < table->ncolumns; i++)
 		values[i] = atlas_column_array(&rows->columns[i], table->types[i]);
 	(void) atlas_execute(&table->insert, values, NULL, false, 0);
@@ -269,5 +271,5 @@ void
 atlas_rows_write(const AtlasRows *rows)
 {
 	if (rows->columns[0].nvalues > 0 && !write_directly(rows))
-		write_with_statement(rows);
+		atlas_rows_insert(rows);
 }

@@ -42,4 +42,7 @@ extern void atlas_rows_add(AtlasRows *rows, const Datum *values, const bool *nul
  */
 extern void atlas_rows_write(const AtlasRows *rows);
 
+/* The same with the table's statement, whatever it does with rows that are there. */
+extern void atlas_rows_insert(const AtlasRows *rows);
+
 #endif							/* ATLAS_TABLE_WRITE_H */

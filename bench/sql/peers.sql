@@ -56,7 +56,7 @@ CREATE FUNCTION peer.link(max_events bigint) RETURNS bigint LANGUAGE sql AS $$
         DELETE FROM atlas_event_queue
          WHERE event_id IN (SELECT event_id FROM atlas_event_queue
                              WHERE next_attempt_at IS NULL
-                             ORDER BY submitted_xid, event_id
+                             ORDER BY next_attempt_at, submitted_xid, event_id
                              LIMIT max_events FOR UPDATE SKIP LOCKED)
         RETURNING event_id),
     refs AS (
