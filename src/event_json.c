@@ -22,6 +22,8 @@
 #include "utils/timestamp.h"
 #include "values.h"
 
+#define ENVELOPE_FLAGS (JSON_REJECT_DUPLICATES | JSON_DECODE_ANY)
+
 /* A place in a request body, for people: columns count characters. */
 typedef struct Place
 {
@@ -377,20 +379,34 @@ report_malformed(AtlasError *error, const Body *body, const json_error_t *parse_
 					  "", "%s: %s", place_in(body, parse_error->position), reason_of(parse_error));
 }
 
+/* Parses all but the payload, or says what is wrong with it. */
+static json_t *
+parse_envelope(AtlasEvent *event, const Body *body, AtlasSpan *payload)
+{
+	AtlasSkeleton envelope = atlas_cut_payload(body->json, body->length, false, payload);
+	json_error_t parse_error;
+	json_t	   *object = json_loadb(envelope.json, envelope.length, ENVELOPE_FLAGS, &parse_error);
+
+	pfree(envelope.json);
+	if (object != NULL)
+		return object;
+
+	/* Once more, for the place. */
+	envelope = atlas_cut_payload(body->json, body->length, true, payload);
+	object = json_loadb(envelope.json, envelope.length, ENVELOPE_FLAGS, &parse_error);
+	if (object == NULL)
+		report_malformed(&event->error, body, &parse_error);
+	return object;
+}
+
 static void
 read_event(AtlasEvent *event, const Body *body)
 {
 	AtlasSpan	payload;
-	char	   *envelope = atlas_cut_payload(body->json, body->length, &payload);
-	json_error_t parse_error;
-	json_t	   *object = json_loadb(envelope, body->length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY,
-									&parse_error);
+	json_t	   *object = parse_envelope(event, body, &payload);
 
 	if (object == NULL)
-	{
-		report_malformed(&event->error, body, &parse_error);
 		return;
-	}
 	PG_TRY();
 	{
 		read_fields(event, object, body, &payload);
@@ -400,7 +416,6 @@ read_event(AtlasEvent *event, const Body *body)
 		json_decref(object);
 	}
 	PG_END_TRY();
-	pfree(envelope);
 }
 
 /* The body as UTF-8. */
@@ -427,18 +442,28 @@ atlas_event_from_json(AtlasEvent *event, const char *json, Size length)
 
 /* Raises an error unless the body is an array, whatever its items are. */
 static void
-check_array(const char *skeleton, const Body *body)
+check_array(const AtlasSkeleton *skeleton, const Body *body)
 {
 	AtlasError	error = {0};
 	json_error_t parse_error;
 	json_t	   *array = NULL;
 
-	/* What is no array has not been blanked out, and may be of any size. */
-	bool		is_parsed = skeleton[strspn(skeleton, " \t\r\n")] == '[' ||
+	/* What is no array has not become shorter, and may be of any size. */
+	bool		is_parsed = skeleton->json[strspn(skeleton->json, " \t\r\n")] == '[' ||
 		body->length <= atlas_max_event_size;
 
 	if (is_parsed)
-		array = json_loadb(skeleton, body->length, JSON_DECODE_ANY, &parse_error);
+		array = json_loadb(skeleton->json, skeleton->length, JSON_DECODE_ANY, &parse_error);
+	if (is_parsed && array == NULL)
+	{
+		/* Once more, for the place. */
+		AtlasSpan  *items;
+		int			nitems;
+		AtlasSkeleton in_place = atlas_split_array(body->json, body->length, true, 0,
+												   &items, &nitems);
+
+		array = json_loadb(in_place.json, in_place.length, JSON_DECODE_ANY, &parse_error);
+	}
 	if (is_parsed && array == NULL)
 		report_malformed(&error, body, &parse_error);
 	else if (!json_is_array(array))
@@ -453,16 +478,16 @@ atlas_events_from_json(const char *json, Size length, int *nevents)
 {
 	Body		body = body_in_utf8(json, length);
 	AtlasSpan  *items;
-	char	   *skeleton = atlas_split_array(body.json, body.length, atlas_max_batch_size,
-											 &items, nevents);
+	AtlasSkeleton skeleton = atlas_split_array(body.json, body.length, false,
+											   atlas_max_batch_size, &items, nevents);
 	TimestampTz now = GetCurrentTimestamp();
 	Place		place = body.place;
 	const char *last = body.json;
 	AtlasEvent *events;
 
 	atlas_event_check_batch_size(*nevents);
-	check_array(skeleton, &body);
-	pfree(skeleton);
+	check_array(&skeleton, &body);
+	pfree(skeleton.json);
 
 	events = palloc(sizeof(AtlasEvent) * Max(*nevents, 1));
 	for (int i = 0; i < *nevents; i++)

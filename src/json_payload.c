@@ -140,26 +140,51 @@ is_payload_key(const char *string, Size length)
 	return i == length;
 }
 
-/* A copy to put placeholders into. */
-static char *
-copy_body(const char *json, Size length)
+/* A skeleton that is being made, and how much of the body it stands for already. */
+typedef struct Copy
 {
-	char	   *copy = palloc(length + 1);
+	AtlasSkeleton skeleton;
+	const char *body;
+	Size		taken;
+	bool		keeps_places;
+} Copy;
 
-	memcpy(copy, json, length);
-	copy[length] = '\0';
+static Copy
+begin_copy(const char *json, Size length, bool keeps_places)
+{
+	Copy		copy = {{palloc(length + 1), 0}, json, 0, keeps_places};
+
 	return copy;
 }
 
-/* Puts a 0 in the place of a value, and leaves its line breaks. */
 static void
-blank_out(char *copy, const AtlasSpan *span)
+copy_until(Copy *copy, Size position)
 {
-	for (Size i = span->start; i < span->start + span->length; i++)
-		if (copy[i] != '\n')
-			copy[i] = ' ';
+	memcpy(copy->skeleton.json + copy->skeleton.length, copy->body + copy->taken,
+		   position - copy->taken);
+	copy->skeleton.length += position - copy->taken;
+	copy->taken = position;
+}
+
+/* Puts a 0 in the place of a value. */
+static void
+leave_out(Copy *copy, const AtlasSpan *span)
+{
+	copy_until(copy, span->start);
 	if (span->length > 0)
-		copy[span->start] = '0';
+		copy->skeleton.json[copy->skeleton.length++] = '0';
+	if (copy->keeps_places)
+		for (Size i = span->start + 1; i < span->start + span->length; i++)
+			copy->skeleton.json[copy->skeleton.length++] = copy->body[i] == '\n' ? '\n' : ' ';
+	copy->taken = span->start + span->length;
+}
+
+static AtlasSkeleton
+end_copy(Copy *copy, Size length)
+{
+	copy_until(copy, length);
+	copy->skeleton.json[copy->skeleton.length] = '\0';
+	return copy->skeleton;
 }
 
 /* Moves behind a value and says where it is; of no length if there is none. */
@@ -175,11 +200,11 @@ take_value(Scanner *scanner)
 	return span;
 }
 
-char *
-atlas_cut_payload(const char *json, Size length, AtlasSpan *payload)
+AtlasSkeleton
+atlas_cut_payload(const char *json, Size length, bool keeps_places, AtlasSpan *payload)
 {
 	Scanner		scanner = {json, length, 0};
-	char	   *copy = copy_body(json, length);
+	Copy		copy = begin_copy(json, length, keeps_places);
 	Size		depth = 0;
 
 	payload->start = payload->length = 0;
@@ -211,25 +236,26 @@ atlas_cut_payload(const char *json, Size length, AtlasSpan *payload)
 		if (end < start + 2 || !is_payload_key(json + start + 1, end - start - 2))
 			continue;
 		value = take_value(&scanner);
-		blank_out(copy, &value);
+		leave_out(&copy, &value);
 		if (payload->length == 0)
 			*payload = value;
 	}
-	return copy;
+	return end_copy(&copy, length);
 }
 
-char *
-atlas_split_array(const char *json, Size length, int limit, AtlasSpan **items, int *nitems)
+AtlasSkeleton
+atlas_split_array(const char *json, Size length, bool keeps_places, int limit,
+				  AtlasSpan **items, int *nitems)
 {
 	Scanner		scanner = {json, length, 0};
-	char	   *copy = copy_body(json, length);
+	Copy		copy = begin_copy(json, length, keeps_places);
 	int			size = 16;
 
 	*items = palloc(sizeof(AtlasSpan) * size);
 	*nitems = 0;
 	skip_blanks(&scanner);
 	if (current(&scanner) != '[')
-		return copy;
+		return end_copy(&copy, length);
 	do
 	{
 		AtlasSpan	item;
@@ -244,9 +270,9 @@ atlas_split_array(const char *json, Size length, int limit, AtlasSpan **items, i
 				*items = repalloc(*items, sizeof(AtlasSpan) * (size *= 2));
 			(*items)[*nitems] = item;
 		}
-		blank_out(copy, &item);
+		leave_out(&copy, &item);
 		(*nitems)++;
 		skip_blanks(&scanner);
 	} while (current(&scanner) == ',');
-	return copy;
+	return end_copy(&copy, length);
 }

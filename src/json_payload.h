@@ -14,18 +14,29 @@ typedef struct AtlasSpan
 } AtlasSpan;
 
 /*
- * Copies an event and puts the number 0 in place of its payload, whose place in
- * the event is returned. The copy has the length and the line breaks of the
- * event. Malformed JSON is left for the real parser to complain about.
+ * A body with the number 0 in place of some values. In one that keeps the places the
+ * 0 is followed by blanks and line breaks, so that all the rest is where it was: for
+ * messages, as the blanks take time to parse.
  */
-extern char *atlas_cut_payload(const char *json, Size length, AtlasSpan *payload);
+typedef struct AtlasSkeleton
+{
+	char	   *json;
+	Size		length;
+} AtlasSkeleton;
+
+/*
+ * Copies an event without its payload, whose place in the event is returned.
+ * Malformed JSON is left for the real parser to complain about.
+ */
+extern AtlasSkeleton atlas_cut_payload(const char *json, Size length, bool keeps_places,
+									   AtlasSpan *payload);
 
 /*
  * Finds the first items of an array, up to a limit, counts them all, and copies it
- * with the number 0 in place of each. The copy is an array of as many zeros if
- * and only if the body is an array, whatever the items are.
+ * without them. The copy is an array of as many zeros if and only if the body is an
+ * array, whatever the items are.
  */
-extern char *atlas_split_array(const char *json, Size length, int limit,
-							   AtlasSpan **items, int *nitems);
+extern AtlasSkeleton atlas_split_array(const char *json, Size length, bool keeps_places,
+									   int limit, AtlasSpan **items, int *nitems);
 
 #endif							/* ATLAS_JSON_PAYLOAD_H */
