@@ -66,17 +66,13 @@ event_id_datum(const AtlasSubmission *submission)
 	return UUIDPGetDatum(result);
 }
 
-/* The fields of a receipt, added to a JSON object. */
+/* The fields of a receipt in JSON; none of them needs escaping. */
 static void
-add_receipt(json_t *object, const AtlasSubmission *submission)
+append_receipt(StringInfo json, const AtlasSubmission *submission)
 {
-	char		id[UUID_LEN * 2 + 5];
-
-	strlcpy(id, atlas_event_id_string(&submission->event_id), sizeof(id));
-	json_object_set_new(object, "message", json_string(atlas_status_message(ATLAS_OK)));
-	json_object_set_new(object, "eventId", json_string(id));
-	json_object_set_new(object, "processingStatus", json_string(submission->processing_status));
-	json_object_set_new(object, "duplicate", json_boolean(submission->duplicate));
+	appendStringInfo(json, "\"message\":\"%s\",\"eventId\":\"%s\",\"processingStatus\":\"%s\",\"duplicate\":%s",
+					 atlas_status_message(ATLAS_OK), atlas_event_id_string(&submission->event_id),
+					 submission->processing_status, submission->duplicate ? "true" : "false");
 }
 
 Datum
@@ -120,16 +116,18 @@ static Datum
 submit_json(const char *json, Size length, text *idempotency_key)
 {
 	AtlasSubmission submission = {0};
-	json_t	   *receipt;
+	StringInfoData receipt;
 
 	atlas_event_init(&submission.event, "", GetCurrentTimestamp());
 	submission.event.idempotency_key = idempotency_key;
 	atlas_event_from_json(&submission.event, json, length);
 	submit_one(&submission);
 
-	receipt = atlas_json_object();
-	add_receipt(receipt, &submission);
-	return CStringGetTextDatum(atlas_json_to_string(receipt));
+	initStringInfo(&receipt);
+	appendStringInfoChar(&receipt, '{');
+	append_receipt(&receipt, &submission);
+	appendStringInfoChar(&receipt, '}');
+	return PointerGetDatum(cstring_to_text_with_len(receipt.data, receipt.len));
 }
 
 /* What was passed is no event at all. */
@@ -228,18 +226,10 @@ submit_events_array(PG_FUNCTION_ARGS)
 	PG_RETURN_ARRAYTYPE_P(construct_array(ids, nitems, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
 }
 
-/* The result of one event among others, added to a JSON object. */
+/* Why an event was refused, added to a JSON object. */
 static void
-add_result(json_t *object, const AtlasSubmission *submission)
+add_refusal(json_t *object, const AtlasError *error)
 {
-	const AtlasError *error = &submission->event.error;
-
-	if (error->status == 0)
-	{
-		json_object_set_new(object, "status", json_integer(ATLAS_OK));
-		add_receipt(object, submission);
-		return;
-	}
 	json_object_set_new(object, "status", json_integer(error->status));
 	json_object_set_new(object, "code", json_string(atlas_status_code(error->status)));
 	json_object_set_new(object, "message", json_string(atlas_status_message(error->status)));
@@ -252,40 +242,52 @@ add_result(json_t *object, const AtlasSubmission *submission)
 	}
 }
 
-static json_t *
-results_to_json(const AtlasSubmission *submissions, int nsubmissions)
+static char *
+refusal_to_string(int index, const AtlasError *error)
 {
-	json_t	   *response = atlas_json_object();
-	json_t	   *results = json_array();
+	json_t	   *object = atlas_json_object();
+
+	PG_TRY();
+	{
+		json_object_set_new(object, "index", json_integer(index));
+		add_refusal(object, error);
+	}
+	PG_CATCH();
+	{
+		json_decref(object);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	return atlas_json_to_string(object);
+}
+
+static text *
+results_to_text(const AtlasSubmission *submissions, int nsubmissions)
+{
+	StringInfoData json;
 	int			accepted = 0;
 
 	for (int i = 0; i < nsubmissions; i++)
 		if (submissions[i].event.error.status == 0)
 			accepted++;
-	json_object_set_new(response, "accepted", json_integer(accepted));
-	json_object_set_new(response, "rejected", json_integer(nsubmissions - accepted));
-
-	/* The response owns all the rest, so that an error frees everything. */
-	json_object_set_new(response, "results", results);
-	PG_TRY();
+	initStringInfo(&json);
+	appendStringInfo(&json, "{\"accepted\":%d,\"rejected\":%d,\"results\":[",
+					 accepted, nsubmissions - accepted);
+	for (int i = 0; i < nsubmissions; i++)
 	{
-		for (int i = 0; i < nsubmissions; i++)
+		if (i > 0)
+			appendStringInfoChar(&json, ',');
+		if (submissions[i].event.error.status != 0)
 		{
-			json_t	   *item = atlas_json_object();
-
-			if (json_array_append_new(results, item) != 0)
-				elog(ERROR, "out of memory");
-			json_object_set_new(item, "index", json_integer(i));
-			add_result(item, &submissions[i]);
+			appendStringInfoString(&json, refusal_to_string(i, &submissions[i].event.error));
+			continue;
 		}
+		appendStringInfo(&json, "{\"index\":%d,\"status\":%d,", i, ATLAS_OK);
+		append_receipt(&json, &submissions[i]);
+		appendStringInfoChar(&json, '}');
 	}
-	PG_CATCH();
-	{
-		json_decref(response);
-		PG_RE_THROW();
-	}
-	PG_END_TRY();
-	return response;
+	appendStringInfoString(&json, "]}");
+	return cstring_to_text_with_len(json.data, json.len);
 }
 
 static Datum
@@ -295,7 +297,7 @@ submit_json_array(const char *json, Size length)
 	int			nevents;
 	AtlasEvent *events = atlas_events_from_json(json, length, &nevents);
 	AtlasSubmission *submissions = palloc0(sizeof(AtlasSubmission) * Max(nevents, 1));
-	char	   *response;
+	text	   *response;
 
 	for (int i = 0; i < nevents; i++)
 		submissions[i].event = events[i];
@@ -303,9 +305,9 @@ submit_json_array(const char *json, Size length)
 
 	/* The errors are in SPI's memory, the response must outlive it. */
 	MemoryContextSwitchTo(caller);
-	response = atlas_json_to_string(results_to_json(submissions, nevents));
+	response = results_to_text(submissions, nevents);
 	SPI_finish();
-	return CStringGetTextDatum(response);
+	return PointerGetDatum(response);
 }
 
 Datum
