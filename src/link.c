@@ -2,8 +2,8 @@
  * link.c
  *		Linking a batch of events.
  *
- *	claimed ids ─► read the events ─► partitions ─► resolve the references, one
- *	query a type ─► links, unresolved references ─► out of the queue
+ *	claimed ids ─► read the events ─► partitions ─► resolve the references, type by
+ *	type ─► links, unresolved references ─► out of the queue
  *
  * A batch is processed in a subtransaction; if that fails it is bisected until
  * the event that makes it fail stands alone. Events whose references cannot be

@@ -2,9 +2,11 @@
  * lookup.c
  *		Looking objects up in the tables that their types are connected to.
  *
- * A lookup runs as the owner of the table, as a foreign-key check does, so that
- * a submitter needs no right on it, and under SECURITY_RESTRICTED_OPERATION, so
- * that code behind a view or a policy gains nothing.
+ * An object is looked up in an index of its table (index_lookup.c) where that finds
+ * what a query of the table's owner would find. Elsewhere it is such a query: it
+ * runs as the owner, as a foreign-key check does, so that a submitter needs no
+ * right on the table, and under SECURITY_RESTRICTED_OPERATION, so that code behind
+ * a view or a policy gains nothing.
  *
  * A kept plan finds its table by name, and a table that was renamed may have
  * left its name to another one. So the OID that was registered is locked first,

@@ -11,8 +11,8 @@
  * the owner of the extension; the caller needs EXECUTE on the function, no
  * more.
  *
- * A single event has statements of its own, without arrays; many events are
- * looked up with one query a type and written with one statement a table.
+ * Usually no statement is planned or run for that, neither for one event nor for
+ * many: see index_lookup.c and table_write.c.
  */
 #include "postgres.h"
 
