@@ -225,9 +225,9 @@ CREATE VIEW places AS
     SELECT e.name, e.object_type, e.object_id, e.occurred_at = e.name::timestamptz AS in_time, e.tableoid::regclass AS log,
            string_agg(DISTINCT l.tableoid::regclass || ' ' || l.object_type || ' ' || l.object_id, ', ') AS links
       FROM atlas_events e LEFT JOIN atlas_event_links l USING (event_id) GROUP BY e.event_id, e.name, e.object_type, e.object_id, e.occurred_at, e.tableoid;
-SELECT submit_at('2025-02-28', '2024-01-15', '2024-05-31', '2024-03-31', '2025-02-01', '2024-01-19', '2024-01-09', '2024-04-20', '2024-02-10', '2024-06-01', '2024-01-20');
-SELECT count(submit_at(at)) FROM unnest(ARRAY['2024-01-16', '2024-03-01', '2024-05-15']) at;
-SELECT atlas_link_events();
+SELECT times, submit_at(VARIADIC times) AS stored, atlas_link_events() AS linked
+  FROM (VALUES ('{2024-01-15}'::text[]), ('{2024-01-19,2024-01-16}'), ('{2024-02-12}'), ('{2024-03-31,2024-02-10}'), ('{2024-05-14}'), ('{2024-05-31,2024-05-15}'),
+               ('{2025-02-28,2024-01-09,2024-04-20,2024-08-01,2024-01-20,2025-02-01}'), ('{2025-02-27,2024-03-30,2024-06-30,2024-01-17,2024-02-11}')) v (times);
 SELECT * FROM places ORDER BY name;
 -- A default partition, which is taken from for a new one.
 CREATE TABLE rest PARTITION OF atlas_events DEFAULT;
