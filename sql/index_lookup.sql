@@ -336,6 +336,12 @@ REINDEX TABLE CONCURRENTLY crm.lasting;
 SELECT * FROM lasting();
 DROP INDEX CONCURRENTLY crm.lasting_external_id_idx;
 SELECT * FROM lasting();
+-- An index that could not be built is not used.
+INSERT INTO crm.lasting VALUES (2, 'two');
+CREATE UNIQUE INDEX CONCURRENTLY not_built ON crm.lasting (external_id);
+SELECT * FROM lasting();
+DROP INDEX crm.not_built;
+DELETE FROM crm.lasting WHERE id = 2;
 CREATE INDEX CONCURRENTLY ON crm.lasting (external_id);
 VACUUM FULL crm.lasting;
 SELECT * FROM lasting();
