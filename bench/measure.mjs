@@ -19,10 +19,10 @@ export const milliseconds = async (task) => {
 }
 
 /*
- * Measures ours and each peer by turns, A B A C A, so that whatever else the
- * machine does meets both sides: a peer is compared with the mean of ours just
- * before and just after it. Every second round goes the other way. The
- * functions answer with a number. Answers with { ours: [...], peers: { name:
+ * Measures ours and the peers by turns, A B C A D E A, so that whatever else the
+ * machine does meets both sides: a peer is compared with the mean of ours before
+ * and after it. Every second round goes the other way. The functions answer with a
+ * number. Answers with { ours: [...], peers: { name:
  * { values: [...], ratios: [...] } } }.
  */
 export async function byTurns(rounds, ours, peers) {
@@ -31,12 +31,12 @@ export async function byTurns(rounds, ours, peers) {
 		const names = round % 2 ? Object.keys(peers).reverse() : Object.keys(peers)
 		let before = await ours(round)
 		result.ours.push(before)
-		for (const name of names) {
-			const theirs = await peers[name](round)
+		for (let i = 0; i < names.length; i += 2) {
+			const pair = names.slice(i, i + 2)
+			for (const name of pair) result.peers[name].values.push(await peers[name](round))
 			const after = await ours(round)
 			result.ours.push(after)
-			result.peers[name].values.push(theirs)
-			result.peers[name].ratios.push((before + after) / 2 / theirs)
+			for (const name of pair) result.peers[name].ratios.push((before + after) / 2 / result.peers[name].values.at(-1))
 			before = after
 		}
 	}

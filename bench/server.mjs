@@ -17,6 +17,8 @@ export const { BENCH_BINDIR: BINDIR, BENCH_TMP: TMP, PGHOST, PGPORT, PGUSER } = 
 const run = promisify(execFile)
 const connections = new Map()
 
+export const connectionString = (database) => `postgresql://${PGUSER}@${encodeURIComponent(PGHOST)}:${PGPORT}/${database}`
+
 /* A connection of its own; the caller ends it. */
 export async function connect(database) {
 	const client = new pg.Client({ host: PGHOST, port: Number(PGPORT), user: PGUSER, database })
@@ -59,14 +61,15 @@ export async function createDatabase(name, template = 'template0') {
 /*
  * Runs a script with pgbench, prepared. Answers with tps, the number of
  * transactions, and with isLogged the latency of each, in ms. A transaction
- * that fails ends the benchmark.
+ * that fails ends the benchmark. isWarm: for a second longer, and the first
+ * second, in which the sessions begin, is not in the tps.
  */
 export async function pgbench(database, script, { clients = 4, seconds, transactions, rate, variables = {}, isLogged = false,
-	isDurable = true } = {}) {
+	isDurable = true, isWarm = false } = {}) {
 	const folder = mkdtempSync(join(tmpdir(), 'atlas_bench.'))
 	try {
 		const { stdout, stderr } = await run(join(BINDIR, 'pgbench'), ['-n', '-M', 'prepared', '-c', clients,
-			'-j', Math.min(clients, 2), ...(transactions ? ['-t', transactions] : ['-T', seconds]),
+			'-j', Math.min(clients, 2), ...(transactions ? ['-t', transactions] : ['-T', seconds + (isWarm ? 1 : 0)]), ...(isWarm ? ['-P', 1] : []),
 			...(rate ? ['-R', rate] : []), ...(isLogged ? ['-l', '--log-prefix', join(folder, 'log')] : []),
 			...Object.entries(variables).flatMap(([name, given]) => ['-D', `${name}=${given}`]),
 			'-f', join(FOLDER, 'pgbench', `${script}.sql`), database].map(String),
@@ -74,13 +77,20 @@ export async function pgbench(database, script, { clients = 4, seconds, transact
 		const number = (pattern) => Number(stdout.match(pattern)?.[1])
 		if (number(/number of failed transactions: (\d+)/) !== 0) throw new Error(`${script}: ${stdout}${stderr}`)
 		return {
-			tps: number(/tps = ([\d.]+)/),
+			tps: isWarm ? withoutFirstSecond(stdout, stderr) : number(/tps = ([\d.]+)/),
 			count: number(/number of transactions actually processed: (\d+)/),
 			latencies: isLogged ? readLatencies(folder) : undefined,
 		}
 	} finally {
 		rmSync(folder, { recursive: true })
 	}
+}
+
+/* From the totals, and from what pgbench says after the first second. */
+function withoutFirstSecond(stdout, stderr) {
+	const [, seconds, tps] = stderr.match(/^progress: ([\d.]+) s, ([\d.]+) tps/m).map(Number)
+	const count = Number(stdout.match(/actually processed: (\d+)/)[1])
+	return (count - tps * seconds) / (count / Number(stdout.match(/tps = ([\d.]+)/)[1]) - seconds)
 }
 
 function readLatencies(folder) {

@@ -7,7 +7,7 @@
 import { makeWorkerUtils } from 'graphile-worker'
 import { PgBoss } from 'pg-boss'
 import { byTurns, milliseconds, row } from '../measure.mjs'
-import { PGHOST, PGPORT, PGUSER, TMP, connect, drain, setLinking, sql } from '../server.mjs'
+import { TMP, connect, connectionString, drain, setLinking, sql } from '../server.mjs'
 import { event } from '../events.mjs'
 
 const BATCH = 1000
@@ -34,14 +34,11 @@ async function writeFiles(batches) {
 				TO '${TMP}/${table}.${n}'`)
 }
 
-const connection = (database) => `postgresql://${PGUSER}@${encodeURIComponent(PGHOST)}:${PGPORT}/${database}`
-
 export async function bulk({ sizes }) {
 	const batches = makeBatches(sizes.batches, sizes.customers)
 	const client = await connect('bench')
-	const worker = await makeWorkerUtils({ connectionString: connection('graphile') })
-	const boss = new PgBoss({ connectionString: connection('pgboss'), supervise: false, schedule: false })
-	await worker.migrate()
+	const worker = await makeWorkerUtils({ connectionString: connectionString('graphile') })
+	const boss = new PgBoss({ connectionString: connectionString('pgboss'), supervise: false, schedule: false })
 	await boss.start()
 	await boss.createQueue('events')
 

@@ -8,7 +8,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { quantile, ratiosOf, row } from '../measure.mjs'
-import { FOLDER, PGHOST, PGPORT, PGUSER, drain, pgbench, setLinking, sql, value, waitFor } from '../server.mjs'
+import { FOLDER, connectionString, pgbench, setLinking, sql, value, waitFor } from '../server.mjs'
 import { variables } from '../events.mjs'
 
 const RATE = 500
@@ -18,13 +18,15 @@ async function latenciesOf(database, query) {
 	return rows.map(({ seconds }) => Number(seconds) * 1000)
 }
 
+const allLinked = () => waitFor('all events are linked', () => value('bench', 'SELECT NOT EXISTS (SELECT FROM atlas_event_queue)'))
+
 async function ours(sizes) {
 	/* The linker is there, as graphile-worker is. */
 	await pgbench('bench', 'ours_one', { transactions: 50, variables: variables(sizes.customers) })
-	await drain('bench')
+	await allLinked()
 	await sql('bench', 'TRUNCATE atlas_events, atlas_event_links')
 	const { count } = await pgbench('bench', 'ours_one', { seconds: sizes.latencySeconds, rate: RATE, variables: variables(sizes.customers) })
-	await waitFor('all events are linked', () => value('bench', 'SELECT NOT EXISTS (SELECT FROM atlas_event_queue)'))
+	await allLinked()
 	const found = await latenciesOf('bench', `SELECT extract(epoch FROM pg_xact_commit_timestamp(l.xmin) - pg_xact_commit_timestamp(e.xmin)) AS seconds
 		FROM atlas_events e JOIN atlas_event_links l USING (event_id)`)
 	if (found.length !== count) throw new Error(`${found.length} links of ${count} events`)
@@ -34,7 +36,7 @@ async function ours(sizes) {
 async function graphile(sizes) {
 	await sql('graphile', 'TRUNCATE submitted, linked, graphile_worker._private_jobs')
 	const worker = spawn(process.execPath, [join(FOLDER, 'peers', 'graphile_worker.mjs'),
-		`postgresql://${PGUSER}@${encodeURIComponent(PGHOST)}:${PGPORT}/graphile`], { stdio: ['ignore', 'pipe', 'ignore'] })
+		connectionString('graphile')], { stdio: ['ignore', 'pipe', 'ignore'] })
 	try {
 		await waitFor('graphile-worker is ready', () => new Promise((resolve) => {
 			worker.stdout.on('data', (data) => String(data).includes('ready') && resolve(true))

@@ -23,17 +23,18 @@ const PEERS = [
 
 export async function submit({ databases, sizes }) {
 	const available = PEERS.filter(([, database]) => databases.has(database))
-	const options = { seconds: sizes.seconds, variables: variables(sizes.customers) }
+	const options = { seconds: sizes.seconds, variables: variables(sizes.customers), isWarm: true }
 	const rows = []
 
 	await setLinking('bench', false)
 	for (const [script, database] of [['ours_one', 'bench'], ['ours_none', 'bench'], ['ours_json', 'bench'],
 		['bare_none', 'bench'], ...available])
-		await pgbench(database, script, { ...options, transactions: 50 })
+		await pgbench(database, script, { ...options, transactions: 50, isWarm: false })
 	for (const isDurable of [true, false]) {
 		const how = isDurable ? 'durable' : 'asynchronous'
 		const targetOf = ([, , , durable, asynchronous]) => isDurable ? durable : asynchronous
-		const peers = available.filter((peer) => targetOf(peer) !== undefined)
+		/* Those without a target are for the long form. */
+		const peers = available.filter((peer) => targetOf(peer) !== undefined && (targetOf(peer) !== null || sizes.seconds > 1))
 		const tps = (database, script) => async () => (await pgbench(database, script, { ...options, isDurable })).tps
 
 		await sql('postgres', 'CHECKPOINT')
@@ -44,7 +45,7 @@ export async function submit({ databases, sizes }) {
 				unit: 'tps', ours: one.ours, peer: name, theirs: one.peers[script].values, ratios: one.peers[script].ratios,
 				atLeast: targets[isDurable ? 0 : 1] ?? undefined,
 			}))
-		if (!isDurable) {
+		if (!isDurable && sizes.seconds > 1) {
 			const json = await byTurns(sizes.rounds, tps('bench', 'ours_json'), { plpgsql: tps('bench', 'plpgsql') })
 			rows.push(row(`submit_event(json), one related object, ${how}`, {
 				unit: 'tps', ours: json.ours, peer: 'PL/pgSQL', theirs: json.peers.plpgsql.values, ratios: json.peers.plpgsql.ratios,
