@@ -69,7 +69,7 @@ export async function linker({ sizes }) {
 		await fillQueue('bench')
 		const { rate, memory: samples } = await runLinker('bench', count)
 		await checkLinks(count)
-		memory.push(...samples.slice(Math.floor(samples.length / 10)))
+		memory.push(...samples.slice(Math.floor(samples.length / 2)))
 		return rate
 	}
 	const naive = (batch) => async () => {
@@ -99,7 +99,7 @@ export async function linker({ sizes }) {
 				theirs: submitted[how], ratios: ratiosOf(perRound, submitted[how]), atLeast: 1 })),
 			row('memory of a linker at the most, of its least', { unit: 'kB', ours: Math.max(...memory), peer: 'least', theirs: Math.min(...memory),
 				ratios: [Math.max(...memory) / Math.min(...memory)], atMost: 1.1,
-				note: `private memory while ${count.toLocaleString('en')} events are linked, after the first tenth` }),
+				note: `private memory while ${count.toLocaleString('en')} events are linked, after the first half` }),
 		],
 	}
 }
