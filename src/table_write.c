@@ -12,6 +12,7 @@
 
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "compat.h"
@@ -176,15 +177,24 @@ write_group(EState *estate, ResultRelInfo *result, TupleTableSlot **slots, int n
 	ResetPerTupleExprContext(estate);
 }
 
-/* Whose code it is is not said, nor what it would find in the caller's search_path. */
+/* Does an index compute something, or have operators that are not PostgreSQL's own? */
 static bool
-may_run_code(const ResultRelInfo *result)
+index_runs_code(Relation index, const IndexInfo *info)
+{
+	for (int i = 0; i < info->ii_NumIndexKeyAttrs; i++)
+		if (index->rd_opfamily[i] >= FirstNormalObjectId)
+			return true;
+	return info->ii_Expressions != NIL || info->ii_Predicate != NIL;
+}
+
+/* Does writing run code that is not ours? The caller's search_path is none for it. */
+static bool
+runs_code(const ResultRelInfo *result)
 {
 	const TupleConstr *constraints = result->ri_RelationDesc->rd_att->constr;
 
 	for (int i = 0; i < result->ri_NumIndices; i++)
-		if (result->ri_IndexRelationInfo[i]->ii_Expressions != NIL ||
-			result->ri_IndexRelationInfo[i]->ii_Predicate != NIL)
+		if (index_runs_code(result->ri_IndexRelationDescs[i], result->ri_IndexRelationInfo[i]))
 			return true;
 	return constraints != NULL && constraints->num_check > 0;
 }
@@ -201,7 +211,7 @@ write_part(const AtlasRows *rows, const Part *part, CommandId command)
 
 	InitResultRelInfo(result, part->relation, 0, NULL, 0);
 	ExecOpenIndices(result, false);
-	guc_level = may_run_code(result) ? atlas_restrict_search_path() : 0;
+	guc_level = runs_code(result) ? atlas_restrict_search_path() : 0;
 	for (int i = 0; i < nslots; i++)
 		slots[i] = table_slot_create(part->relation, &estate->es_tupleTable);
 	for (int from = part->from; from < part->to; from += nslots)
