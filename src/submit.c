@@ -274,7 +274,7 @@ write_events(AtlasSubmission *submissions, int nsubmissions)
 {
 	AtlasSubmission **sorted = palloc(sizeof(AtlasSubmission *) * nsubmissions);
 	int			nsorted = 0;
-	uint64		xid = U64FromFullTransactionId(GetTopFullTransactionId());
+	uint64		xid;
 	AtlasRows	events;
 	AtlasRows	queued;
 
@@ -284,14 +284,15 @@ write_events(AtlasSubmission *submissions, int nsubmissions)
 	qsort(sorted, nsorted, sizeof(AtlasSubmission *), compare_ids);
 
 	atlas_rows_init(&events, &log_table, nsorted);
+	for (int i = 0; i < nsorted; i++)
+		add_to_log(&events, sorted[i]);
+	atlas_rows_write(&events);
+
+	xid = U64FromFullTransactionId(GetTopFullTransactionId());
 	atlas_rows_init(&queued, &queue_table, nsorted);
 	for (int i = 0; i < nsorted; i++)
-	{
-		add_to_log(&events, sorted[i]);
 		if (sorted[i]->event.nrelated > 0)
 			add_to_queue(&queued, sorted[i], xid);
-	}
-	atlas_rows_write(&events);
 	atlas_rows_write(&queued);
 }
 
