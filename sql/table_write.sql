@@ -24,7 +24,6 @@ BEGIN
 END
 $$;
 CREATE FUNCTION planted.upper(text) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT 'planted' FROM dba.note('the submitter''s upper()') $$;
-CREATE FUNCTION planted.atlas_helper() RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT 'planted' FROM dba.note('the submitter''s helper') $$;
 
 -- Functions of the DBA that do not qualify what they call.
 CREATE FUNCTION dba.key(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
@@ -165,6 +164,8 @@ SELECT * FROM obeyed('ALTER TABLE %1$s ADD CONSTRAINT no CHECK (tenant_id <> '''
 SELECT * FROM obeyed('ALTER TABLE %1$s ADD CONSTRAINT no CHECK (nextval(''dba.rows'') <> 103)');
 SELECT * FROM obeyed('ALTER TABLE %1$s ADD CHECK (dba.holds(tenant_id))');
 SELECT * FROM obeyed('ALTER TABLE %1$s ADD CONSTRAINT known FOREIGN KEY (tenant_id) REFERENCES dba.tenants');
+-- Of the table that the row is in.
+SELECT * FROM obeyed('ALTER TABLE %2$s ADD CONSTRAINT in_place CHECK (tableoid = ''%2$s''::regclass)');
 -- A column that may be null.
 ALTER TABLE atlas_events ALTER COLUMN icon SET NOT NULL;
 SELECT * FROM obeyed('') LIMIT 1;
@@ -174,6 +175,9 @@ ALTER TABLE atlas_events ALTER COLUMN icon DROP NOT NULL;
 -- Indexes
 -- ---------------------------------------------------------------------
 SELECT * FROM obeyed('CREATE INDEX ON %1$s (dba.key(tenant_id)); CREATE INDEX ON %1$s (event_id) WHERE dba.holds(tenant_id)');
+-- What compares the values of an index, however often it does.
+SELECT * FROM obeyed('CREATE INDEX ON %2$s (tenant_id dba.text_class)',
+                     'SELECT string_agg(DISTINCT note, ''; '') FROM dba.notes');
 -- Links that an index refuses are left out, as those that are there already.
 SELECT * FROM obeyed('CREATE UNIQUE INDEX once ON %2$s (tenant_id)');
 SELECT * FROM obeyed('ALTER TABLE %2$s ADD CONSTRAINT once UNIQUE (tenant_id) DEFERRABLE');

@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "access/amapi.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/transam.h"
@@ -177,12 +178,14 @@ write_group(EState *estate, ResultRelInfo *result, TupleTableSlot **slots, int n
 	ResetPerTupleExprContext(estate);
 }
 
-/* Does an index compute something, or have operators that are not PostgreSQL's own? */
+/* Does an index compute something, or are values compared by functions not PostgreSQL's own? */
 static bool
 index_runs_code(Relation index, const IndexInfo *info)
 {
-	for (int i = 0; i < info->ii_NumIndexKeyAttrs; i++)
-		if (index->rd_opfamily[i] >= FirstNormalObjectId)
+	int			nsupport = info->ii_NumIndexKeyAttrs * index->rd_indam->amsupport;
+
+	for (int i = 0; i < nsupport; i++)
+		if (index->rd_support[i] >= FirstNormalObjectId)
 			return true;
 	return info->ii_Expressions != NIL || info->ii_Predicate != NIL;
 }
@@ -213,7 +216,10 @@ write_part(const AtlasRows *rows, const Part *part, CommandId command)
 	ExecOpenIndices(result, false);
 	guc_level = runs_code(result) ? atlas_restrict_search_path() : 0;
 	for (int i = 0; i < nslots; i++)
+	{
 		slots[i] = table_slot_create(part->relation, &estate->es_tupleTable);
+		slots[i]->tts_tableOid = RelationGetRelid(part->relation);	/* for constraints */
+	}
 	for (int from = part->from; from < part->to; from += nslots)
 	{
 		nslots = Min(part->to - from, nslots);
