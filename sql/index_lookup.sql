@@ -124,7 +124,7 @@ CREATE COLLATION keep.any_case (provider = icu, locale = 'und-u-ks-level2', dete
 CREATE TABLE keep.things (id text, external_id text, tenant text, other int);
 CREATE TABLE keep.loose (id text COLLATE keep.any_case, external_id varchar(20) COLLATE keep.any_case, tenant text COLLATE keep.any_case, other int);
 INSERT INTO keep.things VALUES ('1', 'one', 'acme', 1), ('2', 'two', 'acme', NULL), ('2', 'two', 'globex', 1), ('3', 'three', 'globex', 2), ('4', 'two', 'acme', 2),
-    ('5', 'five', NULL, 1), ('6', NULL, 'acme', 1), ('x', 'Two', 'acme', 1), ('X', 'tWO', 'globex', 1), ('7', 'dup', 'acme', 1), ('7', 'dup', 'acme', 2),
+    ('5', 'five', NULL, 1), ('6', NULL, 'acme', 1), (NULL, 'seven', 'acme', 1), ('x', 'Two', 'acme', 1), ('X', 'tWO', 'globex', 1), ('7', 'dup', 'acme', 1), ('7', 'dup', 'acme', 2),
     ('8', 'eight', 'ACME', 1), ('9', 'nine', 'acme', 3), ('9', 'nine', 'acme', NULL);
 INSERT INTO keep.loose SELECT * FROM keep.things;
 INSERT INTO keep.things SELECT 'n' || n, 'e' || n, CASE n % 3 WHEN 0 THEN 'acme' WHEN 1 THEN 'globex' END, n FROM generate_series(1, 40) n;

@@ -317,6 +317,8 @@ execute_as_owner(AtlasObjectType *type, AtlasPlanKind kind, Datum *values)
 static void
 take_object(AtlasLookup *lookup, const AtlasTarget *target, text *id, text *external_id)
 {
+	if (id == NULL)
+		return;					/* no event could be about it */
 	if (lookup->object_id == NULL)
 	{
 		if (external_id == NULL || atlas_compare_text(external_id, lookup->external_id) != 0)
