@@ -245,7 +245,21 @@ SELECT * FROM after('REVOKE SELECT ON keep.plain FROM regress_atlas_keeper');
 SELECT * FROM after('GRANT SELECT (id, external_id) ON keep.plain TO regress_atlas_keeper');
 SELECT * FROM after('REVOKE SELECT (id) ON keep.plain FROM regress_atlas_keeper');
 SELECT * FROM after('GRANT SELECT ON keep.plain TO regress_atlas_keeper');
-
+SELECT * FROM after('REVOKE USAGE ON SCHEMA keep FROM regress_atlas_keeper');
+SELECT * FROM after('GRANT USAGE ON SCHEMA keep TO regress_atlas_keeper');
+-- Rights that the owner has through another role, and a superuser who is none any more.
+CREATE ROLE regress_atlas_keepers;
+GRANT SELECT ON keep.plain TO regress_atlas_keepers;
+REVOKE SELECT ON keep.plain FROM regress_atlas_keeper;
+GRANT regress_atlas_keepers TO regress_atlas_keeper;
+SELECT * FROM after('');
+REVOKE regress_atlas_keepers FROM regress_atlas_keeper;
+SELECT * FROM after('');
+ALTER ROLE regress_atlas_keeper SUPERUSER;
+SELECT * FROM after('');
+ALTER ROLE regress_atlas_keeper NOSUPERUSER;
+SELECT * FROM after('');
+GRANT SELECT ON keep.plain TO regress_atlas_keeper;
 
 -- Indexes
 SELECT * FROM after('ALTER TABLE keep.plain DROP CONSTRAINT plain_pkey');

@@ -7,6 +7,7 @@
 
 #include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
+#include "catalog/pg_namespace.h"
 #include "executor/executor.h"
 #include "nodes/parsenodes.h"
 #include "parser/parsetree.h"
@@ -30,9 +31,13 @@
 	object_ownercheck(RelationRelationId, (relid), (roleid))
 #define atlas_owns_database(dbid, roleid) \
 	object_ownercheck(DatabaseRelationId, (dbid), (roleid))
+#define atlas_may_use_schema(schema, roleid) \
+	(object_aclcheck(NamespaceRelationId, (schema), (roleid), ACL_USAGE) == ACLCHECK_OK)
 #else
 #define atlas_owns_relation(relid, roleid) pg_class_ownercheck((relid), (roleid))
 #define atlas_owns_database(dbid, roleid) pg_database_ownercheck((dbid), (roleid))
+#define atlas_may_use_schema(schema, roleid) \
+	(pg_namespace_aclcheck((schema), (roleid), ACL_USAGE) == ACLCHECK_OK)
 #endif
 
 /* The view that a range table entry, rewritten to a subquery, stands for. */

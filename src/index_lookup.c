@@ -46,15 +46,21 @@ struct AtlasIndexScan
 	Datum		tenant_value;
 };
 
-/* Does a query of the owner give exactly the rows that are in the table? */
+bool
+atlas_may_read(Oid relation, Oid owner)
+{
+	return pg_class_aclcheck(relation, owner, ACL_SELECT) == ACLCHECK_OK &&
+		atlas_may_use_schema(get_rel_namespace(relation), owner);
+}
+
+/* Does a query of the owner, who may read it, give exactly the rows that are in the table? */
 static bool
 is_just_a_table(Relation relation)
 {
 	const FormData_pg_class *form = relation->rd_rel;
 
 	return form->relkind == RELKIND_RELATION && !form->relhassubclass && !form->relrowsecurity &&
-		form->relpersistence != RELPERSISTENCE_TEMP &&
-		pg_class_aclcheck(RelationGetRelid(relation), form->relowner, ACL_SELECT) == ACLCHECK_OK;
+		form->relpersistence != RELPERSISTENCE_TEMP;
 }
 
 /* varchar is compared as text. */

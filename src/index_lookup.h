@@ -35,6 +35,12 @@ typedef struct AtlasLookupIndex
 extern void atlas_choose_index(Oid relation, const AtlasKeyColumn *key,
 							   const AtlasKeyColumn *tenant, AtlasLookupIndex *choice);
 
+/*
+ * May the owner of a table read it in a query? To be asked at every lookup: what a
+ * role may do changes, through other roles, without a word about the table.
+ */
+extern bool atlas_may_read(Oid relation, Oid owner);
+
 /* Lookups in one index, one after the other. The table is locked. */
 typedef struct AtlasIndexScan AtlasIndexScan;
 

@@ -383,11 +383,15 @@ lookup_values(const AtlasTarget *target, const AtlasLookup *lookup, Datum *id, D
 		text_to_id(target->tenant.type, lookup->tenant, tenant);
 }
 
-/* The index in which the object is found. */
+/* The index in which the object is found; NULL: a query is needed. */
 static const AtlasLookupIndex *
-index_of(const AtlasTarget *target, const AtlasLookup *lookup)
+index_of(const AtlasObjectType *type, const AtlasLookup *lookup)
 {
-	return lookup->object_id != NULL ? &target->id_index : &target->external_id_index;
+	const AtlasLookupIndex *index = lookup->object_id != NULL ?
+		&type->target.id_index : &type->target.external_id_index;
+
+	return OidIsValid(index->index) && atlas_may_read(type->relation, type->target.owner) ?
+		index : NULL;
 }
 
 static void
@@ -405,15 +409,17 @@ void
 atlas_lookup_one(AtlasObjectType *type, AtlasLookup *lookup)
 {
 	Datum		values[2] = {0};
+	const AtlasLookupIndex *index;
 
 	lookup->result = type->connection == ATLAS_CONNECTED ? ATLAS_NOT_FOUND : ATLAS_UNAVAILABLE;
 	if (type->connection != ATLAS_CONNECTED ||
 		!lookup_values(&type->target, lookup, &values[0], &values[1]))
 		return;
 
-	if (OidIsValid(index_of(&type->target, lookup)->index))
+	index = index_of(type, lookup);
+	if (index != NULL)
 	{
-		AtlasIndexScan *scan = atlas_index_scan_begin(type->relation, index_of(&type->target, lookup));
+		AtlasIndexScan *scan = atlas_index_scan_begin(type->relation, index);
 
 		scan_for(scan, &type->target, lookup, values[0], values[1]);
 		atlas_index_scan_end(scan);
@@ -492,6 +498,7 @@ atlas_lookup_many(AtlasObjectType *type, AtlasLookup *lookups, int nlookups)
 	{
 		AtlasLookup *lookup = &lookups[i];
 		int			side = lookup->object_id != NULL ? 0 : 1;
+		const AtlasLookupIndex *index;
 		Datum		id;
 		Datum		tenant = (Datum) 0;
 
@@ -499,13 +506,13 @@ atlas_lookup_many(AtlasObjectType *type, AtlasLookup *lookups, int nlookups)
 		if (type->connection != ATLAS_CONNECTED ||
 			!lookup_values(&type->target, lookup, &id, &tenant))
 			continue;
-		if (!OidIsValid(index_of(&type->target, lookup)->index))
+		if (scans[side] == NULL && (index = index_of(type, lookup)) == NULL)
 		{
 			add_key(&keys[side], &type->target, i, id, tenant);
 			continue;
 		}
 		if (scans[side] == NULL)
-			scans[side] = atlas_index_scan_begin(type->relation, index_of(&type->target, lookup));
+			scans[side] = atlas_index_scan_begin(type->relation, index);
 		scan_for(scans[side], &type->target, lookup, id, tenant);
 	}
 	for (int i = 0; i < lengthof(scans); i++)
