@@ -74,10 +74,13 @@ static AtlasStatement find_left = {
 	"                  AND q.submitted_xid OPERATOR(pg_catalog.>=) $1"
 	"                  AND q.submitted_xid OPERATOR(pg_catalog.<) $2"
 	"                  AND q.submitted_xid OPERATOR(pg_catalog.<>) ALL ($3))"
-	"    OR EXISTS (SELECT FROM @extschema@.atlas_event_queue q"
-	"                WHERE q.next_attempt_at IS NULL"
-	"                  AND q.submitted_xid OPERATOR(pg_catalog.=) ANY ($4)"
-	"                  AND q.submitted_xid OPERATOR(pg_catalog.<>) ALL ($3))",
+	"    OR EXISTS (SELECT"
+	"                 FROM pg_catalog.unnest($4) AS x,"
+	"                      LATERAL (SELECT FROM @extschema@.atlas_event_queue q"
+	"                                WHERE q.next_attempt_at IS NULL"
+	"                                  AND q.submitted_xid OPERATOR(pg_catalog.=) x"
+	"                                LIMIT 1) AS found"
+	"                WHERE x OPERATOR(pg_catalog.<>) ALL ($3))",
 	.nparameters = 4,
 	.parameters = {XID8OID, XID8OID, XID8ARRAYOID, XID8ARRAYOID},
 };
