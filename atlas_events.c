@@ -71,6 +71,11 @@ define_linking(void)
 							 "Off for restores and maintenance: events are accepted and wait.",
 							 &atlas_linking, true,
 							 PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("atlas_events.direct_access",
+							 "Whether tables and indexes are used directly where a statement would do no more.",
+							 "Off for tables that are kept elsewhere, and for tools that watch statements.",
+							 &atlas_direct_access, true,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("atlas_events.batch_size",
 							"Most events that are linked in one transaction.",
 							NULL,

@@ -66,6 +66,14 @@
 	index_beginscan((relation), (index), (snapshot), (nkeys), 0)
 #endif
 
+/* 18 can compute columns when they are read: their values are not in the row. */
+#if PG_VERSION_NUM >= 180000
+#define atlas_has_virtual_columns(tupdesc) \
+	((tupdesc)->constr != NULL && (tupdesc)->constr->has_generated_virtual)
+#else
+#define atlas_has_virtual_columns(tupdesc) false
+#endif
+
 /* 17 can limit the time of a whole transaction; a linker's is not limited. */
 #if PG_VERSION_NUM >= 170000
 #define ATLAS_TRANSACTION_TIMEOUT {"transaction_timeout", "0"},

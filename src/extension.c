@@ -36,6 +36,8 @@
 #define SEARCH_PATH "pg_catalog, pg_temp"
 #define PLAN_ATTEMPTS 10
 
+bool		atlas_direct_access = true;
+
 static AtlasExtension extension;
 static bool extension_valid = false;
 static uint64 invalidations = 0;

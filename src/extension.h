@@ -10,6 +10,9 @@
 
 #define ATLAS_EXTENSION_NAME "atlas_events"
 
+/* Setting: may rows be written and looked up without a statement? See atlas_events.c. */
+extern bool atlas_direct_access;
+
 typedef struct AtlasExtension
 {
 	Oid			oid;

@@ -60,7 +60,8 @@ is_just_a_table(Relation relation)
 	const FormData_pg_class *form = relation->rd_rel;
 
 	return form->relkind == RELKIND_RELATION && !form->relhassubclass && !form->relrowsecurity &&
-		form->relpersistence != RELPERSISTENCE_TEMP;
+		form->relpersistence != RELPERSISTENCE_TEMP &&
+		!atlas_has_virtual_columns(RelationGetDescr(relation));
 }
 
 /* varchar is compared as text. */

@@ -176,6 +176,8 @@ leave_out(Copy *copy, const AtlasSpan *span)
 	if (copy->keeps_places)
 		for (Size i = span->start + 1; i < span->start + span->length; i++)
 			copy->skeleton.json[copy->skeleton.length++] = copy->body[i] == '\n' ? '\n' : ' ';
+	else if (span->length > 1)
+		copy->skeleton.json[copy->skeleton.length++] = ' ';	/* or "{}.5" would be 0.5 */
 	copy->taken = span->start + span->length;
 }
 

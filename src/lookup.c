@@ -390,8 +390,8 @@ index_of(const AtlasObjectType *type, const AtlasLookup *lookup)
 	const AtlasLookupIndex *index = lookup->object_id != NULL ?
 		&type->target.id_index : &type->target.external_id_index;
 
-	return OidIsValid(index->index) && atlas_may_read(type->relation, type->target.owner) ?
-		index : NULL;
+	return atlas_direct_access && OidIsValid(index->index) &&
+		atlas_may_read(type->relation, type->target.owner) ? index : NULL;
 }
 
 static void

@@ -30,6 +30,7 @@
 #include "utils/lsyscache.h"
 #include "utils/partcache.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #define MONTHS_AHEAD 2
@@ -74,10 +75,12 @@ typedef struct KnownRange
 } KnownRange;
 
 static KnownRange known[lengthof(kinds)];
+static uint64 invalidations = 0;
 
 static void
 relation_changed(Datum arg, Oid relid)
 {
+	invalidations++;
 	for (int i = 0; i < lengthof(known); i++)
 		if (relid == InvalidOid || relid == known[i].parent)
 			known[i].valid = false;
@@ -251,11 +254,17 @@ static bool
 has_partition(AtlasPartitioned table, Oid parent_relid, const pg_uuid_t *id, IdRange *gap)
 {
 	Relation	parent = table_open(parent_relid, AccessShareLock);
-	Oid			partition = find_range(parent, id, true, gap);
+	Oid			partition;
 	IdRange		ignored;
-	bool		detaching = !OidIsValid(partition) &&
-		OidIsValid(find_range(parent, id, false, &ignored));
+	bool		detaching;
+	uint64		before = invalidations;
 
+	/* The caller's snapshot may be older than a DETACH CONCURRENTLY. */
+	PushActiveSnapshot(GetLatestSnapshot());
+	partition = find_range(parent, id, true, gap);
+	detaching = !OidIsValid(partition) &&
+		OidIsValid(find_range(parent, id, false, &ignored));
+	PopActiveSnapshot();
 	table_close(parent, NoLock);
 	if (detaching)
 		ereport(ERROR,
@@ -267,7 +276,9 @@ has_partition(AtlasPartitioned table, Oid parent_relid, const pg_uuid_t *id, IdR
 	known[table].parent = parent_relid;
 	known[table].partition = partition;
 	known[table].range = *gap;
-	known[table].valid = true;
+
+	/* One that came while it was read makes for another reading. */
+	known[table].valid = before == invalidations;
 	return true;
 }
 

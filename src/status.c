@@ -53,7 +53,7 @@ static AtlasStatement select_queue = {
 	"       (SELECT pg_catalog.min(e.received_at)"
 	"          FROM ((SELECT event_id FROM @extschema@.atlas_event_queue"
 	"                  WHERE next_attempt_at IS NULL"
-	"                  ORDER BY submitted_xid, event_id LIMIT 1)"
+	"                  ORDER BY next_attempt_at, submitted_xid, event_id LIMIT 1)"
 	"                UNION ALL"
 	"                (SELECT event_id FROM @extschema@.atlas_event_queue"
 	"                  WHERE next_attempt_at OPERATOR(pg_catalog.<) 'infinity')) q,"

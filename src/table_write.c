@@ -5,8 +5,8 @@
  * Rows are formed and put into the table and its indexes as COPY does it, without
  * an INSERT that is planned and run: that costs as much again as the writing
  * itself. Where an INSERT would do more than that (there are triggers, rules,
- * forced row security, columns that are not ours), or would be refused, there is
- * an INSERT.
+ * forced row security, CHECK constraints, indexes that compute something, columns
+ * that are not ours), or would be refused, there is an INSERT.
  */
 #include "postgres.h"
 
@@ -29,7 +29,7 @@
 /* A table without partitions of its own, and which of the rows go there. */
 typedef struct Part
 {
-	Relation	relation;
+	ResultRelInfo *result;
 	int			from;
 	int			to;
 } Part;
@@ -81,13 +81,15 @@ open_table(const AtlasTable *table)
 	return table_open(relid, NoLock);
 }
 
-/* Would an INSERT do no more than to write the row? */
+/* Would an INSERT write the row, and do no more? */
 static bool
 is_plain(Relation relation)
 {
 	const FormData_pg_class *form = relation->rd_rel;
+	const TupleConstr *constraints = relation->rd_att->constr;
 
-	return relation->trigdesc == NULL && !form->relhasrules && !form->relforcerowsecurity &&
+	return relation->trigdesc == NULL && relation->rd_rules == NULL && !form->relforcerowsecurity &&
+		(constraints == NULL || (constraints->num_check == 0 && !constraints->has_generated_stored)) &&
 		form->relowner == GetUserId() &&
 		pg_class_aclcheck(RelationGetRelid(relation), GetUserId(), ACL_INSERT) == ACLCHECK_OK;
 }
@@ -98,8 +100,7 @@ has_our_columns(Relation relation, const AtlasTable *table)
 {
 	TupleDesc	tupdesc = RelationGetDescr(relation);
 
-	if (relation->rd_rel->relkind != RELKIND_RELATION || tupdesc->natts != table->ncolumns ||
-		(tupdesc->constr != NULL && tupdesc->constr->has_generated_stored))
+	if (relation->rd_rel->relkind != RELKIND_RELATION || tupdesc->natts != table->ncolumns)
 		return false;
 	for (int i = 0; i < tupdesc->natts; i++)
 	{
@@ -112,22 +113,96 @@ has_our_columns(Relation relation, const AtlasTable *table)
 	return true;
 }
 
-/* The part that begins with a row; relation is NULL when there is no partition. */
-static Part
+/* Does an index compute nothing, and compare values with functions of PostgreSQL's own? */
+static bool
+is_plain_index(Relation index, const IndexInfo *info)
+{
+	int			nsupport = info->ii_NumIndexKeyAttrs * index->rd_indam->amsupport;
+
+	for (int i = 0; i < nsupport; i++)
+		if (index->rd_support[i] >= FirstNormalObjectId)
+			return false;
+	return info->ii_Expressions == NIL && info->ii_Predicate == NIL;
+}
+
+static bool
+has_plain_indexes(const ResultRelInfo *result)
+{
+	for (int i = 0; i < result->ri_NumIndices; i++)
+		if (!is_plain_index(result->ri_IndexRelationDescs[i], result->ri_IndexRelationInfo[i]))
+			return false;
+	return true;
+}
+
+/* The partition that a row goes to, and the first row that goes elsewhere. */
+static Oid
+partition_of(const AtlasRows *rows, int from, int *to)
+{
+	*to = rows->columns[0].nvalues;
+	return atlas_partition_of(rows->table->partitions, rows->columns[0].values, from, to);
+}
+
+/*
+ * Locks and opens it; NULL when there is none. While the lock is waited for, it may
+ * be detached, or, a default one, lose the row to a new partition.
+ */
+static Relation
+open_partition(const AtlasRows *rows, int from, int *to)
+{
+	Oid			partition = partition_of(rows, from, to);
+	Oid			locked = InvalidOid;
+
+	while (OidIsValid(partition) && partition != locked)
+	{
+		locked = partition;
+		LockRelationOid(locked, RowExclusiveLock);
+		partition = partition_of(rows, from, to);
+	}
+	return OidIsValid(partition) ? table_open(partition, NoLock) : NULL;
+}
+
+/* The part that begins with a row; NULL when there is no partition for it. */
+static Part *
 open_part(const AtlasRows *rows, Relation root, int from)
 {
-	Part		part = {.from = from,.to = rows->columns[0].nvalues};
-	Oid			partition;
+	Part	   *part = palloc(sizeof(Part));
+	Relation	relation = root;
 
-	if (rows->table->partitions == ATLAS_NOT_PARTITIONED)
-	{
-		part.relation = root;
-		return part;
-	}
-	partition = atlas_partition_of(rows->table->partitions, rows->columns[0].values, from, &part.to);
-	if (OidIsValid(partition))
-		part.relation = table_open(partition, RowExclusiveLock);
+	part->from = from;
+	part->to = rows->columns[0].nvalues;
+	if (rows->table->partitions != ATLAS_NOT_PARTITIONED)
+		relation = open_partition(rows, from, &part->to);
+	if (relation == NULL)
+		return NULL;
+	part->result = makeNode(ResultRelInfo);
+	InitResultRelInfo(part->result, relation, 0, NULL, 0);
+	ExecOpenIndices(part->result, false);
 	return part;
+}
+
+/* Opens all parts; false when an INSERT is needed for one of them. */
+static bool
+open_parts(const AtlasRows *rows, Relation root, List **parts)
+{
+	int			nrows = rows->columns[0].nvalues;
+
+	*parts = NIL;
+	if (!is_plain(root))
+		return false;
+	for (int from = 0; from < nrows;)
+	{
+		Part	   *part = open_part(rows, root, from);
+
+		if (part == NULL)
+			return false;
+		*parts = lappend(*parts, part);
+		if (!is_plain(part->result->ri_RelationDesc) ||
+			!has_our_columns(part->result->ri_RelationDesc, rows->table) ||
+			!has_plain_indexes(part->result))
+			return false;
+		from = part->to;
+	}
+	return true;
 }
 
 static void
@@ -138,9 +213,11 @@ close_parts(Relation root, const List *parts)
 	foreach(cell, parts)
 	{
 		const Part *part = lfirst(cell);
+		Relation	relation = part->result->ri_RelationDesc;
 
-		if (part->relation != root)
-			table_close(part->relation, NoLock);
+		ExecCloseIndices(part->result);
+		if (relation != root)
+			table_close(relation, NoLock);
 	}
 	table_close(root, NoLock);
 }
@@ -178,95 +255,49 @@ write_group(EState *estate, ResultRelInfo *result, TupleTableSlot **slots, int n
 	ResetPerTupleExprContext(estate);
 }
 
-/* Does an index compute something, or are values compared by functions not PostgreSQL's own? */
-static bool
-index_runs_code(Relation index, const IndexInfo *info)
-{
-	int			nsupport = info->ii_NumIndexKeyAttrs * index->rd_indam->amsupport;
-
-	for (int i = 0; i < nsupport; i++)
-		if (index->rd_support[i] >= FirstNormalObjectId)
-			return true;
-	return info->ii_Expressions != NIL || info->ii_Predicate != NIL;
-}
-
-/* Does writing run code that is not ours? The caller's search_path is none for it. */
-static bool
-runs_code(const ResultRelInfo *result)
-{
-	const TupleConstr *constraints = result->ri_RelationDesc->rd_att->constr;
-
-	for (int i = 0; i < result->ri_NumIndices; i++)
-		if (index_runs_code(result->ri_IndexRelationDescs[i], result->ri_IndexRelationInfo[i]))
-			return true;
-	return constraints != NULL && constraints->num_check > 0;
-}
-
 static void
-write_part(const AtlasRows *rows, const Part *part, CommandId command)
+write_part(EState *estate, const AtlasRows *rows, const Part *part, CommandId command)
 {
-	EState	   *estate = CreateExecutorState();
-	MemoryContext old = MemoryContextSwitchTo(estate->es_query_cxt);
-	ResultRelInfo *result = makeNode(ResultRelInfo);
 	TupleTableSlot *slots[GROUP_SIZE];
 	int			nslots = Min(part->to - part->from, GROUP_SIZE);
-	int			guc_level;
 
-	InitResultRelInfo(result, part->relation, 0, NULL, 0);
-	ExecOpenIndices(result, false);
-	guc_level = runs_code(result) ? atlas_restrict_search_path() : 0;
 	for (int i = 0; i < nslots; i++)
-	{
-		slots[i] = table_slot_create(part->relation, &estate->es_tupleTable);
-		slots[i]->tts_tableOid = RelationGetRelid(part->relation);	/* for constraints */
-	}
+		slots[i] = table_slot_create(part->result->ri_RelationDesc, &estate->es_tupleTable);
 	for (int from = part->from; from < part->to; from += nslots)
 	{
 		nslots = Min(part->to - from, nslots);
 		for (int i = 0; i < nslots; i++)
 			fill_slot(slots[i], rows, from + i);
-		write_group(estate, result, slots, nslots, command);
+		write_group(estate, part->result, slots, nslots, command);
 	}
-	atlas_restore_search_path(guc_level);
-	ExecCloseIndices(result);
-	ExecResetTupleTable(estate->es_tupleTable, false);
-	MemoryContextSwitchTo(old);
-	FreeExecutorState(estate);
 }
 
 /* Writes the rows if an INSERT would do no more; all of them, or none. */
 static bool
 write_directly(const AtlasRows *rows)
 {
+	EState	   *estate = CreateExecutorState();
+	MemoryContext old = MemoryContextSwitchTo(estate->es_query_cxt);
 	Relation	root = open_table(rows->table);
-	bool		is_direct = is_plain(root);
-	List	   *parts = NIL;
+	List	   *parts;
 	ListCell   *cell;
-	CommandId	command;
+	bool		is_direct = open_parts(rows, root, &parts);
 
-	for (int from = 0; is_direct && from < rows->columns[0].nvalues;)
-	{
-		Part	   *part = palloc(sizeof(Part));
-
-		*part = open_part(rows, root, from);
-		if (part->relation == NULL)
-		{
-			is_direct = false;
-			break;
-		}
-		parts = lappend(parts, part);
-		is_direct = is_plain(part->relation) && has_our_columns(part->relation, rows->table);
-		from = part->to;
-	}
 	if (is_direct)
 	{
+		CommandId	command;
+
 		PreventCommandIfReadOnly("INSERT");
 		command = GetCurrentCommandId(true);
 		foreach(cell, parts)
-			write_part(rows, lfirst(cell), command);
-		CommandCounterIncrement();
+			write_part(estate, rows, lfirst(cell), command);
 	}
 	close_parts(root, parts);
+	ExecResetTupleTable(estate->es_tupleTable, false);
+	MemoryContextSwitchTo(old);
+	FreeExecutorState(estate);
+	if (is_direct)
+		CommandCounterIncrement();
 	return is_direct;
 }
 
@@ -286,6 +317,8 @@ atlas_rows_insert(const AtlasRows *rows)
 void
 atlas_rows_write(const AtlasRows *rows)
 {
-	if (rows->columns[0].nvalues > 0 && !write_directly(rows))
+	if (rows->columns[0].nvalues == 0)
+		return;
+	if (!atlas_direct_access || !write_directly(rows))
 		atlas_rows_insert(rows);
 }

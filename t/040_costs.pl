@@ -108,6 +108,11 @@ within_ok(costs(submit($events, $account), submit(100, $account)),
 	{ statements => 0, records => 6.2, bytes => 890, pages => 13.3 },
 	'an event with a related object');
 
+# Without direct access it is three statements, which write the same.
+within_ok(costs(submit($events, $account), 'SET atlas_events.direct_access = off; ' . submit(100, $account)),
+	{ statements => 3, records => 6.2, bytes => 890, pages => 13.5 },
+	'an event with a related object, by statements');
+
 # Of many events in a call, a record has the rows of a page.
 $node->safe_psql('atlas', <<"END");
 CREATE TABLE batches AS
