@@ -6,7 +6,7 @@
  *			node main.mjs quick|full|tiny [SECTION...]
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { execFileSync } from 'node:child_process'
 import os from 'node:os'
 import { makeWorkerUtils } from 'graphile-worker'
@@ -28,13 +28,10 @@ const SIZES = {
 		large: 20_000, small: 10_000, hottest: 10, pending: 1000, httpSeconds: 1, calls: 2000, growth: [1000, 10_000] },
 	quick: { customers: 100_000, rounds: 3, seconds: 1, batches: 11, backlog: 50_000, sample: 10_000, latencySeconds: 3,
 		large: 200_000, small: 100_000, hottest: 50, pending: 20_000, httpSeconds: 1, calls: 50_000, growth: [] },
-	full: { customers: 1_000_000, rounds: 7, seconds: 4, batches: 31, backlog: 1_000_000, sample: 100_000, latencySeconds: 30,
+	full: { customers: 1_000_000, rounds: 5, seconds: 3, batches: 31, backlog: 1_000_000, sample: 100_000, latencySeconds: 20,
 		large: 10_000_000, small: 100_000, hottest: 50, pending: 200_000, httpSeconds: 5, calls: 1_000_000,
 		growth: [10_000, 100_000, 1_000_000, 10_000_000] },
 }
-
-/* Rounds that take minutes each are five. */
-const FEWER_ROUNDS = { linker: 5, snapshot: 5, latency: 5, growth: 5 }
 
 const SECTIONS = { submit, bulk, linker, latency, snapshot, reading, http, resources, growth }
 
@@ -116,14 +113,15 @@ function instructionRows() {
 
 /* ----- All together ----- */
 
+const fileOf = (result) => join(ROOT, 'bench', 'results', `${result.date.slice(0, 16).replaceAll(':', '')}-${size}`)
+
+/* After each section, so that a long run that is broken off has something to show. */
 function write(result) {
-	const folder = join(ROOT, 'bench', 'results')
-	const name = join(folder, `${result.date.slice(0, 16).replaceAll(':', '')}-${size}`)
-	mkdirSync(folder, { recursive: true })
+	const name = fileOf(result)
+	mkdirSync(dirname(name), { recursive: true })
 	writeFileSync(`${name}.json`, `${JSON.stringify(result, null, '\t')}\n`)
 	writeFileSync(`${name}.svg`, chart({ title: `atlas_events and its peers, ${size}, ${result.date.slice(0, 10)}, PostgreSQL ${result.versions.PostgreSQL}, ${result.machine.cores} cores ${result.machine.cpu}`,
 		rows: result.rows, growth: result.growth }))
-	console.log(`\n${name}.json, .svg`)
 }
 
 async function main() {
@@ -135,8 +133,7 @@ async function main() {
 	const databases = await prepare(sizes)
 	for (const name of names) {
 		const start = Date.now()
-		const rounds = Math.min(sizes.rounds, FEWER_ROUNDS[name] ?? sizes.rounds)
-		const { rows, growth: grown, databases: used = ['bench'] } = await SECTIONS[name]({ databases, sizes: { ...sizes, rounds } })
+		const { rows, growth: grown, databases: used = ['bench'] } = await SECTIONS[name]({ databases, sizes })
 		const found = name === 'growth' ? [] : await violations(used)
 		result.rows.push(...rows)
 		result.growth ??= grown
@@ -145,11 +142,12 @@ async function main() {
 		console.log(`\n${name}: ${result.seconds[name]} s, the oracle finds ${found.length ? found.join('\n') : 'nothing wrong'}`)
 		if (rows.length) console.log(table(rows))
 		if (grown) console.log(growthTable(grown))
+		write(result)
 	}
 	await disconnect()
 	console.log(`\n${table(result.rows)}`)
 	if (result.growth) console.log(`\n${growthTable(result.growth)}`)
-	write(result)
+	console.log(`\n${fileOf(result)}.json, .svg`)
 
 	const missed = result.rows.filter(({ isMet }) => isMet === false).length
 	console.log(`${result.rows.filter(({ isMet }) => isMet).length} targets met, ${missed} not; the oracle found ${result.oracle.length || 'nothing'} wrong`)

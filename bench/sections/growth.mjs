@@ -6,7 +6,7 @@
  */
 import { median } from '../measure.mjs'
 import { connect, pgbench } from '../server.mjs'
-import { makeHistory } from './reading.mjs'
+import { history } from './reading.mjs'
 
 const EVENTS = 1000
 
@@ -33,8 +33,7 @@ async function page(database, script, sizes) {
 export async function growth({ sizes }) {
 	const databases = []
 	for (const events of sizes.growth) {
-		const database = `growth_${events}`
-		await makeHistory(database, events, sizes.customers)
+		const database = await history(events, sizes.customers)
 		databases.push({ events, database, client: await connect(database), rounds: [] })
 	}
 	for (let round = 0; round <= sizes.rounds; round++)

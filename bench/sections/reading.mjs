@@ -8,8 +8,13 @@ import { connect, createDatabase, pgbench, psql, setLinking, sql, value } from '
 
 export const SPAN = '24 months'
 
-/* A database with so many events over 24 months, one in four with two related objects; two sessions make it. */
-export async function makeHistory(database, events, customers) {
+/*
+ * The database with so many events over 24 months, one in four with two related
+ * objects. It is made by two sessions when it is wanted first.
+ */
+export async function history(events, customers) {
+	const database = `history_${events}`
+	if (await value('postgres', `SELECT EXISTS (SELECT FROM pg_database WHERE datname = '${database}')`)) return database
 	await createDatabase(database, 'objects')
 	await setLinking(database, false)
 	await psql(database, ['sql/generate.sql'])
@@ -20,6 +25,7 @@ export async function makeHistory(database, events, customers) {
 	await Promise.all([call(1, half), call(half + 1, events)])
 	await sql(database, 'VACUUM ANALYZE')
 	await sql('postgres', 'CHECKPOINT')
+	return database
 }
 
 /* In a session of its own. */
@@ -59,11 +65,11 @@ async function latencies(database, script, sizes, hottest) {
 }
 
 /* p99 of a script in the large and the small database by turns. */
-async function compare(script, sizes) {
+async function compare(script, sizes, databases) {
 	const result = { large: [], small: [], p50: { large: [], small: [] } }
 	for (let round = 0; round < sizes.rounds; round++)
 		for (const size of round % 2 ? ['small', 'large'] : ['large', 'small']) {
-			const found = await latencies(size, script, sizes, sizes.hottest)
+			const found = await latencies(databases[size], script, sizes, sizes.hottest)
 			result[size].push(quantile(found, 0.99))
 			result.p50[size].push(median(found))
 		}
@@ -76,31 +82,31 @@ function planRow(what, plan, partitions, requires) {
 	return row(what, { isMet: faults.length === 0, note: faults.length ? faults.join(', ') : 'by index, no scan, no sort', target: 'plan' })
 }
 
-async function timelines({ sizes }) {
+async function timelines({ sizes }, databases) {
 	const rows = []
 	for (const [type, script] of [['CUSTOMER', 'timeline_customer'], ['ACCOUNT', 'timeline_account']]) {
-		const { large, small, p50 } = await compare(script, sizes)
+		const { large, small, p50 } = await compare(script, sizes, databases)
 		const what = `timeline, ${type.toLowerCase()}, 50 of ${sizes.large.toLocaleString('en')} events`
 		rows.push(row(`${what}, p99`, { unit: 'ms', ours: large, peer: `of ${sizes.small.toLocaleString('en')}`, theirs: small,
 			ratios: large.map((number, round) => number / small[round]), atMost: 1.3,
 			note: `p50 ${median(p50.large).toFixed(2)} and ${median(p50.small).toFixed(2)} ms` }))
-		const plan = await nestedPlans('large', `SELECT count(*) FROM atlas_timeline('${type}', md5('${type.toLowerCase()}-1')::uuid::text)`)
+		const plan = await nestedPlans(databases.large, `SELECT count(*) FROM atlas_timeline('${type}', md5('${type.toLowerCase()}-1')::uuid::text)`)
 		rows.push(planRow(`plan of a timeline, ${type.toLowerCase()}`, plan, 'atlas_event(?:s|_links)', /Index Only Scan/))
 	}
 	return rows
 }
 
 /* Pages of the log, with so many events pending. */
-async function logs({ sizes }, pending, limit) {
+async function logs({ sizes }, large, pending, limit) {
 	const rows = []
 	const suffix = `50 of ${sizes.large.toLocaleString('en')} events${pending ? `, ${pending.toLocaleString('en')} pending` : ''}`
 	for (const [name, script, condition] of [['newest page of the log', 'logs_newest', 'TRUE'],
 		['page of PENDING', 'logs_pending', "processing_status = 'PENDING'"]]) {
 		const rounds = []
-		for (let round = 0; round < sizes.rounds; round++) rounds.push(await latencies('large', script, sizes, 1))
+		for (let round = 0; round < sizes.rounds; round++) rounds.push(await latencies(large, script, sizes, 1))
 		rows.push(row(`${name}, ${suffix}, p50`, { unit: 'ms', ours: rounds.map(median), atMost: limit,
 			note: `p99 ${median(rounds.map((list) => quantile(list, 0.99))).toFixed(2)} ms` }))
-		const plan = (await sql('large', `EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF)
+		const plan = (await sql(large, `EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF)
 			SELECT * FROM atlas_event_logs WHERE ${condition} ORDER BY event_id DESC LIMIT 50`)).map((line) => line['QUERY PLAN']).join('\n')
 		rows.push(planRow(`plan of the ${name}, ${suffix}`, plan, 'atlas_events', /Index (?:Only )?Scan/))
 	}
@@ -108,23 +114,23 @@ async function logs({ sizes }, pending, limit) {
 }
 
 /* Makes the newest events PENDING again, as if a linker had been away. */
-async function makePending(count) {
-	await sql('large', `INSERT INTO atlas_event_queue (event_id, submitted_xid)
+async function makePending(large, count) {
+	await sql(large, `INSERT INTO atlas_event_queue (event_id, submitted_xid)
 		SELECT event_id, pg_current_xact_id() FROM atlas_events WHERE related_objects IS NOT NULL ORDER BY event_id DESC LIMIT ${count}`)
-	await sql('large', 'DELETE FROM atlas_event_links l USING atlas_event_queue q WHERE l.event_id = q.event_id')
-	await sql('large', 'VACUUM ANALYZE atlas_event_queue, atlas_event_links')
+	await sql(large, 'DELETE FROM atlas_event_links l USING atlas_event_queue q WHERE l.event_id = q.event_id')
+	await sql(large, 'VACUUM ANALYZE atlas_event_queue, atlas_event_links')
 }
 
 export async function reading(context) {
 	const { sizes } = context
-	await makeHistory('small', sizes.small, sizes.customers)
-	await makeHistory('large', sizes.large, sizes.customers)
+	const small = await history(sizes.small, sizes.customers)
+	const large = await history(sizes.large, sizes.customers)
 	const rows = [
-		...await timelines(context),
-		...await logs(context, 0, 5),
+		...await timelines(context, { small, large }),
+		...await logs(context, large, 0, 5),
 	]
-	await makePending(sizes.pending)
-	rows.push(...await logs(context, sizes.pending, 50))
-	await setLinking('large', true)
-	return { rows, databases: ['small', 'large'] }
+	await makePending(large, sizes.pending)
+	rows.push(...await logs(context, large, sizes.pending, 50))
+	await setLinking(large, true)
+	return { rows, databases: [small, large] }
 }
