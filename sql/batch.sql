@@ -95,6 +95,11 @@ SELECT submit_events('{"objectType":"CONVERSATION","objectId":"1","name":"x"}');
 SELECT submit_events('[{"objectType":"CONVERSATION"},');
 SELECT submit_events('[{"objectType":"CONVERSATION"},,{}]');
 SELECT submit_events('[{"objectType":"CONVERSATION"}] {}');
+-- What follows an event is not a part of it, and nothing is stored.
+SELECT follows, code, message, detail
+  FROM (VALUES ('.5'), ('e5'), ('E+7'), ('0'), ('{}'), (' .5')) v (follows),
+       test.error_of(format('SELECT submit_events(%L)',
+           format('[{"objectType":"CONVERSATION","objectId":"1","name":"before"}%s,{"objectType":"CONVERSATION","objectId":"1","name":"after"}]', follows)));
 SELECT code FROM test.error_of($$SELECT submit_events('')$$);
 
 -- A single event is no array, and an array no single event.

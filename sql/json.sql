@@ -29,6 +29,12 @@ SELECT payload, p.field, p.code, substring(p.message FROM '^line \d+, column \d+
 -- Brackets that do not match: it cannot be said where the payload ends.
 SELECT * FROM test.problems('{"objectType":"CUSTOMER","externalId":"195959","name":"x","payload":{"a":[1,2}}');
 
+-- What follows a payload does not become a part of it.
+SELECT body, p.* FROM (VALUES
+    ('"payload":{"a":1}.5'), ('"payload":{"a":1}e+7,"icon":"x"'), ('"payload":[1]E5'), ('"payload":{}0'), ('"payload":"x".5'), ('"payload":1 .5'),
+    ('"payload":{"a":1}{}')) v (body),
+    test.problems('{"objectType":"CUSTOMER","externalId":"195959","name":"x",' || body || '}') p;
+
 -- Outside of it a character 0 and half a surrogate pair are malformed.
 SELECT code, message FROM test.problems('{"objectType":"CUSTOMER","externalId":"195959","name":"a\u0000b"}');
 SELECT code, message FROM test.problems('{"objectType":"CUSTOMER","externalId":"195959","name":"\ud83d"}');

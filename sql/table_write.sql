@@ -64,6 +64,14 @@ CREATE FUNCTION dba.tenant_trigger() RETURNS trigger LANGUAGE plpgsql AS $$ BEGI
 CREATE TABLE dba.tenants (tenant_id text PRIMARY KEY);
 INSERT INTO dba.tenants VALUES ('known');
 CREATE SEQUENCE dba.rows;
+CREATE FUNCTION dba.rows_in(relation regclass) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    found bigint;
+BEGIN
+    EXECUTE format('SELECT count(*) FROM %s', relation) INTO found;
+    RETURN found;
+END
+$$;
 
 -- ---------------------------------------------------------------------
 -- Helpers
@@ -164,6 +172,8 @@ SELECT * FROM obeyed('ALTER TABLE %1$s ADD CONSTRAINT no CHECK (tenant_id <> '''
 SELECT * FROM obeyed('ALTER TABLE %1$s ADD CONSTRAINT no CHECK (nextval(''dba.rows'') <> 103)');
 SELECT * FROM obeyed('ALTER TABLE %1$s ADD CHECK (dba.holds(tenant_id))');
 SELECT * FROM obeyed('ALTER TABLE %1$s ADD CONSTRAINT known FOREIGN KEY (tenant_id) REFERENCES dba.tenants');
+-- A condition sees the rows that the same statement has written before.
+SELECT * FROM obeyed('ALTER TABLE %1$s ADD CONSTRAINT sees_rows CHECK (dba.rows_in(''%1$s'') = nextval(''dba.rows'') - 1)');
 -- Of the table that the row is in.
 SELECT * FROM obeyed('ALTER TABLE %2$s ADD CONSTRAINT in_place CHECK (tableoid = ''%2$s''::regclass)');
 -- A column that may be null.

@@ -145,6 +145,14 @@ for my $timeline ([ 'CUSTOMER', "md5('customer-7')::uuid::text" ], [ 'CONVERSATI
 	}
 }
 
+# ----- The age of what is pending -----
+
+my $plans = nested_plans('SELECT oldest_pending_age FROM atlas_events_status');
+like($plans,
+	qr/Scan using atlas_event_queue_cursor_idx .*actual rows=1(?:\.00)? .*\n +Index Cond: \(next_attempt_at IS NULL/,
+	'the oldest pending event is the first of an index');
+unlike($plans, qr/Sort Key: .*submitted_xid/, 'what is pending is not sorted for it');
+
 is($node->safe_psql('atlas', 'SELECT atlas_link_events(10000)'), '1000', 'what was pending is linked');
 oracle_ok($node, 'atlas', \@ids);
 $node->stop;
