@@ -58,32 +58,45 @@ export async function createDatabase(name, template = 'template0') {
 	await sql('postgres', `CREATE DATABASE ${name} TEMPLATE ${template} STRATEGY ${template === 'template0' ? 'WAL_LOG' : 'FILE_COPY'}`)
 }
 
+async function runPgbench(database, scripts, { clients = 4, isDurable = true, variables = {} }, ...options) {
+	const { stdout, stderr } = await run(join(BINDIR, 'pgbench'), ['-n', '-M', 'prepared', '-c', clients, '-j', Math.min(clients, 2),
+		...Object.entries(variables).flatMap(([name, given]) => ['-D', `${name}=${given}`]), ...options,
+		...scripts.flatMap((script) => ['-f', join(FOLDER, 'pgbench', `${script}.sql`)]), database].map(String),
+	{ env: { ...process.env, PGOPTIONS: `-c synchronous_commit=${isDurable ? 'on' : 'off'}` }, maxBuffer: 1 << 24 })
+	if (Number(stdout.match(/number of failed transactions: (\d+)/)?.[1]) !== 0) throw new Error(`${scripts}: ${stdout}${stderr}`)
+	return { stdout, stderr }
+}
+
 /*
  * Runs a script with pgbench, prepared. Answers with tps, the number of
  * transactions, and with isLogged the latency of each, in ms. A transaction
  * that fails ends the benchmark. isWarm: for a second longer, and the first
  * second, in which the sessions begin, is not in the tps.
  */
-export async function pgbench(database, script, { clients = 4, seconds, transactions, rate, variables = {}, isLogged = false,
-	isDurable = true, isWarm = false } = {}) {
+export async function pgbench(database, script, { seconds, transactions, rate, isLogged = false, isWarm = false, ...options } = {}) {
 	const folder = mkdtempSync(join(tmpdir(), 'atlas_bench.'))
 	try {
-		const { stdout, stderr } = await run(join(BINDIR, 'pgbench'), ['-n', '-M', 'prepared', '-c', clients,
-			'-j', Math.min(clients, 2), ...(transactions ? ['-t', transactions] : ['-T', seconds + (isWarm ? 1 : 0)]), ...(isWarm ? ['-P', 1] : []),
-			...(rate ? ['-R', rate] : []), ...(isLogged ? ['-l', '--log-prefix', join(folder, 'log')] : []),
-			...Object.entries(variables).flatMap(([name, given]) => ['-D', `${name}=${given}`]),
-			'-f', join(FOLDER, 'pgbench', `${script}.sql`), database].map(String),
-		{ env: { ...process.env, PGOPTIONS: `-c synchronous_commit=${isDurable ? 'on' : 'off'}` }, maxBuffer: 1 << 24 })
-		const number = (pattern) => Number(stdout.match(pattern)?.[1])
-		if (number(/number of failed transactions: (\d+)/) !== 0) throw new Error(`${script}: ${stdout}${stderr}`)
+		const { stdout, stderr } = await runPgbench(database, [script], options,
+			...(transactions ? ['-t', transactions] : ['-T', seconds + (isWarm ? 1 : 0)]), ...(isWarm ? ['-P', 1] : []),
+			...(rate ? ['-R', rate] : []), ...(isLogged ? ['-l', '--log-prefix', join(folder, 'log')] : []))
 		return {
-			tps: isWarm ? withoutFirstSecond(stdout, stderr) : number(/tps = ([\d.]+)/),
-			count: number(/number of transactions actually processed: (\d+)/),
+			tps: isWarm ? withoutFirstSecond(stdout, stderr) : Number(stdout.match(/tps = ([\d.]+)/)[1]),
+			count: Number(stdout.match(/number of transactions actually processed: (\d+)/)[1]),
 			latencies: isLogged ? readLatencies(folder) : undefined,
 		}
 	} finally {
 		rmSync(folder, { recursive: true })
 	}
+}
+
+/*
+ * Runs several scripts in the same sessions, each transaction one of them drawn by
+ * chance. Answers with the mean latency of each, in ms.
+ */
+export async function pgbenchMixed(database, scripts, { seconds, ...options }) {
+	const { stdout } = await runPgbench(database, scripts, options, '-T', seconds)
+	const latencies = [...stdout.matchAll(/^ - latency average = ([\d.]+) ms/gm)].map(([, latency]) => Number(latency))
+	return Object.fromEntries(scripts.map((script, i) => [script, latencies[i]]))
 }
 
 /* From the totals, and from what pgbench says after the first second. */

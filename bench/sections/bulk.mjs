@@ -53,7 +53,7 @@ export async function bulk({ sizes }) {
 	const ours = async () => {
 		await clear(OURS)
 		return rate(async (batch) => {
-			const { rows: [{ result }] } = await client.query('SELECT submit_events($1::json) AS result', [JSON.stringify(batch)])
+			const { rows: [{ result }] } = await client.query('SELECT submit_events($1::text) AS result', [JSON.stringify(batch)])
 			if (result.accepted !== BATCH) throw new Error(`submit_events: ${JSON.stringify(result).slice(0, 1000)}`)
 		})
 	}
