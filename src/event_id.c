@@ -92,10 +92,23 @@ atlas_event_id_compare(const void *a, const void *b)
 	return memcmp(a, b, UUID_LEN);
 }
 
+/* uuid_out() takes a kilobyte for each. */
 char *
 atlas_event_id_string(const pg_uuid_t *id)
 {
-	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id)));
+	static const char digits[] = "0123456789abcdef";
+	char	   *result = palloc(UUID_LEN * 2 + 5);
+	char	   *next = result;
+
+	for (int i = 0; i < UUID_LEN; i++)
+	{
+		if (i == 4 || i == 6 || i == 8 || i == 10)
+			*next++ = '-';
+		*next++ = digits[id->data[i] >> 4];
+		*next++ = digits[id->data[i] & 15];
+	}
+	*next = '\0';
+	return result;
 }
 
 TimestampTz

@@ -53,17 +53,28 @@ jsonb_from_utf8(const char *utf8)
 	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(string)));
 }
 
+/* A copy without the room to grow that it was made with. */
+static void *
+copy_value(const void *value)
+{
+	return memcpy(palloc(VARSIZE_ANY(value)), value, VARSIZE_ANY(value));
+}
+
 /*
  * Converts a string, for the functions above. Returns NULL and the message when
  * PostgreSQL does not take it. Nothing but memory is used between the error and
- * its handling, so no subtransaction is needed.
+ * its handling, so no subtransaction is needed; what a conversion leaves behind is
+ * many times its result, and is freed at once.
  */
 static void *
 convert(void *(*conversion) (const char *), const char *utf8, const char **message)
 {
 	MemoryContext context = CurrentMemoryContext;
+	MemoryContext scratch = AllocSetContextCreate(context, "atlas_events conversion",
+												  ALLOCSET_DEFAULT_SIZES);
 	void	   *volatile result = NULL;
 
+	MemoryContextSwitchTo(scratch);
 	PG_TRY();
 	{
 		result = conversion(utf8);
@@ -85,6 +96,10 @@ convert(void *(*conversion) (const char *), const char *utf8, const char **messa
 	}
 	PG_END_TRY();
 
+	MemoryContextSwitchTo(context);
+	if (result != NULL)
+		result = copy_value(result);
+	MemoryContextDelete(scratch);
 	return result;
 }
 
@@ -525,6 +540,8 @@ atlas_references_to_jsonb(const AtlasReference *references, int nreferences)
 {
 	JsonbParseState *state = NULL;
 	JsonbValue *array;
+	Jsonb	   *jsonb;
+	Jsonb	   *result;
 
 	(void) pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
 	for (int i = 0; i < nreferences; i++)
@@ -542,5 +559,8 @@ atlas_references_to_jsonb(const AtlasReference *references, int nreferences)
 		(void) pushJsonbValue(&state, WJB_END_OBJECT, NULL);
 	}
 	array = pushJsonbValue(&state, WJB_END_ARRAY, NULL);
-	return JsonbValueToJsonb(array);
+	jsonb = JsonbValueToJsonb(array);
+	result = copy_value(jsonb);
+	pfree(jsonb);
+	return result;
 }
