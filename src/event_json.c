@@ -539,10 +539,12 @@ Jsonb *
 atlas_references_to_jsonb(const AtlasReference *references, int nreferences)
 {
 	JsonbParseState *state = NULL;
-	JsonbValue *array;
-	Jsonb	   *jsonb;
+	MemoryContext context = CurrentMemoryContext;
+	MemoryContext scratch = AllocSetContextCreate(context, "atlas_events references",
+												  ALLOCSET_DEFAULT_SIZES);
 	Jsonb	   *result;
 
+	MemoryContextSwitchTo(scratch);
 	(void) pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
 	for (int i = 0; i < nreferences; i++)
 	{
@@ -558,9 +560,9 @@ atlas_references_to_jsonb(const AtlasReference *references, int nreferences)
 						VARSIZE_ANY_EXHDR(reference->external_id));
 		(void) pushJsonbValue(&state, WJB_END_OBJECT, NULL);
 	}
-	array = pushJsonbValue(&state, WJB_END_ARRAY, NULL);
-	jsonb = JsonbValueToJsonb(array);
-	result = copy_value(jsonb);
-	pfree(jsonb);
+	result = JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_ARRAY, NULL));
+	MemoryContextSwitchTo(context);
+	result = copy_value(result);
+	MemoryContextDelete(scratch);
 	return result;
 }
