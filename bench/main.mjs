@@ -92,7 +92,7 @@ async function describe() {
 	const packages = JSON.parse(readFileSync(join(FOLDER, 'package.json'), 'utf8')).dependencies
 	return {
 		date: new Date().toISOString(), size, commit: commit(),
-		machine: { cpu: os.cpus()[0].model.trim(), cores: os.cpus().length, memoryGB: Math.round(os.totalmem() / 2 ** 30), system: `${os.type()} ${os.release()}`,
+		machine: { cpu: os.cpus()[0].model.trim(), cores: os.cpus().length, memoryGB: Math.round(os.totalmem() / 2 ** 30), hugePages: Number(readFileSync('/proc/sys/vm/nr_hugepages', 'utf8')), system: `${os.type()} ${os.release()}`,
 			load: os.loadavg().map((load) => Number(load.toFixed(2))) },
 		versions: { PostgreSQL: await value('postgres', 'SHOW server_version'), node: process.versions.node, ...packages },
 		settings: Object.fromEntries((await sql('postgres', `SELECT name, current_setting(name) AS value FROM pg_settings
