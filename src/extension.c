@@ -314,8 +314,8 @@ search_path_is_restricted(void)
  * made anew when the search_path is not the one that it was made with, so there
  * is one for all.
  */
-int
-atlas_restrict_search_path(void)
+static int
+restrict_search_path(void)
 {
 	int			guc_level;
 
@@ -326,8 +326,8 @@ atlas_restrict_search_path(void)
 	return guc_level;
 }
 
-void
-atlas_restore_search_path(int guc_level)
+static void
+restore_search_path(int guc_level)
 {
 	if (guc_level > 0)
 		AtEOXact_GUC(true, guc_level);
@@ -337,7 +337,7 @@ uint64
 atlas_execute(AtlasStatement *statement, Datum *values, const char *nulls,
 			  bool read_only, long limit)
 {
-	int			guc_level = atlas_restrict_search_path();
+	int			guc_level = restrict_search_path();
 	SPIPlanPtr	plan = atlas_plan(statement);
 	int			code;
 
@@ -347,7 +347,7 @@ atlas_execute(AtlasStatement *statement, Datum *values, const char *nulls,
 	statement->running--;
 	if (code < 0)
 		elog(ERROR, "could not execute \"%s\": %s", statement->sql, SPI_result_code_string(code));
-	atlas_restore_search_path(guc_level);
+	restore_search_path(guc_level);
 	return SPI_processed;
 }
 
@@ -366,7 +366,7 @@ void
 atlas_become_owner(AtlasIdentity *saved)
 {
 	atlas_take_rights_of_owner(saved);
-	saved->guc_level = atlas_restrict_search_path();
+	saved->guc_level = restrict_search_path();
 }
 
 void

@@ -81,18 +81,13 @@ extern List *atlas_plan_relations(SPIPlanPtr plan);
 /* The same, for its query as it was analyzed and rewritten. */
 extern const Query *atlas_plan_query(SPIPlanPtr plan);
 
-/*
- * Takes the caller's search_path out of the way until it is restored, for code that
- * is not ours. atlas_execute() does so itself; around several of those it saves
- * changing it back and forth.
- */
-extern int	atlas_restrict_search_path(void);
-extern void atlas_restore_search_path(int guc_level);
-
 /* Becomes the owner of the extension, to use its tables; with a search_path for SQL. */
 extern void atlas_become_owner(AtlasIdentity *saved);
 
-/* The same with the caller's search_path, which to change takes its time. */
+/*
+ * The same with the caller's search_path, which to change takes its time; for what
+ * runs no SQL but by atlas_execute(), which changes it itself.
+ */
 extern void atlas_take_rights_of_owner(AtlasIdentity *saved);
 
 /*

@@ -35,6 +35,12 @@ atlas_id_base_type(Oid type)
 	}
 }
 
+Oid
+atlas_id_operator_type(Oid base_type)
+{
+	return base_type == VARCHAROID ? TEXTOID : base_type;
+}
+
 static bool
 uuid_from_text(const char *string, int length, Datum *value)
 {

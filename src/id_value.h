@@ -9,6 +9,9 @@
 /* The base type of an id column, behind any domain; InvalidOid if unsupported. */
 extern Oid	atlas_id_base_type(Oid type);
 
+/* The type as which values of a base type are compared: varchar has no operators. */
+extern Oid	atlas_id_operator_type(Oid base_type);
+
 /*
  * Turns a text into a value of an id's base type. Only the canonical form of an
  * id is one: no braces, blanks or leading zeros; the hexadecimal digits of a

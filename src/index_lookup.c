@@ -18,10 +18,10 @@
 #include "access/xact.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_type.h"
 #include "commands/defrem.h"
 #include "compat.h"
 #include "executor/executor.h"
+#include "id_value.h"
 #include "index_lookup.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -64,18 +64,11 @@ is_just_a_table(Relation relation)
 		!atlas_has_virtual_columns(RelationGetDescr(relation));
 }
 
-/* varchar is compared as text. */
-static Oid
-operator_type(Oid base_type)
-{
-	return base_type == VARCHAROID ? TEXTOID : base_type;
-}
-
 /* Is this column of the index the one of the key, with the equality of its type? */
 static bool
 is_on_column(Relation relation, Relation index, int position, const AtlasKeyColumn *column)
 {
-	Oid			opclass = GetDefaultOpClass(operator_type(column->type), BTREE_AM_OID);
+	Oid			opclass = GetDefaultOpClass(atlas_id_operator_type(column->type), BTREE_AM_OID);
 
 	return index->rd_index->indkey.values[position] == column->attribute &&
 		index->rd_opfamily[position] == get_opclass_family(opclass) &&
@@ -159,7 +152,7 @@ atlas_choose_index(Oid relid, const AtlasKeyColumn *key, const AtlasKeyColumn *t
 static void
 init_key(AtlasIndexScan *scan, int position, const AtlasKeyColumn *column)
 {
-	Oid			type = operator_type(column->type);
+	Oid			type = atlas_id_operator_type(column->type);
 	Oid			equals = get_opfamily_member(scan->index->rd_opfamily[position], type, type,
 											 BTEqualStrategyNumber);
 
@@ -180,7 +173,7 @@ atlas_index_scan_begin(Oid relation, const AtlasLookupIndex *lookup)
 		init_key(scan, lookup->tenant_position, &lookup->tenant);
 	else if (AttributeNumberIsValid(lookup->tenant.attribute))
 	{
-		scan->tenant_equals = &lookup_type_cache(operator_type(lookup->tenant.type),
+		scan->tenant_equals = &lookup_type_cache(atlas_id_operator_type(lookup->tenant.type),
 												 TYPECACHE_EQ_OPR_FINFO)->eq_opr_finfo;
 		scan->tenant_collation = TupleDescAttr(RelationGetDescr(scan->relation),
 											   lookup->tenant.attribute - 1)->attcollation;

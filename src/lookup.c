@@ -155,21 +155,14 @@ result_columns(const AtlasObjectType *type)
 					"NULL::pg_catalog.text");
 }
 
-/* A column of type varchar is compared as text. */
-static Oid
-parameter_type(Oid base_type)
-{
-	return base_type == VARCHAROID ? TEXTOID : base_type;
-}
-
 /* SELECT t.id::text, t.ext::text FROM s.customers t WHERE t.id = $1 AND t.tenant = $2 */
 static SPIPlanPtr
 plan_one(const AtlasObjectType *type, const NameData *column, Oid column_type)
 {
 	Oid			parameters[2];
 
-	parameters[0] = parameter_type(column_type);
-	parameters[1] = parameter_type(type->target.tenant.type);
+	parameters[0] = atlas_id_operator_type(column_type);
+	parameters[1] = atlas_id_operator_type(type->target.tenant.type);
 	return atlas_prepare(psprintf("SELECT %s FROM %s t WHERE t.%s OPERATOR(pg_catalog.=) $1%s",
 								  result_columns(type), type->target.relation_name,
 								  quote_identifier(NameStr(*column)),
@@ -203,14 +196,14 @@ plan_many(const AtlasObjectType *type)
 	const AtlasTarget *target = &type->target;
 	bool		has_external_id = OidIsValid(target->external_id.type);
 	Oid			tenant_array = OidIsValid(target->tenant.type) ?
-		get_array_type(parameter_type(target->tenant.type)) : TEXTARRAYOID;
+		get_array_type(atlas_id_operator_type(target->tenant.type)) : TEXTARRAYOID;
 	Oid			parameters[6];
 
 	parameters[0] = parameters[3] = INT4ARRAYOID;
-	parameters[1] = get_array_type(parameter_type(target->id.type));
+	parameters[1] = get_array_type(atlas_id_operator_type(target->id.type));
 	parameters[2] = parameters[5] = tenant_array;
 	parameters[4] = has_external_id ?
-		get_array_type(parameter_type(target->external_id.type)) : TEXTARRAYOID;
+		get_array_type(atlas_id_operator_type(target->external_id.type)) : TEXTARRAYOID;
 	return atlas_prepare(psprintf("%s%s", many_branch(type, &type->id_column, 1),
 								  has_external_id ?
 								  psprintf(" UNION ALL %s",
@@ -460,9 +453,9 @@ keys_to_arrays(const LookupKeys *keys, Oid id_type, Oid tenant_type, Datum *valu
 {
 	values[0] = atlas_column_array(&keys->numbers, INT4OID);
 	values[1] = atlas_column_array(&keys->ids, OidIsValid(id_type) ?
-								   parameter_type(id_type) : TEXTOID);
+								   atlas_id_operator_type(id_type) : TEXTOID);
 	values[2] = atlas_column_array(&keys->tenants, OidIsValid(tenant_type) ?
-								   parameter_type(tenant_type) : TEXTOID);
+								   atlas_id_operator_type(tenant_type) : TEXTOID);
 }
 
 static void

@@ -1,7 +1,6 @@
 /*
  * resolve.c
- *		Looking up the references of a batch: sorted, each once, one query an
- *		object type.
+ *		Looking up the references of a batch: sorted, each once, type by type.
  *
  * Each type is looked up in a subtransaction. A table that is locked, dropped,
  * renamed or retyped concerns the references to its type and no others: those

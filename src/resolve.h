@@ -1,6 +1,6 @@
 /*
  * resolve.h
- *		Looking up the references of a batch: one query an object type.
+ *		Looking up the references of a batch, type by type.
  */
 #ifndef ATLAS_RESOLVE_H
 #define ATLAS_RESOLVE_H
