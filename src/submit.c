@@ -201,17 +201,39 @@ look_up_primaries(AtlasSubmission *submissions, int nsubmissions)
 
 /* ----- Phase: make sure that there are partitions ----- */
 
-static void
-ensure_partitions(const AtlasSubmission *submissions, int nsubmissions)
+static int
+compare_ids(const void *a, const void *b)
 {
-	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * Max(nsubmissions, 1));
-	int			nids = 0;
+	return atlas_event_id_compare(&(*(AtlasSubmission *const *) a)->event_id,
+								  &(*(AtlasSubmission *const *) b)->event_id);
+}
 
+/* Gives the events that can be stored their ids, and answers with them in that order. */
+static AtlasSubmission **
+make_ids(AtlasSubmission *submissions, int nsubmissions, int *nsorted)
+{
+	AtlasSubmission **sorted = palloc(sizeof(AtlasSubmission *) * Max(nsubmissions, 1));
+
+	*nsorted = 0;
 	for (int i = 0; i < nsubmissions; i++)
-		if (atlas_is_open(&submissions[i]))
-			ids[nids++] = submissions[i].event_id;
-	qsort(ids, nids, sizeof(pg_uuid_t), atlas_event_id_compare);
-	atlas_partition_ensure(ATLAS_LOG, ids, nids);
+	{
+		if (!atlas_is_open(&submissions[i]))
+			continue;
+		atlas_event_id_make(submissions[i].event.occurred_at, &submissions[i].event_id);
+		sorted[(*nsorted)++] = &submissions[i];
+	}
+	qsort(sorted, *nsorted, sizeof(AtlasSubmission *), compare_ids);
+	return sorted;
+}
+
+static void
+ensure_partitions(AtlasSubmission *const *sorted, int nsorted)
+{
+	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * Max(nsorted, 1));
+
+	for (int i = 0; i < nsorted; i++)
+		ids[i] = sorted[i]->event_id;
+	atlas_partition_ensure(ATLAS_LOG, ids, nsorted);
 }
 
 /* ----- Phase: write ----- */
@@ -262,36 +284,24 @@ add_to_queue(AtlasRows *rows, const AtlasSubmission *submission, uint64 xid)
 	atlas_rows_add(rows, values, nulls);
 }
 
-static int
-compare_ids(const void *a, const void *b)
-{
-	return atlas_event_id_compare(&(*(AtlasSubmission *const *) a)->event_id,
-								  &(*(AtlasSubmission *const *) b)->event_id);
-}
-
+/* Writes those that are still to be stored. */
 static void
-write_events(AtlasSubmission *submissions, int nsubmissions)
+write_events(AtlasSubmission *const *sorted, int nsorted)
 {
-	AtlasSubmission **sorted = palloc(sizeof(AtlasSubmission *) * nsubmissions);
-	int			nsorted = 0;
-	uint64		xid;
 	AtlasRows	events;
 	AtlasRows	queued;
-
-	for (int i = 0; i < nsubmissions; i++)
-		if (atlas_is_open(&submissions[i]))
-			sorted[nsorted++] = &submissions[i];
-	qsort(sorted, nsorted, sizeof(AtlasSubmission *), compare_ids);
+	uint64		xid;
 
 	atlas_rows_init(&events, &log_table, nsorted);
 	for (int i = 0; i < nsorted; i++)
-		add_to_log(&events, sorted[i]);
+		if (atlas_is_open(sorted[i]))
+			add_to_log(&events, sorted[i]);
 	atlas_rows_write(&events);
 
 	xid = U64FromFullTransactionId(GetTopFullTransactionId());
 	atlas_rows_init(&queued, &queue_table, nsorted);
 	for (int i = 0; i < nsorted; i++)
-		if (sorted[i]->event.nrelated > 0)
+		if (atlas_is_open(sorted[i]) && sorted[i]->event.nrelated > 0)
 			add_to_queue(&queued, sorted[i], xid);
 	atlas_rows_write(&queued);
 }
@@ -354,6 +364,8 @@ void
 atlas_submit(AtlasSubmission *submissions, int nsubmissions)
 {
 	AtlasIdentity saved;
+	AtlasSubmission **sorted;
+	int			nsorted;
 	int			nstored;
 	int			nqueued = 0;
 
@@ -366,16 +378,14 @@ atlas_submit(AtlasSubmission *submissions, int nsubmissions)
 	atlas_return(&saved);
 
 	look_up_primaries(submissions, nsubmissions);
-	for (int i = 0; i < nsubmissions; i++)
-		if (atlas_is_open(&submissions[i]))
-			atlas_event_id_make(submissions[i].event.occurred_at, &submissions[i].event_id);
+	sorted = make_ids(submissions, nsubmissions, &nsorted);
 
 	atlas_take_rights_of_owner(&saved);
-	ensure_partitions(submissions, nsubmissions);
+	ensure_partitions(sorted, nsorted);
 	atlas_claim_keys(submissions, nsubmissions);
 	nstored = count_open(submissions, nsubmissions);
 	if (nstored > 0)
-		write_events(submissions, nsubmissions);
+		write_events(sorted, nsorted);
 	set_statuses(submissions, nsubmissions);
 	atlas_return(&saved);
 

@@ -2,7 +2,9 @@
  * bulk.mjs
  *		A thousand events a call: submit_events(json), COPY of the same rows, and
  *		what graphile-worker and pg-boss have for many jobs at once. One client;
- *		each call is a transaction, and making the JSON is part of it.
+ *		each call is a transaction. COPY reads files of the server, and is compared
+ *		with JSON that is in the server; jobs are made and sent by the client, and
+ *		are compared with JSON that is, too.
  */
 import { makeWorkerUtils } from 'graphile-worker'
 import { PgBoss } from 'pg-boss'
@@ -24,10 +26,16 @@ function makeBatches(count, customers) {
 const clear = (tables) => sql('bench', `TRUNCATE ${tables}`)
 const OURS = 'atlas_events, atlas_event_queue, atlas_event_links, atlas_event_unresolved'
 
+/* Keeps the batches in a table, as they are. */
+async function keepBodies(batches) {
+	await sql('bench', 'DROP TABLE IF EXISTS peer.bodies; CREATE TABLE peer.bodies (n int PRIMARY KEY, body text STORAGE EXTERNAL)')
+	for (const [n, batch] of batches.entries()) await sql('bench', 'INSERT INTO peer.bodies VALUES ($1, $2)', [n, JSON.stringify(batch)])
+}
+
 /* Submits the batches once and writes each, as the rows it became, to files. */
 async function writeFiles(batches) {
 	await clear(OURS)
-	for (const batch of batches) await sql('bench', 'SELECT submit_events($1::json)', [JSON.stringify(batch)])
+	for (const n of batches.keys()) await sql('bench', 'SELECT submit_events(body) FROM peer.bodies WHERE n = $1', [n])
 	for (const n of batches.keys())
 		for (const table of ['atlas_events', 'atlas_event_queue'])
 			await sql('bench', `COPY (SELECT * FROM ${table} ORDER BY event_id OFFSET ${n * BATCH} LIMIT ${BATCH})
@@ -50,13 +58,16 @@ export async function bulk({ sizes }) {
 		})
 		return (batches.length - 1) * BATCH / ms * 1000
 	}
-	const ours = async () => {
+	/* submit_events() of what an expression of $1 yields. */
+	const submitting = (expression, parameter) => async () => {
 		await clear(OURS)
-		return rate(async (batch) => {
-			const { rows: [{ result }] } = await client.query('SELECT submit_events($1::text) AS result', [JSON.stringify(batch)])
+		return rate(async (batch, n) => {
+			const { rows: [{ result }] } = await client.query(`SELECT submit_events(${expression}) AS result`, [parameter(batch, n)])
 			if (result.accepted !== BATCH) throw new Error(`submit_events: ${JSON.stringify(result).slice(0, 1000)}`)
 		})
 	}
+	const fromServer = submitting('(SELECT body FROM peer.bodies WHERE n = $1)', (_, n) => n)
+	const fromClient = submitting('$1::text', (batch) => JSON.stringify(batch))
 	const copy = async () => {
 		await clear('peer.events, peer.event_queue')
 		return rate((_, n) => client.query(`BEGIN; COPY peer.events FROM '${TMP}/atlas_events.${n}';
@@ -72,14 +83,17 @@ export async function bulk({ sizes }) {
 	}
 
 	await setLinking('bench', false)
+	await keepBodies(batches)
 	await writeFiles(batches)
-	const { ours: rates, peers } = await byTurns(sizes.rounds, ours, { copy, graphile, pgboss })
+	const inServer = await byTurns(sizes.rounds, fromServer, { copy })
+	const byClient = await byTurns(sizes.rounds, fromClient, { graphile, pgboss })
 	await Promise.all([client.end(), worker.release(), boss.stop()])
 	await drain('bench')
 	return {
-		rows: [['copy', 'COPY into log and queue', 0.6], ['graphile', 'graphile-worker addJobs', 5], ['pgboss', 'pg-boss insert', 5]]
-			.map(([name, peer, atLeast]) => row('submit_events(json), 1,000 events a call', {
-				unit: 'events/s', ours: rates, peer, theirs: peers[name].values, ratios: peers[name].ratios, atLeast,
+		rows: [[inServer, 'copy', 'COPY into log and queue', 0.6], [byClient, 'graphile', 'graphile-worker addJobs', 5],
+			[byClient, 'pgboss', 'pg-boss insert', 5]]
+			.map(([{ ours, peers }, name, peer, atLeast]) => row(`submit_events(json), 1,000 events a call, from the ${name === 'copy' ? 'server' : 'client'}`, {
+				unit: 'events/s', ours, peer, theirs: peers[name].values, ratios: peers[name].ratios, atLeast,
 			})),
 	}
 }
