@@ -34,9 +34,12 @@ atlas_event_init(AtlasEvent *event, const char *pointer, TimestampTz received_at
 }
 
 char *
-atlas_event_pointer(const AtlasEvent *event, const char *field)
+atlas_event_pointer(const AtlasEvent *event, const AtlasReference *reference, const char *field)
 {
-	return psprintf("%s/%s", event->pointer, field);
+	if (reference == NULL || reference == &event->primary)
+		return psprintf("%s/%s", event->pointer, field);
+	return psprintf("%s/relatedObjects/%d/%s", event->pointer,
+					(int) (reference - event->related), field);
 }
 
 char *
@@ -86,9 +89,10 @@ has_problem(const AtlasEvent *event, const char *pointer)
 
 /* Reports that a field is missing, unless it was there and could not be read. */
 static void
-report_missing(AtlasEvent *event, const char *field, const char *message)
+report_missing(AtlasEvent *event, const AtlasReference *reference, const char *field,
+			   const char *message)
 {
-	char	   *pointer = atlas_event_pointer(event, field);
+	char	   *pointer = atlas_event_pointer(event, reference, field);
 
 	if (!has_problem(event, pointer))
 		atlas_add_problem(&event->error, "required", pointer, "%s", message);
@@ -96,30 +100,30 @@ report_missing(AtlasEvent *event, const char *field, const char *message)
 
 /* Checks a text of limited length, which may not be blank; NULL is fine. */
 static void
-check_text(AtlasEvent *event, const text *value, int max_length, const char *field)
+check_text(AtlasEvent *event, const AtlasReference *reference, const text *value, int max_length,
+		   const char *field)
 {
 	if (value == NULL)
 		return;
 	if (is_blank(value))
-		atlas_add_problem(&event->error, "blank", atlas_event_pointer(event, field),
+		atlas_add_problem(&event->error, "blank", atlas_event_pointer(event, reference, field),
 						  "must not be empty");
 	else if (VARSIZE_ANY_EXHDR(value) > max_length && characters(value) > max_length)
-		atlas_add_problem(&event->error, "too_long", atlas_event_pointer(event, field),
+		atlas_add_problem(&event->error, "too_long", atlas_event_pointer(event, reference, field),
 						  "has %d characters, at most %d are allowed",
 						  characters(value), max_length);
 }
 
 static void
-check_reference(AtlasEvent *event, const AtlasReference *reference, const char *prefix)
+check_reference(AtlasEvent *event, const AtlasReference *reference)
 {
 	if (reference->object_type == NULL)
-		report_missing(event, psprintf("%sobjectType", prefix), "objectType is required");
+		report_missing(event, reference, "objectType", "objectType is required");
 	if (reference->object_id == NULL && reference->external_id == NULL &&
-		!has_problem(event, atlas_event_pointer(event, psprintf("%sexternalId", prefix))))
-		report_missing(event, psprintf("%sobjectId", prefix), "objectId or externalId is required");
-	check_text(event, reference->object_id, ATLAS_MAX_ID_LENGTH, psprintf("%sobjectId", prefix));
-	check_text(event, reference->external_id, ATLAS_MAX_ID_LENGTH,
-			   psprintf("%sexternalId", prefix));
+		!has_problem(event, atlas_event_pointer(event, reference, "externalId")))
+		report_missing(event, reference, "objectId", "objectId or externalId is required");
+	check_text(event, reference, reference->object_id, ATLAS_MAX_ID_LENGTH, "objectId");
+	check_text(event, reference, reference->external_id, ATLAS_MAX_ID_LENGTH, "externalId");
 }
 
 /* Is this an absolute http(s) URL without blanks or control characters? */
@@ -187,7 +191,7 @@ check_icon(AtlasEvent *event)
 	if (utf8 != VARDATA_ANY(event->icon))
 		length = strlen(utf8);
 	if (!is_url(utf8, length) && !is_one_grapheme_cluster(utf8, length))
-		atlas_add_problem(&event->error, "invalid", atlas_event_pointer(event, "icon"),
+		atlas_add_problem(&event->error, "invalid", atlas_event_pointer(event, NULL, "icon"),
 						  "must be one character (grapheme cluster) or an absolute http(s) URL");
 }
 
@@ -201,13 +205,13 @@ check_occurred_at(AtlasEvent *event)
 	}
 	if (event->occurred_at >
 		TimestampTzPlusMilliseconds(event->received_at, MAX_CLOCK_LEAD_SECONDS * INT64CONST(1000)))
-		atlas_add_problem(&event->error, "too_late", atlas_event_pointer(event, "occurredAt"),
+		atlas_add_problem(&event->error, "too_late", atlas_event_pointer(event, NULL, "occurredAt"),
 						  "is more than %d minutes ahead of the server's clock",
 						  MAX_CLOCK_LEAD_SECONDS / 60);
 	else if (event->occurred_at <
 			 TimestampTzPlusMilliseconds(event->received_at, -(int64) atlas_oldest_event * 1000) ||
 			 event->occurred_at < SetEpochTimestamp())
-		atlas_add_problem(&event->error, "too_early", atlas_event_pointer(event, "occurredAt"),
+		atlas_add_problem(&event->error, "too_early", atlas_event_pointer(event, NULL, "occurredAt"),
 						  "is longer ago than atlas_events.oldest_event, or before 1970");
 }
 
@@ -252,15 +256,15 @@ atlas_event_validate(AtlasEvent *event)
 	if (event->error.status == ATLAS_TOO_LARGE)
 		return;
 
-	check_reference(event, &event->primary, "");
+	check_reference(event, &event->primary);
 	if (event->name == NULL)
-		report_missing(event, "name", "name is required");
-	check_text(event, event->name, ATLAS_MAX_NAME_LENGTH, "name");
-	check_text(event, event->idempotency_key, ATLAS_MAX_ID_LENGTH, "idempotencyKey");
+		report_missing(event, NULL, "name", "name is required");
+	check_text(event, NULL, event->name, ATLAS_MAX_NAME_LENGTH, "name");
+	check_text(event, NULL, event->idempotency_key, ATLAS_MAX_ID_LENGTH, "idempotencyKey");
 	check_icon(event);
 	check_occurred_at(event);
 	for (int i = 0; i < event->nrelated; i++)
-		check_reference(event, &event->related[i], psprintf("relatedObjects/%d/", i));
+		check_reference(event, &event->related[i]);
 	check_size(event);
 }
 

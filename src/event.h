@@ -84,8 +84,9 @@ extern void atlas_event_check_size(AtlasEvent *event, Size size);
 /* Refuses more events in one call than max_batch_size. */
 extern void atlas_event_check_batch_size(int nevents);
 
-/* JSON pointer of a field of the event, palloc'd. */
-extern char *atlas_event_pointer(const AtlasEvent *event, const char *field);
+/* JSON pointer of a field of the event, or of one of its references, palloc'd. */
+extern char *atlas_event_pointer(const AtlasEvent *event, const AtlasReference *reference,
+								 const char *field);
 
 /* Folds an object type the way that input is folded, palloc'd. */
 extern char *atlas_fold_object_type(const char *type, int length);

@@ -31,12 +31,19 @@ typedef struct Place
 	int			column;			/* characters before it */
 } Place;
 
-/* An event in a request body, in UTF-8. */
+/* How far lines and columns have been counted, so that they are counted once. */
+typedef struct Counted
+{
+	const char *json;
+	Place		place;
+} Counted;
+
+/* A request body in UTF-8, or an event in it. */
 typedef struct Body
 {
 	const char *json;
 	Size		length;
-	Place		place;			/* where it begins */
+	Counted    *counted;		/* to its beginning at most */
 } Body;
 
 static void *
@@ -105,7 +112,8 @@ convert(void *(*conversion) (const char *), const char *utf8, const char **messa
 
 /* Reads a string field; null is as good as absent. */
 static text *
-read_string(AtlasEvent *event, const json_t *value, const char *field)
+read_string(AtlasEvent *event, const AtlasReference *reference, const json_t *value,
+			const char *field)
 {
 	const char *message = NULL;
 	text	   *result;
@@ -114,7 +122,7 @@ read_string(AtlasEvent *event, const json_t *value, const char *field)
 		return NULL;
 	if (!json_is_string(value))
 	{
-		atlas_add_problem(&event->error, "invalid", atlas_event_pointer(event, field),
+		atlas_add_problem(&event->error, "invalid", atlas_event_pointer(event, reference, field),
 						  "must be a string");
 		return NULL;
 	}
@@ -122,15 +130,15 @@ read_string(AtlasEvent *event, const json_t *value, const char *field)
 		return cstring_to_text_with_len(json_string_value(value), json_string_length(value));
 	result = convert(text_from_utf8, json_string_value(value), &message);
 	if (result == NULL)
-		atlas_add_problem(&event->error, "invalid", atlas_event_pointer(event, field),
+		atlas_add_problem(&event->error, "invalid", atlas_event_pointer(event, reference, field),
 						  "%s", message);
 	return result;
 }
 
 static char *
-read_type(AtlasEvent *event, const json_t *value, const char *field)
+read_type(AtlasEvent *event, const AtlasReference *reference, const json_t *value)
 {
-	text	   *type = read_string(event, value, field);
+	text	   *type = read_string(event, reference, value, "objectType");
 
 	if (type == NULL || VARSIZE_ANY_EXHDR(type) == 0)
 		return NULL;
@@ -158,15 +166,15 @@ escape_for_pointer(const char *key)
 
 /* A key that the Events API does not have; a long one is shortened. */
 static void
-report_unknown_field(AtlasEvent *event, const char *prefix, const char *key)
+report_unknown_field(AtlasEvent *event, const AtlasReference *reference, const char *key)
 {
 	const char *message = NULL;
 	int			length = pg_encoding_mbcliplen(PG_UTF8, key, strlen(key), 64);
 	text	   *name = convert(text_from_utf8, pnstrdup(key, length), &message);
 
 	atlas_add_problem(&event->error, "unknown_field",
-					  atlas_event_pointer(event, psprintf("%s%s", prefix, name == NULL ? "?" :
-														  escape_for_pointer(text_to_cstring(name)))),
+					  atlas_event_pointer(event, reference, name == NULL ? "?" :
+										  escape_for_pointer(text_to_cstring(name))),
 					  "is not a field of the Events API");
 }
 
@@ -174,29 +182,26 @@ static void
 read_reference(AtlasEvent *event, int index, json_t *item)
 {
 	AtlasReference *reference = &event->related[index];
-	char	   *prefix = psprintf("relatedObjects/%d/", index);
 	const char *key;
 	json_t	   *value;
 
 	if (!json_is_object(item))
 	{
 		atlas_add_problem(&event->error, "invalid",
-						  atlas_event_pointer(event, psprintf("relatedObjects/%d", index)),
+						  atlas_event_pointer(event, NULL, psprintf("relatedObjects/%d", index)),
 						  "must be an object");
 		return;
 	}
 	json_object_foreach(item, key, value)
 	{
-		char	   *field = psprintf("%s%s", prefix, key);
-
 		if (strcmp(key, "objectType") == 0)
-			reference->object_type = read_type(event, value, field);
+			reference->object_type = read_type(event, reference, value);
 		else if (strcmp(key, "objectId") == 0)
-			reference->object_id = read_string(event, value, field);
+			reference->object_id = read_string(event, reference, value, key);
 		else if (strcmp(key, "externalId") == 0)
-			reference->external_id = read_string(event, value, field);
+			reference->external_id = read_string(event, reference, value, key);
 		else
-			report_unknown_field(event, prefix, key);
+			report_unknown_field(event, reference, key);
 	}
 }
 
@@ -209,7 +214,7 @@ read_related(AtlasEvent *event, const json_t *value)
 		return;
 	if (!json_is_array(value))
 	{
-		atlas_add_problem(&event->error, "invalid", atlas_event_pointer(event, "relatedObjects"),
+		atlas_add_problem(&event->error, "invalid", atlas_event_pointer(event, NULL, "relatedObjects"),
 						  "must be an array");
 		return;
 	}
@@ -229,7 +234,7 @@ read_occurred_at(AtlasEvent *event, const json_t *value)
 	if (!json_is_string(value) ||
 		!atlas_parse_rfc3339(json_string_value(value), &event->occurred_at))
 	{
-		atlas_add_problem(&event->error, "invalid", atlas_event_pointer(event, "occurredAt"),
+		atlas_add_problem(&event->error, "invalid", atlas_event_pointer(event, NULL, "occurredAt"),
 						  "must be a date-time of RFC 3339, such as 2026-03-01T09:15:00Z");
 		return;
 	}
@@ -241,12 +246,12 @@ static void
 read_idempotency_key(AtlasEvent *event, const json_t *value)
 {
 	text	   *given = event->idempotency_key;
-	text	   *key = read_string(event, value, "idempotencyKey");
+	text	   *key = read_string(event, NULL, value, "idempotencyKey");
 
 	if (key == NULL)
 		return;
 	if (given != NULL && atlas_compare_text(given, key) != 0)
-		atlas_add_problem(&event->error, "invalid", atlas_event_pointer(event, "idempotencyKey"),
+		atlas_add_problem(&event->error, "invalid", atlas_event_pointer(event, NULL, "idempotencyKey"),
 						  "is not the key that was given beside the event");
 	event->idempotency_key = key;
 }
@@ -266,12 +271,16 @@ move_on(Place *place, const char *from, const char *to)
 	}
 }
 
-/* "line 2, column 5" for a position in the event. */
+/* "line 2, column 5" for a position in the event. Events are asked for in order. */
 static char *
 place_in(const Body *body, int64 position)
 {
-	Place		place = body->place;
+	Counted    *counted = body->counted;
+	Place		place;
 
+	move_on(&counted->place, counted->json, body->json);
+	counted->json = body->json;
+	place = counted->place;
 	move_on(&place, body->json, body->json + Min(Max(position, 0), body->length));
 	return psprintf("line %d, column %d", place.line, place.column);
 }
@@ -324,7 +333,7 @@ read_payload(AtlasEvent *event, const Body *body, const AtlasSpan *span)
 	event->size += span->length;
 	if (payload[0] != '{')
 	{
-		atlas_add_problem(&event->error, "invalid", atlas_event_pointer(event, "payload"),
+		atlas_add_problem(&event->error, "invalid", atlas_event_pointer(event, NULL, "payload"),
 						  "must be a JSON object");
 		return;
 	}
@@ -333,7 +342,7 @@ read_payload(AtlasEvent *event, const Body *body, const AtlasSpan *span)
 	{
 		event->payload = convert(jsonb_from_utf8, payload, &message);
 		if (event->payload == NULL)
-			atlas_add_problem(&event->error, "invalid", atlas_event_pointer(event, "payload"),
+			atlas_add_problem(&event->error, "invalid", atlas_event_pointer(event, NULL, "payload"),
 							  "%s: %s", place_in_payload(body, span), message);
 	}
 	pfree(payload);
@@ -344,17 +353,17 @@ read_field(AtlasEvent *event, const char *key, const json_t *value, const Body *
 		   const AtlasSpan *payload)
 {
 	if (strcmp(key, "objectType") == 0)
-		event->primary.object_type = read_type(event, value, key);
+		event->primary.object_type = read_type(event, NULL, value);
 	else if (strcmp(key, "objectId") == 0)
-		event->primary.object_id = read_string(event, value, key);
+		event->primary.object_id = read_string(event, NULL, value, key);
 	else if (strcmp(key, "externalId") == 0)
-		event->primary.external_id = read_string(event, value, key);
+		event->primary.external_id = read_string(event, NULL, value, key);
 	else if (strcmp(key, "name") == 0)
-		event->name = read_string(event, value, key);
+		event->name = read_string(event, NULL, value, key);
 	else if (strcmp(key, "description") == 0)
-		event->description = read_string(event, value, key);
+		event->description = read_string(event, NULL, value, key);
 	else if (strcmp(key, "icon") == 0)
-		event->icon = read_string(event, value, key);
+		event->icon = read_string(event, NULL, value, key);
 	else if (strcmp(key, "payload") == 0)
 		read_payload(event, body, payload);
 	else if (strcmp(key, "relatedObjects") == 0)
@@ -364,7 +373,7 @@ read_field(AtlasEvent *event, const char *key, const json_t *value, const Body *
 	else if (strcmp(key, "idempotencyKey") == 0)
 		read_idempotency_key(event, value);
 	else
-		report_unknown_field(event, "", key);
+		report_unknown_field(event, NULL, key);
 }
 
 static void
@@ -435,23 +444,25 @@ read_event(AtlasEvent *event, const Body *body)
 
 /* The body as UTF-8. */
 static Body
-body_in_utf8(const char *json, Size length)
+body_in_utf8(const char *json, Size length, Counted *counted)
 {
 	char	   *utf8 = pg_server_to_any(json, length, PG_UTF8);
-	Body		body = {utf8, utf8 == json ? length : strlen(utf8), {1, 0}};
+	Body		body = {utf8, utf8 == json ? length : strlen(utf8), counted};
 
+	*counted = (Counted) {utf8, {1, 0}};
 	return body;
 }
 
 void
 atlas_event_from_json(AtlasEvent *event, const char *json, Size length)
 {
+	Counted		counted;
 	Body		body;
 
 	atlas_event_check_size(event, length);
 	if (event->error.status != 0)
 		return;
-	body = body_in_utf8(json, length);
+	body = body_in_utf8(json, length, &counted);
 	read_event(event, &body);
 }
 
@@ -491,13 +502,12 @@ check_array(const AtlasSkeleton *skeleton, const Body *body)
 AtlasEvent *
 atlas_events_from_json(const char *json, Size length, int *nevents)
 {
-	Body		body = body_in_utf8(json, length);
+	Counted		counted;
+	Body		body = body_in_utf8(json, length, &counted);
 	AtlasSpan  *items;
 	AtlasSkeleton skeleton = atlas_split_array(body.json, body.length, false,
 											   atlas_max_batch_size, &items, nevents);
 	TimestampTz now = GetCurrentTimestamp();
-	Place		place = body.place;
-	const char *last = body.json;
 	AtlasEvent *events;
 
 	atlas_event_check_batch_size(*nevents);
@@ -507,12 +517,9 @@ atlas_events_from_json(const char *json, Size length, int *nevents)
 	events = palloc(sizeof(AtlasEvent) * Max(*nevents, 1));
 	for (int i = 0; i < *nevents; i++)
 	{
-		Body		item = {body.json + items[i].start, items[i].length};
+		Body		item = {body.json + items[i].start, items[i].length, &counted};
 
 		CHECK_FOR_INTERRUPTS();
-		move_on(&place, last, item.json);
-		last = item.json;
-		item.place = place;
 		atlas_event_init(&events[i], "", now);
 		atlas_event_check_size(&events[i], item.length);
 		if (events[i].error.status == 0)

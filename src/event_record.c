@@ -99,7 +99,7 @@ read_payload(AtlasEvent *event, Datum value)
 	event->payload = DatumGetJsonbP(value);
 	event->size += VARSIZE(event->payload);
 	if (!JB_ROOT_IS_OBJECT(event->payload))
-		atlas_add_problem(&event->error, "invalid", atlas_event_pointer(event, "payload"),
+		atlas_add_problem(&event->error, "invalid", atlas_event_pointer(event, NULL, "payload"),
 						  "must be a JSON object");
 }
 

@@ -46,16 +46,13 @@ skip_blanks(Scanner *scanner)
 static void
 skip_string(Scanner *scanner)
 {
-	scanner->position++;
-	while (!at_end(scanner))
-	{
-		char		c = scanner->json[scanner->position++];
+	const char *json = scanner->json;
+	Size		length = scanner->length;
+	Size		position = scanner->position + 1;
 
-		if (c == '"')
-			return;
-		if (c == '\\' && !at_end(scanner))
-			scanner->position++;
-	}
+	while (position < length && json[position] != '"')
+		position += json[position] == '\\' ? 2 : 1;
+	scanner->position = Min(position + 1, length);
 }
 
 /* Moves behind a value. */

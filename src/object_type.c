@@ -288,35 +288,29 @@ atlas_object_type(const char *folded_name)
 	return entry ? entry->type : NULL;
 }
 
-/* Makes the name canonical; false when the type is unknown. */
-static bool
-make_canonical(AtlasReference *reference)
+/* Makes the name canonical, or says that the type is unknown. */
+static void
+make_canonical(AtlasEvent *event, AtlasReference *reference)
 {
 	AtlasObjectType *type;
 
 	if (reference->object_type == NULL)
-		return true;			/* reported already */
+		return;					/* reported already */
 	type = atlas_object_type(reference->object_type);
 	if (type != NULL)
 		reference->object_type = pstrdup(type->name);
-	return type != NULL;
-}
-
-static void
-add_unknown_type(AtlasEvent *event, const char *field)
-{
-	atlas_add_problem(&event->error, "unknown_type", atlas_event_pointer(event, field),
-					  "is neither a built-in object type nor a registered one");
+	else
+		atlas_add_problem(&event->error, "unknown_type",
+						  atlas_event_pointer(event, reference, "objectType"),
+						  "is neither a built-in object type nor a registered one");
 }
 
 void
 atlas_object_types_of_event(AtlasEvent *event)
 {
-	if (!make_canonical(&event->primary))
-		add_unknown_type(event, "objectType");
+	make_canonical(event, &event->primary);
 	for (int i = 0; i < event->nrelated; i++)
-		if (!make_canonical(&event->related[i]))
-			add_unknown_type(event, psprintf("relatedObjects/%d/objectType", i));
+		make_canonical(event, &event->related[i]);
 }
 
 PG_FUNCTION_INFO_V1(atlas_object_types_changed);

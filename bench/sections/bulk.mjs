@@ -28,7 +28,8 @@ const OURS = 'atlas_events, atlas_event_queue, atlas_event_links, atlas_event_un
 
 /* Keeps the batches in a table, as they are. */
 async function keepBodies(batches) {
-	await sql('bench', 'DROP TABLE IF EXISTS peer.bodies; CREATE TABLE peer.bodies (n int PRIMARY KEY, body text STORAGE EXTERNAL)')
+	await sql('bench', `DROP TABLE IF EXISTS peer.bodies; CREATE TABLE peer.bodies (n int PRIMARY KEY, body text);
+		ALTER TABLE peer.bodies ALTER body SET STORAGE EXTERNAL`)
 	for (const [n, batch] of batches.entries()) await sql('bench', 'INSERT INTO peer.bodies VALUES ($1, $2)', [n, JSON.stringify(batch)])
 }
 
