@@ -105,7 +105,7 @@ async function describe() {
 function instructionRows() {
 	if (!INSTRUCTIONS) return []
 	const counts = JSON.parse(readFileSync(INSTRUCTIONS, 'utf8'))
-	return ['one', 'none'].map((related) => row(`instructions of submit_event, ${related} related object${related === 'one' ? '' : 's'}`, {
+	return ['one', 'none'].map((related) => row(`instructions of submit_event, ${related === 'one' ? 'one' : 'no'} related object`, {
 		unit: '', ours: counts[`ours_${related}`], peer: 'bare INSERT', theirs: counts[`bare_${related}`],
 		ratios: [counts[`ours_${related}`] / counts[`bare_${related}`]],
 	}))

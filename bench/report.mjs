@@ -53,14 +53,14 @@ const COLOURS = { met: '#2b8a3e', missed: '#c92a2a', none: '#868e96' }
 export function chart({ title, rows, growth }) {
 	const shown = rows.filter((row) => row.ratio)
 	const left = 560, width = 480, line = 22, top = 60
-	const low = 0.25, high = 32
+	const low = 0.125, high = 32
 	const x = (ratio) => left + width * Math.log(Math.min(Math.max(ratio, low), high) / low) / Math.log(high / low)
 	const parts = []
 	const text = (at, y, content, more = '') => parts.push(`<text x="${at}" y="${y}" ${more}>${escape(content)}</text>`)
 	const bottom = top + line * shown.length + 10
 
 	text(20, 28, title, 'font-weight="bold" font-size="15"')
-	for (const tick of [0.25, 0.5, 1, 2, 4, 8, 16, 32]) {
+	for (const tick of [0.125, 0.25, 0.5, 1, 2, 4, 8, 16, 32]) {
 		parts.push(`<line x1="${x(tick)}" x2="${x(tick)}" y1="${top - 8}" y2="${bottom}" stroke="${tick === 1 ? '#495057' : '#dee2e6'}"/>`)
 		text(x(tick), top - 12, tick, 'text-anchor="middle" fill="#495057"')
 	}
@@ -100,9 +100,14 @@ function plot(parts, { events, series, unit }, top) {
 	for (const count of events)
 		parts.push(`<text x="${x(count)}" y="${top + height + 18}" text-anchor="middle">${count.toLocaleString('en')}</text>`)
 	parts.push(`<text x="${left + width / 2}" y="${top + height + 36}" text-anchor="middle">events in the log</text>`)
-	Object.entries(series).forEach(([what, costs], i) => {
-		parts.push(`<polyline points="${costs.map((cost, n) => `${x(events[n])},${y(cost)}`).join(' ')}" fill="none" stroke="${colours[i]}" stroke-width="2"/>`)
-		parts.push(`<text x="${left + width + 12}" y="${y(costs.at(-1)) + 4}" fill="${colours[i]}">${escape(what)}</text>`)
-	})
+	const curves = Object.entries(series).map(([what, costs], i) => ({ what, costs, colour: colours[i], end: y(costs.at(-1)) }))
+	for (const { costs, colour } of curves)
+		parts.push(`<polyline points="${costs.map((cost, n) => `${x(events[n])},${y(cost)}`).join(' ')}" fill="none" stroke="${colour}" stroke-width="2"/>`)
+	/* Names stand where their curves end, from the top down, each below the one before. */
+	let above = -Infinity
+	for (const { what, colour, end } of curves.sort((a, b) => a.end - b.end)) {
+		above = Math.max(end, above + 15)
+		parts.push(`<text x="${left + width + 12}" y="${above + 4}" fill="${colour}">${escape(what)}</text>`)
+	}
 	return top + height + 60
 }
