@@ -13,28 +13,7 @@ use Test::More;
 my $node = start_node('million', preload => 0);
 make_database($node, 'atlas');
 
-# A partition for each month of the 150 days before, then a million events spread over
-# them, each with an id as submit_event() would make it, and one link in four.
-$node->safe_psql('atlas', <<'END');
-SELECT submit_event(object_type => 'CUSTOMER', object_id => NULL, external_id => '190001',
-                    name => 'First', occurred_at => at,
-                    related_objects => ARRAY[('TICKET', '1', NULL)]::atlas_object[])
-  FROM (SELECT now() UNION ALL
-        SELECT generate_series(now() - 1000001 * interval '13 s' - interval '1 hour', now(), '10 days')) AS first (at);
-SELECT atlas_link_events();
-SET synchronous_commit = off;
-INSERT INTO atlas_events (event_id, occurred_at, received_at, object_type, object_id, name, related_objects)
-SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0')
-            || '7' || left(hash, 3) || '8' || substr(hash, 4, 15))::uuid,
-       at, at, 'CUSTOMER', md5('customer-' || 1 + n % 1000)::uuid, 'Page Viewed',
-       CASE WHEN n % 4 = 0 THEN jsonb_build_array(
-           jsonb_build_object('objectType', 'CONVERSATION', 'objectId', (1 + n % 1000)::text)) END
-  FROM generate_series(1, 1000000) AS n,
-       LATERAL (SELECT date_trunc('hour', now()) - n * interval '13 s' AS at, md5(n::text) AS hash) AS made;
-INSERT INTO atlas_event_links (event_id, linked_at, object_type, object_id)
-SELECT event_id, received_at, 'CONVERSATION', related_objects->0->>'objectId'
-  FROM atlas_events WHERE related_objects IS NOT NULL AND name = 'Page Viewed';
-END
+make_long_log($node, 'atlas', 1_000_000, q{''});
 my @ids = submit_events($node, 'atlas', 1, 1000);
 $node->safe_psql('atlas', 'VACUUM ANALYZE');
 is($node->safe_psql('atlas', 'SELECT count(*) FROM atlas_events WHERE name = $$Page Viewed$$'),

@@ -29,7 +29,7 @@ use Time::HiRes qw(time usleep);
 
 our @EXPORT = qw(
   atlas_root start_node make_database make_extension
-  submit_events event_ids make_gate submit_gated wait_at_gate open_gate
+  submit_events make_long_log event_ids make_gate submit_gated wait_at_gate open_gate
   poll_value wait_until linked_ok oracle_ok violations
   long_or status_of wait_for_linker race worker_errors log_size log_since
   seconds_of statement_timed
@@ -207,6 +207,40 @@ sub submit_events
 		$sql .= "SELECT atlas_test.submit($n, $end, $keys);\n";
 	}
 	return event_ids($node->safe_psql($database, $sql));
+}
+
+# Spreads events over the five months before this one, as whole months: a table of a few
+# rows would be read as a whole. They are about 1000 customers, and have ids as
+# submit_event() would make them; one in four has been linked to a conversation. The
+# tenant is an expression of n.
+sub make_long_log
+{
+	my ($node, $database, $events, $tenant) = @_;
+
+	$node->safe_psql($database, <<"END");
+SET TimeZone = 'UTC';
+SELECT submit_event(object_type => 'CUSTOMER', object_id => NULL, external_id => '190001',
+                    name => 'First', occurred_at => month,
+                    related_objects => ARRAY[('TICKET', '1', NULL)]::atlas_object[])
+  FROM generate_series(date_trunc('month', now()) - interval '5 months',
+                       date_trunc('month', now()) - interval '1 month', '1 month') AS month;
+SELECT atlas_link_events();
+SET synchronous_commit = off;
+INSERT INTO atlas_events (event_id, occurred_at, received_at, tenant_id, object_type, object_id, name, related_objects)
+SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0')
+            || '7' || left(hash, 3) || '8' || substr(hash, 4, 15))::uuid,
+       at, at, $tenant, 'CUSTOMER', md5('customer-' || 1 + n % 1000)::uuid, 'Page Viewed',
+       CASE WHEN n % 4 = 0 THEN jsonb_build_array(
+           jsonb_build_object('objectType', 'CONVERSATION', 'objectId', (1 + n % 1000)::text)) END
+  FROM generate_series(1, $events) AS n,
+       LATERAL (SELECT this_month - n * (this_month - (this_month - interval '5 months')) / $events AS at,
+                       md5(n::text) AS hash
+                  FROM date_trunc('month', now()) AS this_month) AS made;
+INSERT INTO atlas_event_links (event_id, linked_at, tenant_id, object_type, object_id)
+SELECT event_id, received_at, tenant_id, 'CONVERSATION', related_objects->0->>'objectId'
+  FROM atlas_events WHERE related_objects IS NOT NULL AND name = 'Page Viewed';
+END
+	return;
 }
 
 # Installs the gate in a database.
