@@ -433,10 +433,11 @@ before_event continues after the last event of the page before; max_events is th
 
 -- Each branch has its own constant status and its own order, so that a page
 -- reads the newest events only, and a filter on the status skips the other
--- branches. The queue has that order too in what is LINKED: both are read side by
--- side from the newest on, where the whole queue would be sorted first. OFFSET 0
--- keeps the lookup of a queued event's row a lookup. The functions are qualified:
--- one planted in this schema could match better.
+-- branches. What is LINKED is ordered by the queue's id, which is null there, as
+-- well: else the planner does not think of reading the queue in that order, side by
+-- side with the log, and sorts all of it for a page. OFFSET 0 keeps the lookup of a
+-- queued event's row a lookup. The functions are qualified: one planted in this
+-- schema could match better.
 CREATE VIEW atlas_event_logs WITH (security_invoker = true) AS
 (
     SELECT e.event_id, e.tenant_id, e.object_type, e.object_id, e.external_id,
@@ -455,9 +456,9 @@ CREATE VIEW atlas_event_logs WITH (security_invoker = true) AS
                     (SELECT pg_catalog.min(u.first_attempt_at) FROM atlas_event_unresolved u WHERE u.event_id = e.event_id),
                     e.received_at) AS linked_at
       FROM atlas_events e
-     WHERE NOT EXISTS (SELECT FROM (SELECT event_id FROM atlas_event_queue ORDER BY event_id DESC) q
-                        WHERE q.event_id = e.event_id)
-     ORDER BY e.event_id DESC
+      LEFT JOIN atlas_event_queue q ON q.event_id = e.event_id
+     WHERE q.event_id IS NULL
+     ORDER BY e.event_id DESC, q.event_id DESC
 )
 UNION ALL
 (

@@ -217,7 +217,7 @@ $$;
 CREATE TABLE reordered (related_objects jsonb, payload jsonb, icon text, description text, name text NOT NULL, external_id text COLLATE "C", object_id text COLLATE "C" NOT NULL,
     object_type text COLLATE "C" NOT NULL, tenant_id text COLLATE "C" NOT NULL, received_at timestamptz NOT NULL, occurred_at timestamptz NOT NULL, event_id uuid NOT NULL PRIMARY KEY);
 CREATE TABLE swapped (event_id uuid NOT NULL, linked_at timestamptz NOT NULL, tenant_id text COLLATE "C" NOT NULL, object_id text COLLATE "C" NOT NULL,
-    object_type text COLLATE "C" NOT NULL, PRIMARY KEY (tenant_id, object_id, object_type, event_id));
+    object_type text COLLATE "C" NOT NULL, PRIMARY KEY (tenant_id, object_type, object_id, event_id));
 CREATE TABLE with_dropped (dropped int, LIKE atlas_events, PRIMARY KEY (event_id));
 ALTER TABLE with_dropped DROP COLUMN dropped;
 CREATE TABLE divided (LIKE atlas_events) PARTITION BY LIST (tenant_id);

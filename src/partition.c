@@ -35,10 +35,7 @@
 
 #define MONTHS_AHEAD 2
 
-/*
- * What the two partitioned tables do not share. An object's id tells more than its
- * type, so it comes first: fewer columns are compared on the way down.
- */
+/* What the two partitioned tables do not share. */
 typedef struct PartitionKind
 {
 	const char *parent;
@@ -50,11 +47,11 @@ static const PartitionKind kinds[] = {
 	[ATLAS_LOG] = {
 		.parent = "atlas_events",
 		.primary_key = "event_id",
-		.index = "tenant_id, object_id, object_type, event_id",
+		.index = "tenant_id, object_type, object_id, event_id",
 	},
 	[ATLAS_LINKS] = {
 		.parent = "atlas_event_links",
-		.primary_key = "tenant_id, object_id, object_type, event_id",
+		.primary_key = "tenant_id, object_type, object_id, event_id",
 		.index = "event_id",
 	},
 };

@@ -29,8 +29,8 @@ sub nodes
 	return ($plan, map { nodes($_) } @{ $plan->{Plans} // [] });
 }
 
-# The nodes of the plan of a query that read a table, and how often. What is done
-# before the query is rolled back.
+# The nodes of the plan of a query that read a table, and how often. Rows that are
+# written before the query are rolled back.
 sub scans
 {
 	my ($query, $before) = @_;
@@ -63,28 +63,36 @@ my $middle = $node->safe_psql('atlas',
 	"SELECT event_id FROM atlas_events WHERE occurred_at < now() - interval '40 days'
 	  ORDER BY event_id DESC LIMIT 1");
 
-for my $page (
-	[ 'the newest page',   'TRUE' ],
-	[ 'a page further on', "event_id < '$middle'" ],
-	[ 'a page of linked events',  "processing_status = 'LINKED'" ],
+my $ids = $node->safe_psql('atlas',
+	"SELECT array_agg(event_id) FROM (SELECT event_id FROM atlas_events WHERE event_id < '$middle' ORDER BY event_id DESC LIMIT 5) AS few");
+my @pages = (
+	[ 'the newest page', 'TRUE' ],
+	[ 'a page of linked events', "processing_status = 'LINKED'" ],
 	[ 'a page of pending events', "processing_status = 'PENDING'" ],
-	[ 'a page of failed events',  "processing_status = 'FAILED'" ],
-	[ 'one event',                "event_id = '$middle'" ])
+	[ 'a page of failed events', "processing_status = 'FAILED'" ],
+	[ 'one event', "event_id = '$middle'" ],
+	[ 'a few events', "event_id = ANY ('$ids')" ]);
+
+# Also as if the linker had been away for months, among events that need none.
+my $many_pending = "INSERT INTO atlas_event_queue (event_id, submitted_xid)
+	SELECT event_id, pg_current_xact_id() FROM atlas_events
+	 WHERE related_objects IS NOT NULL AND name = 'Page Viewed' ORDER BY event_id DESC LIMIT 20000;
+	ANALYZE atlas_event_queue";
+
+for my $page (@pages, [ 'a page further on', "event_id < '$middle'" ])
 {
 	my ($name, $condition) = @$page;
-	my $query = "SELECT * FROM atlas_event_logs WHERE $condition ORDER BY event_id DESC LIMIT 50";
 
-	reads_little_ok($query, $name);
+	reads_little_ok("SELECT * FROM atlas_event_logs WHERE $condition ORDER BY event_id DESC LIMIT 50", $name);
 }
+for my $page (@pages)
+{
+	my ($name, $condition) = @$page;
 
-# As if the linker had been away for months, among events that need none.
-reads_little_ok(
-	'SELECT * FROM atlas_event_logs ORDER BY event_id DESC LIMIT 50',
-	'the newest page with many pending',
-	"INSERT INTO atlas_event_queue (event_id, submitted_xid)
-	 SELECT event_id, pg_current_xact_id() FROM atlas_events
-	  WHERE related_objects IS NOT NULL AND name = 'Page Viewed' ORDER BY event_id DESC LIMIT 20000;
-	 ANALYZE atlas_event_queue");
+	reads_little_ok("SELECT * FROM atlas_event_logs WHERE $condition ORDER BY event_id DESC LIMIT 50",
+		"$name, with many pending", $many_pending);
+}
+$node->safe_psql('atlas', 'VACUUM ANALYZE atlas_event_queue');
 
 is( $node->safe_psql(
 		'atlas',

@@ -1,6 +1,6 @@
 /*
  * bulk.mjs
- *		A thousand events a call: submit_events(json), COPY of the same rows, and
+ *		A thousand events a call: submit_events(text), COPY of the same rows, and
  *		what graphile-worker and pg-boss have for many jobs at once. One client;
  *		each call is a transaction. COPY reads files of the server, and is compared
  *		with JSON that is in the server; jobs are made and sent by the client, and
@@ -87,13 +87,13 @@ export async function bulk({ sizes }) {
 	await keepBodies(batches)
 	await writeFiles(batches)
 	const inServer = await byTurns(sizes.rounds, fromServer, { copy })
-	const byClient = await byTurns(sizes.rounds, fromClient, { graphile, pgboss })
+	const byClient = await byTurns(sizes.rounds, fromClient, { graphile, pgboss, copy })
 	await Promise.all([client.end(), worker.release(), boss.stop()])
 	await drain('bench')
 	return {
-		rows: [[inServer, 'copy', 'COPY into log and queue', 0.6], [byClient, 'graphile', 'graphile-worker addJobs', 5],
-			[byClient, 'pgboss', 'pg-boss insert', 5]]
-			.map(([{ ours, peers }, name, peer, atLeast]) => row(`submit_events(json), 1,000 events a call, from the ${name === 'copy' ? 'server' : 'client'}`, {
+		rows: [[inServer, 'in the server', 'copy', 'COPY into log and queue', 0.6], [byClient, 'from a client', 'copy', 'COPY into log and queue'],
+			[byClient, 'from a client', 'graphile', 'graphile-worker addJobs', 5], [byClient, 'from a client', 'pgboss', 'pg-boss insert', 5]]
+			.map(([{ ours, peers }, from, name, peer, atLeast]) => row(`submit_events(), 1,000 events a call, JSON ${from}`, {
 				unit: 'events/s', ours, peer, theirs: peers[name].values, ratios: peers[name].ratios, atLeast,
 			})),
 	}

@@ -56,7 +56,7 @@ function faultsOf(plan, partitions) {
 	return [
 		[`Seq Scan on ${partitions}_\\d`, 'reads a partition as a whole'],
 		[`Bitmap Heap Scan on ${partitions}_\\d`, 'reads a bitmap of a partition'],
-		['-> +(?:Incremental )?Sort .*\\n +Sort Key: [ple]\\.event_id', 'sorts what it reads'],
+		['-> +Sort .*\\n +Sort Key: [ple]\\.event_id', 'sorts what it reads'],
 	].filter(([pattern]) => new RegExp(pattern).test(used)).map(([, fault]) => fault)
 }
 

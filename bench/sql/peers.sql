@@ -10,7 +10,7 @@ CREATE FUNCTION peer.make_id() RETURNS uuid LANGUAGE sql
 RETURN lpad(to_hex(nextval('peer.ids')), 32, '0')::uuid;
 
 CREATE TABLE peer.events (LIKE atlas_events INCLUDING DEFAULTS, PRIMARY KEY (event_id));
-CREATE INDEX ON peer.events (tenant_id, object_id, object_type, event_id);
+CREATE INDEX ON peer.events (tenant_id, object_type, object_id, event_id);
 CREATE TABLE peer.event_queue (LIKE atlas_event_queue INCLUDING DEFAULTS INCLUDING INDEXES);
 
 -- What a user would write first: the object's id has the type of the key it
@@ -19,7 +19,7 @@ CREATE TABLE peer.fk_events (LIKE atlas_events INCLUDING DEFAULTS, PRIMARY KEY (
 ALTER TABLE peer.fk_events
     ALTER COLUMN object_id TYPE uuid USING object_id::uuid,
     ADD FOREIGN KEY (object_id) REFERENCES customers;
-CREATE INDEX ON peer.fk_events (tenant_id, object_id, object_type, event_id);
+CREATE INDEX ON peer.fk_events (tenant_id, object_type, object_id, event_id);
 
 -- What a user would write second.
 CREATE FUNCTION peer.submit(event jsonb) RETURNS uuid LANGUAGE plpgsql AS $$
