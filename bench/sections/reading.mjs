@@ -56,7 +56,8 @@ function faultsOf(plan, partitions) {
 	return [
 		[`Seq Scan on ${partitions}_\\d`, 'reads a partition as a whole'],
 		[`Bitmap Heap Scan on ${partitions}_\\d`, 'reads a bitmap of a partition'],
-		['-> +Sort .*\\n +Sort Key: [ple]\\.event_id', 'sorts what it reads'],
+		/* The log's own order ends with the queue's id: incremental, for ids are unique. */
+		['-> +(?:Sort .*\\n +Sort Key: [ple]\\.event_id|Incremental Sort .*\\n +Sort Key: [ple]\\.event_id(?! DESC, q\\.event_id))', 'sorts what it reads'],
 	].filter(([pattern]) => new RegExp(pattern).test(used)).map(([, fault]) => fault)
 }
 
