@@ -92,6 +92,9 @@ SELECT name FROM elsewhere.atlas_event_logs ORDER BY event_id;
 SELECT code, message FROM test.error_of('ALTER EXTENSION atlas_events SET SCHEMA public');
 DROP EXTENSION atlas_events;
 SELECT code, message FROM test.error_of($$SELECT submit_event('{}')$$);
+-- A call that had found its function before says what is missing.
+CREATE FUNCTION begun_before(text) RETURNS json LANGUAGE C AS 'atlas_events', 'submit_event_text';
+SELECT * FROM test.error_of($$SELECT begun_before('{"objectType":"CONVERSATION","objectId":"1","name":"late"}')$$);
 DROP TABLE orders;
 ROLLBACK;
 
