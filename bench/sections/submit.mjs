@@ -7,7 +7,8 @@
  *		Peers in the same database are mixed with ours: each session draws the
  *		next transaction from all of them, so that whatever the machine does
  *		meets all sides alike, and latencies are compared. Peers with a database
- *		of their own are measured by turns.
+ *		of their own are measured by turns. The full form measures the others so
+ *		as well: mixed, a side shares the waits that another one causes.
  */
 import { byTurns, row } from '../measure.mjs'
 import { drain, pgbench, pgbenchMixed, setLinking, sql } from '../server.mjs'
@@ -21,10 +22,12 @@ const WITH_ONE = [
 	['plpgsql', 'PL/pgSQL', 1.2, 1.15],
 ]
 const WITH_NONE = [['bare_none', 'bare INSERT', 0.95, 0.85]]
+/* script, its database, its name, targets. */
 const ELSEWHERE = [
 	['message_db', 'message_store', 'message-db', 2, null],
 	['pgq', 'pgq', 'PgQ', null, null],
 ]
+const ALONE = WITH_ONE.map(([script, name]) => [script, 'bench', name, null, null])
 
 async function mixed(what, ours, peers, isDurable, sizes, options) {
 	const rounds = []
@@ -36,8 +39,8 @@ async function mixed(what, ours, peers, isDurable, sizes, options) {
 	}))
 }
 
-async function turns(what, databases, isDurable, sizes, options) {
-	const peers = ELSEWHERE.filter(([, database]) => databases.has(database))
+async function turns(what, candidates, databases, isDurable, sizes, options) {
+	const peers = candidates.filter(([, database]) => databases.has(database))
 	const tps = (database, script) => async () => (await pgbench(database, script, { ...options, seconds: sizes.seconds, isDurable, isWarm: true })).tps
 	const { ours, peers: measured } = await byTurns(sizes.rounds, tps('bench', 'ours_one'),
 		Object.fromEntries(peers.map(([script, database]) => [script, tps(database, script)])))
@@ -59,9 +62,12 @@ export async function submit({ databases, sizes }) {
 			...await mixed(`submit_event, one related object, ${how}`, 'ours_one', WITH_ONE, isDurable, sizes, options),
 			...await mixed(`submit_event(json), one related object, ${how}`, 'ours_json', [['plpgsql', 'PL/pgSQL', null, null]], isDurable, sizes, options),
 			...await mixed(`submit_event, no related object, ${how}`, 'ours_none', WITH_NONE, isDurable, sizes, options),
-			...await turns(`submit_event, one related object, ${how}`, databases, isDurable, sizes, options),
+			...await turns(`submit_event, one related object, ${how}`, ELSEWHERE, databases, isDurable, sizes, options),
 		)
 	}
+	for (const [how, clients, isDurable] of sizes.alone ? [['durable', 4, true], ['asynchronous', 4, false], ['durable', 32, true]] : [])
+		rows.push(...await turns(`submit_event, one related object, ${how}, ${clients} clients by turns`, ALONE, databases, isDurable, sizes.alone,
+			{ ...options, clients }))
 	await drain('bench')
 	return { rows }
 }
