@@ -44,9 +44,9 @@ sub scans
 
 sub reads_little_ok
 {
-	my ($query, $name, $before) = @_;
+	my ($query, $name, %options) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	my @scans = scans($query, $before // '');
+	my @scans = scans($query, $options{before} // '');
 	my @whole = grep {
 		$_->{'Node Type'} =~ /Seq Scan|Bitmap/
 		  && $_->{'Relation Name'} =~ /^atlas_event(?:s|_links)_\d/
@@ -56,7 +56,7 @@ sub reads_little_ok
 	$rows += ($_->{'Actual Rows'} + ($_->{'Rows Removed by Filter'} // 0)) * $_->{'Actual Loops'}
 	  foreach @scans;
 	is(join(', ', map { $_->{'Relation Name'} } @whole), '', "$name reads no partition as a whole");
-	return cmp_ok($rows, '<', 3000, "$name reads few rows");
+	return cmp_ok($rows, '<', 3000 + ($options{also} // 0), "$name reads few rows");
 }
 
 my $middle = $node->safe_psql('atlas',
@@ -79,6 +79,10 @@ my $many_pending = "INSERT INTO atlas_event_queue (event_id, submitted_xid)
 	 WHERE related_objects IS NOT NULL AND name = 'Page Viewed' ORDER BY event_id DESC LIMIT 20000;
 	ANALYZE atlas_event_queue";
 
+# From PostgreSQL 16 on the planner sorts the queue for what is LINKED, if many are pending.
+my $version = $node->safe_psql('postgres', 'SHOW server_version_num');
+my $queue = $version >= 160000 ? 21_000 : 0;
+
 for my $page (@pages, [ 'a page further on', "event_id < '$middle'" ])
 {
 	my ($name, $condition) = @$page;
@@ -90,7 +94,7 @@ for my $page (@pages)
 	my ($name, $condition) = @$page;
 
 	reads_little_ok("SELECT * FROM atlas_event_logs WHERE $condition ORDER BY event_id DESC LIMIT 50",
-		"$name, with many pending", $many_pending);
+		"$name, with many pending", before => $many_pending, also => $name =~ /newest|linked/ ? $queue : 0);
 }
 $node->safe_psql('atlas', 'VACUUM ANALYZE atlas_event_queue');
 

@@ -48,8 +48,10 @@ SELECT pg_stat_statements_reset();
 EXPLAIN (ANALYZE, BUFFERS, WAL, TIMING OFF, SUMMARY OFF, FORMAT JSON) $statement;
 END
 	my $plan = decode_json($output)->[0]{Plan};
+	# From PostgreSQL 17 on the explained statement is one of them.
 	my $statements = $node->safe_psql('atlas',
-		'SELECT coalesce(sum(calls), 0) FROM pg_stat_statements WHERE NOT toplevel');
+		q{SELECT coalesce(sum(calls), 0) FROM pg_stat_statements
+		   WHERE NOT toplevel AND query !~ 'submit_event|atlas_link_events'});
 
 	return {
 		statements => $statements / $events,
