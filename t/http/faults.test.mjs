@@ -11,7 +11,7 @@
 import { after, before, test } from 'node:test'
 import assert from 'node:assert/strict'
 import { execFile, spawn } from 'node:child_process'
-import { existsSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { randomUUID } from 'node:crypto'
@@ -35,7 +35,14 @@ function startInBackground(command, ...args) {
 }
 
 const pidIn = (file) => Number(readFileSync(file, 'utf8'))
-const isRunning = (pid) => existsSync(`/proc/${pid}`) && !/^\S+ \(.*\) Z/.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
+/* The first thread may be a zombie while the others have the port still. */
+function isRunning(pid) {
+	try {
+		return readdirSync(`/proc/${pid}/task`).length > 1 || !/^\S+ \(.*\) Z/.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
+	} catch {
+		return false
+	}
+}
 const childrenOf = (pid) => readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number)
 
 async function stop(pids, signal) {
