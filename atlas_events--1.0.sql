@@ -434,10 +434,10 @@ before_event continues after the last event of the page before; max_events is th
 -- Each branch has its own constant status and its own order, so that a page
 -- reads the newest events only, and a filter on the status skips the other
 -- branches. What is LINKED is ordered by the queue's id, which is null there, as
--- well: else the planner does not think of reading the queue in that order, side by
--- side with the log, and sorts all of it for a page. OFFSET 0 keeps the lookup of a
--- queued event's row a lookup. The functions are qualified: one planted in this
--- schema could match better.
+-- well: else PostgreSQL 15 does not think of reading the queue in that order, side by
+-- side with the log, and sorts all of it for a page; later versions do that if many
+-- events are pending. OFFSET 0 keeps the lookup of a queued event's row a lookup. The
+-- functions are qualified: one planted in this schema could match better.
 CREATE VIEW atlas_event_logs WITH (security_invoker = true) AS
 (
     SELECT e.event_id, e.tenant_id, e.object_type, e.object_id, e.external_id,

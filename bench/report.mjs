@@ -52,7 +52,7 @@ const COLOURS = { met: '#2b8a3e', missed: '#c92a2a', none: '#868e96' }
  */
 export function chart({ title, rows, growth }) {
 	const shown = rows.filter((row) => row.ratio)
-	const left = 560, width = 480, line = 22, top = 60
+	const left = 620, width = 480, line = 22, top = 60
 	const low = 0.125, high = 32
 	const x = (ratio) => left + width * Math.log(Math.min(Math.max(ratio, low), high) / low) / Math.log(high / low)
 	const parts = []
@@ -77,7 +77,7 @@ export function chart({ title, rows, growth }) {
 	})
 	text(left, bottom + 18, 'ratio, ours to the peer\'s; the line is min to max of the rounds, the mark the target', 'fill="#495057"')
 	const height = growth ? plot(parts, growth, bottom + 50) : bottom + 40
-	return `<svg xmlns="http://www.w3.org/2000/svg" width="1160" height="${height}" font-family="sans-serif" font-size="12">
+	return `<svg xmlns="http://www.w3.org/2000/svg" width="1220" height="${height}" font-family="sans-serif" font-size="12">
 <rect width="100%" height="100%" fill="white"/>
 ${parts.join('\n')}
 </svg>
