@@ -180,7 +180,8 @@ CREATE TABLE atlas_object_types (
     id_column name NOT NULL,
     external_id_column name,
     tenant_column name,
-    aliases text[] COLLATE "C" NOT NULL DEFAULT '{}'
+    aliases text[] COLLATE "C" NOT NULL DEFAULT '{}',
+    owner regrole
 );
 
 COMMENT ON TABLE atlas_object_types IS 'The registry: which table holds the objects of a type';
@@ -190,6 +191,7 @@ COMMENT ON COLUMN atlas_object_types.id_column IS 'Column with the Atlas id';
 COMMENT ON COLUMN atlas_object_types.external_id_column IS 'Column with the id in the submitter''s system of record, if there is one';
 COMMENT ON COLUMN atlas_object_types.tenant_column IS 'Column that must equal atlas_events.tenant, if there is one';
 COMMENT ON COLUMN atlas_object_types.aliases IS 'Further names of the type, besides the built-in ones';
+COMMENT ON COLUMN atlas_object_types.owner IS 'Owner of the relation as whom a statement looks objects up, because a superuser has vouched for its code; null: objects are read directly, and no code runs';
 
 CREATE FUNCTION atlas_object_types_changed() RETURNS trigger
     AS 'MODULE_PATHNAME', 'atlas_object_types_changed'
@@ -197,9 +199,16 @@ CREATE FUNCTION atlas_object_types_changed() RETURNS trigger
 
 COMMENT ON FUNCTION atlas_object_types_changed() IS 'Tells every session that the registry has changed';
 
+-- Also when triggers are off (session_replication_role), and by the apply worker of a
+-- subscription, which fires no triggers FOR EACH STATEMENT but those on TRUNCATE.
 CREATE TRIGGER atlas_object_types_changed
-    AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON atlas_object_types
+    AFTER INSERT OR UPDATE OR DELETE ON atlas_object_types
+    FOR EACH ROW EXECUTE FUNCTION atlas_object_types_changed();
+CREATE TRIGGER atlas_object_types_emptied
+    AFTER TRUNCATE ON atlas_object_types
     FOR EACH STATEMENT EXECUTE FUNCTION atlas_object_types_changed();
+ALTER TABLE atlas_object_types ENABLE ALWAYS TRIGGER atlas_object_types_changed;
+ALTER TABLE atlas_object_types ENABLE ALWAYS TRIGGER atlas_object_types_emptied;
 
 -- The linker's own note of what it is at, so that after a crash the next
 -- linker knows which events to approach with care. Never dumped.
@@ -222,7 +231,7 @@ SELECT pg_catalog.pg_extension_config_dump('atlas_event_links', '');
 SELECT pg_catalog.pg_extension_config_dump('atlas_event_unresolved', '');
 SELECT pg_catalog.pg_extension_config_dump('atlas_event_keys', '');
 SELECT pg_catalog.pg_extension_config_dump('atlas_object_types',
-    'WHERE relation IN (SELECT oid FROM pg_catalog.pg_class)');
+    'WHERE relation IN (SELECT oid FROM pg_catalog.pg_class) AND (owner IS NULL OR owner IN (SELECT oid FROM pg_catalog.pg_roles))');
 
 -- ---------------------------------------------------------------------
 -- Row security: a role with SELECT on these tables sees its own tenant's
@@ -263,7 +272,7 @@ CREATE FUNCTION atlas_register_object_type(
 
 COMMENT ON FUNCTION atlas_register_object_type(text, regclass, name, name, name, text[]) IS
 'Connects an object type to the table that holds its objects, or changes the connection.
-The caller must own the table. The id column must be unique: alone, with the tenant column, or with the partition key; an external id column must be indexed. Ids are of type uuid, smallint, integer, bigint, text, varchar, or a domain over one of them. A view is taken as it is.';
+The caller must own the table. The id column must be unique: alone, with the tenant column, or with the partition key; an external id column must be indexed. Ids are of type uuid, smallint, integer, bigint, numeric without a scale, text, varchar, char, or a domain over one of them; external ids may be citext as well. What cannot be read without running its code (a view, a foreign table, a table with forced row security) can be connected by a superuser only, if all that is beneath it belongs to its owner or to a superuser.';
 
 CREATE FUNCTION atlas_unregister_object_type(object_type text)
     RETURNS void

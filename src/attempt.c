@@ -14,8 +14,8 @@
 #include "utils/resowner.h"
 #include "utils/timestamp.h"
 
-ErrorData *
-atlas_try(void (*function) (void *), void *argument)
+static ErrorData *
+run_in_subtransaction(void (*function) (void *), void *argument, bool undo)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -26,7 +26,10 @@ atlas_try(void (*function) (void *), void *argument)
 	PG_TRY();
 	{
 		function(argument);
-		ReleaseCurrentSubTransaction();
+		if (undo)
+			RollbackAndReleaseCurrentSubTransaction();
+		else
+			ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
 	{
@@ -39,6 +42,18 @@ atlas_try(void (*function) (void *), void *argument)
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
 	return error;
+}
+
+ErrorData *
+atlas_try(void (*function) (void *), void *argument)
+{
+	return run_in_subtransaction(function, argument, false);
+}
+
+ErrorData *
+atlas_try_and_undo(void (*function) (void *), void *argument)
+{
+	return run_in_subtransaction(function, argument, true);
 }
 
 typedef struct Range

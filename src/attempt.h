@@ -24,6 +24,9 @@ extern void atlas_bisect(void *batch, int from, int to, AtlasProcess process, At
 /* Runs a function in a subtransaction; returns its error, or NULL. */
 extern ErrorData *atlas_try(void (*function) (void *), void *argument);
 
+/* The same, but whatever the function does is undone, also when it succeeds. */
+extern ErrorData *atlas_try_and_undo(void (*function) (void *), void *argument);
+
 /* Is it somebody's lock, or a deadlock? */
 extern bool atlas_is_lock_conflict(const ErrorData *error);
 

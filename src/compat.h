@@ -68,10 +68,16 @@
 
 /* 18 can compute columns when they are read: their values are not in the row. */
 #if PG_VERSION_NUM >= 180000
-#define atlas_has_virtual_columns(tupdesc) \
-	((tupdesc)->constr != NULL && (tupdesc)->constr->has_generated_virtual)
+#define atlas_is_virtual(attribute) ((attribute)->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL)
 #else
-#define atlas_has_virtual_columns(tupdesc) false
+#define atlas_is_virtual(attribute) false
+#endif
+
+/* The settings of this session, and how many they are. */
+#if PG_VERSION_NUM >= 160000
+#define atlas_settings(count) get_guc_variables(count)
+#else
+#define atlas_settings(count) (*(count) = GetNumConfigOptions(), get_guc_variables())
 #endif
 
 /* 17 can limit the time of a whole transaction; a linker's is not limited. */

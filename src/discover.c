@@ -79,6 +79,16 @@ is_id_name(const char *column, const AtlasBuiltInType *type)
 	return false;
 }
 
+/* Can the column hold ids, or, if it is not the unique one, external ids? */
+static bool
+has_id_type(const FormData_pg_attribute *attribute, bool is_unique)
+{
+	Oid			type = is_unique ? atlas_id_base_type(attribute->atttypid) :
+		atlas_external_id_base_type(attribute->atttypid);
+
+	return OidIsValid(type) && atlas_id_type_problem(attribute->atttypid, attribute->atttypmod) == NULL;
+}
+
 /*
  * The first column with such a name, or without one the first named like an id,
  * that can hold ids and has the index that it needs.
@@ -94,7 +104,7 @@ find_column(Relation relation, const AtlasBuiltInType *type, const char *name, A
 		Form_pg_attribute attribute = TupleDescAttr(tupdesc, i);
 		const char *column = NameStr(attribute->attname);
 
-		if (attribute->attisdropped || !OidIsValid(atlas_id_base_type(attribute->atttypid)) ||
+		if (attribute->attisdropped || !has_id_type(attribute, unique) ||
 			!(name == NULL ? is_id_name(column, type) : is_plainly(column, name)))
 			continue;
 		if (unique ? atlas_is_unique_column(relation, attribute->attnum, tenant) :
@@ -118,11 +128,11 @@ tenant_column(Relation relation)
 
 /* What a table offers; false when it has no usable id column. */
 static bool
-examine(Oid relid, const AtlasBuiltInType *type, AtlasRegistration *found, bool *has_tenant)
+examine(Oid relid, const AtlasBuiltInType *type, AtlasRegistration *found, bool *has_tenant,
+		const char **why_not)
 {
 	Relation	relation = try_relation_open(relid, AccessShareLock);
 	AttrNumber	tenant;
-	AtlasIdentity saved;
 
 	if (relation == NULL)
 		return false;			/* dropped meanwhile */
@@ -130,20 +140,11 @@ examine(Oid relid, const AtlasBuiltInType *type, AtlasRegistration *found, bool 
 	found->object_type = pstrdup(type->name);
 	found->relation = relid;
 	*has_tenant = tenant != InvalidAttrNumber;
-	/* Reading an index's predicate or a partition key evaluates functions in it. */
-	atlas_object_types_pin(true);
-	PG_TRY();
-	{
-		atlas_become(relation->rd_rel->relowner, &saved);
-		found->id_column = find_column(relation, type, NULL, tenant);
-		found->external_id_column = find_column(relation, type, "externalid", tenant);
-		atlas_return(&saved);
-	}
-	PG_FINALLY();
-	{
-		atlas_object_types_pin(false);
-	}
-	PG_END_TRY();
+	*why_not = NULL;
+	found->id_column = find_column(relation, type, NULL, tenant);
+	found->external_id_column = find_column(relation, type, "externalid", tenant);
+	if (found->id_column != NULL)
+		*why_not = atlas_why_not_direct(relation, found);
 	relation_close(relation, NoLock);
 	return found->id_column != NULL;
 }
@@ -199,23 +200,28 @@ discover_type(ReturnSetInfo *result, const AtlasBuiltInType *built_in, List *can
 	bool		is_registered = OidIsValid(atlas_object_type(built_in->name)->relation);
 	List	   *usable = NIL;
 	bool		has_tenant = false;
+	const char *not_direct = NULL;
 	ListCell   *cell;
 
 	foreach(cell, candidates)
 	{
+		const char *why_not;
 		AtlasRegistration *found = palloc0(sizeof(AtlasRegistration));
 		bool		tenant;
 
-		if (!examine(lfirst_oid(cell), built_in, found, &tenant))
+		if (!examine(lfirst_oid(cell), built_in, found, &tenant, &why_not))
 			continue;
 		usable = lappend(usable, found);
 		has_tenant |= tenant;
+		if (why_not != NULL)
+			not_direct = why_not;
 	}
 
 	foreach(cell, usable)
 	{
 		AtlasRegistration *found = lfirst(cell);
-		bool		certain = !is_registered && list_length(usable) == 1 && !has_tenant;
+		bool		certain = !is_registered && list_length(usable) == 1 && !has_tenant &&
+			not_direct == NULL;
 
 		if (certain)
 			atlas_write_registration(found);
@@ -225,6 +231,11 @@ discover_type(ReturnSetInfo *result, const AtlasBuiltInType *built_in, List *can
 		ereport(NOTICE,
 				(errmsg("several tables could be object type %s; none was registered", built_in->name),
 				 errhint("Choose one with atlas_register_object_type().")));
+	else if (!is_registered && not_direct != NULL)
+		ereport(NOTICE,
+				(errmsg("the table of object type %s cannot be read directly, since %s; it was not registered",
+						built_in->name, not_direct),
+				 errhint("Have a superuser call atlas_register_object_type(), who thereby vouches for its code.")));
 	else if (!is_registered && has_tenant)
 		ereport(NOTICE,
 				(errmsg("the table of object type %s has a tenant column; it was not registered",

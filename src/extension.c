@@ -296,10 +296,10 @@ atlas_plan(AtlasStatement *statement)
 			 errhint("Try again.")));
 }
 
-static void
-set_for_now(const char *name, const char *value)
+void
+atlas_set_for_now(const char *name, const char *value)
 {
-	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+	(void) set_config_option(name, value, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE,
 							 true, 0, false);
 }
 
@@ -322,7 +322,7 @@ restrict_search_path(void)
 	if (search_path_is_restricted())
 		return 0;
 	guc_level = NewGUCNestLevel();
-	set_for_now("search_path", SEARCH_PATH);
+	atlas_set_for_now("search_path", SEARCH_PATH);
 	return guc_level;
 }
 
@@ -378,9 +378,9 @@ atlas_become(Oid role, AtlasIdentity *saved)
 	saved->guc_level = NewGUCNestLevel();
 	saved->keep_settings = false;
 	if (!search_path_is_restricted())
-		set_for_now("search_path", SEARCH_PATH);
+		atlas_set_for_now("search_path", SEARCH_PATH);
 	if (!row_security)
-		set_for_now("row_security", "on");
+		atlas_set_for_now("row_security", "on");
 }
 
 void

@@ -98,4 +98,7 @@ extern void atlas_become(Oid role, AtlasIdentity *saved);
 
 extern void atlas_return(const AtlasIdentity *saved);
 
+/* Sets a setting until the nest level of settings, or the subtransaction, ends. */
+extern void atlas_set_for_now(const char *name, const char *value);
+
 #endif							/* ATLAS_EXTENSION_H */

@@ -8,12 +8,23 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "access/stratnum.h"
+#include "access/transam.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_language.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
+#include "commands/defrem.h"
 #include "common/int.h"
 #include "event_id.h"
 #include "id_value.h"
 #include "utils/builtins.h"
+#include "utils/formatting.h"
+#include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
+#include "utils/syscache.h"
 #include "utils/uuid.h"
 
 Oid
@@ -27,12 +38,83 @@ atlas_id_base_type(Oid type)
 		case INT2OID:
 		case INT4OID:
 		case INT8OID:
+		case NUMERICOID:
 		case TEXTOID:
 		case VARCHAROID:
+		case BPCHAROID:
 			return base;
 		default:
 			return InvalidOid;
 	}
+}
+
+static bool
+text_equals(HeapTuple function, AttrNumber column, const char *expected)
+{
+	bool		isnull;
+	Datum		value = SysCacheGetAttr(PROCOID, function, column, &isnull);
+
+	return !isnull && strcmp(TextDatumGetCString(value), expected) == 0;
+}
+
+/*
+ * Is this function the one of the library citext with this name, and nothing else?
+ * Membership in the extension would prove nothing: its owner can add members.
+ */
+static bool
+is_function_of_citext(Oid function, const char *symbol)
+{
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	Form_pg_proc form;
+	bool		result;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	form = (Form_pg_proc) GETSTRUCT(tuple);
+	result = form->prolang == ClanguageId && !form->prosecdef &&
+		heap_attisnull(tuple, Anum_pg_proc_proconfig, NULL) &&
+		text_equals(tuple, Anum_pg_proc_probin, "$libdir/citext") &&
+		text_equals(tuple, Anum_pg_proc_prosrc, symbol);
+	ReleaseSysCache(tuple);
+	return result;
+}
+
+/* Is it the type citext: do its values compare with the functions of that library? */
+static bool
+is_citext(Oid type)
+{
+	Oid			opclass = GetDefaultOpClass(type, BTREE_AM_OID);
+	Oid			family;
+
+	if (!OidIsValid(opclass) || get_opclass_input_type(opclass) != type)
+		return false;
+	family = get_opclass_family(opclass);
+	return is_function_of_citext(get_opfamily_proc(family, type, type, 1), "citext_cmp") &&
+		is_function_of_citext(get_opcode(get_opfamily_member(family, type, type,
+															 BTEqualStrategyNumber)), "citext_eq");
+}
+
+Oid
+atlas_external_id_base_type(Oid type)
+{
+	Oid			base = atlas_id_base_type(type);
+
+	if (OidIsValid(base))
+		return base;
+	base = getBaseType(type);
+	return is_citext(base) ? base : InvalidOid;
+}
+
+const char *
+atlas_id_type_problem(Oid type, int32 typmod)
+{
+	Oid			base = getBaseTypeAndTypmod(type, &typmod);
+
+	/* As numeric.c packs precision and scale, which has 11 bits and may be negative. */
+	if (base == NUMERICOID && typmod >= (int32) VARHDRSZ &&
+		(((typmod - VARHDRSZ) & 0x7ff) ^ 1024) - 1024 > 0)
+		return "An id of type numeric is a whole number: declare the column without a scale, as numeric(p), numeric or bigint.";
+	return NULL;
 }
 
 Oid
@@ -103,6 +185,22 @@ integer_from_text(const char *string, int length, int64 min, int64 max, int64 *v
 	return result >= min && result <= max;
 }
 
+/* A whole number of any size, without leading zeros. */
+static bool
+numeric_from_text(const char *string, int length, Datum *value)
+{
+	int			first = length > 0 && string[0] == '-' ? 1 : 0;
+
+	if (length == first || (string[first] == '0' && length > 1))
+		return false;
+	for (int i = first; i < length; i++)
+		if (string[i] < '0' || string[i] > '9')
+			return false;
+	*value = DirectFunctionCall3(numeric_in, CStringGetDatum(pnstrdup(string, length)),
+								 ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+	return true;
+}
+
 bool
 atlas_id_from_text(Oid base_type, const char *string, int length, Datum *value)
 {
@@ -127,13 +225,18 @@ atlas_id_from_text(Oid base_type, const char *string, int length, Datum *value)
 				return false;
 			*value = Int64GetDatum(integer);
 			return true;
-		case TEXTOID:
-		case VARCHAROID:
-			*value = PointerGetDatum(cstring_to_text_with_len(string, length));
-			return true;
+		case NUMERICOID:
+			return numeric_from_text(string, length, value);
+		case BPCHAROID:
+			/* Blanks at the end are padding. */
+			if (length > 0 && string[length - 1] == ' ')
+				return false;
+			break;
 		default:
-			return false;
+			break;
 	}
+	*value = PointerGetDatum(cstring_to_text_with_len(string, length));
+	return true;
 }
 
 text *
@@ -154,8 +257,29 @@ atlas_id_to_text(Oid base_type, Datum value)
 		case INT8OID:
 			pg_lltoa(DatumGetInt64(value), string);
 			break;
+		case NUMERICOID:
+			return cstring_to_text(DatumGetCString(DirectFunctionCall1(numeric_out, value)));
+		case BPCHAROID:
+			return (text *) DatumGetPointer(DirectFunctionCall1(rtrim1, value));
 		default:
 			return DatumGetTextPCopy(value);
 	}
 	return cstring_to_text(string);
+}
+
+/* Any other type than PostgreSQL's own is citext, which folds as here. */
+text *
+atlas_id_normalised(Oid base_type, text *id)
+{
+	if (base_type == UUIDOID)
+	{
+		Datum		value;
+
+		return uuid_from_text(VARDATA_ANY(id), VARSIZE_ANY_EXHDR(id), &value) ?
+			atlas_id_to_text(UUIDOID, value) : id;
+	}
+	if (base_type < FirstNormalObjectId)
+		return id;
+	return cstring_to_text(str_tolower(VARDATA_ANY(id), VARSIZE_ANY_EXHDR(id),
+									   DEFAULT_COLLATION_OID));
 }

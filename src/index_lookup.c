@@ -2,10 +2,11 @@
  * index_lookup.c
  *		Looking an object up in an index of its table, without a query.
  *
- * A query that finds one row by its key costs several times what looking into the
- * index does. So where a table is just a table, whose owner sees all of it, and has
- * a B-tree on the key whose idea of equality is the type's own, the index is read
- * directly. No code of the owner can run then: the types are PostgreSQL's own.
+ * A B-tree on the key whose idea of equality is the type's own is read directly.
+ * That costs a fraction of a query, and no code of anybody runs: the types and
+ * their functions are PostgreSQL's own, or the library citext's, and the
+ * predicates and expressions of indexes are never evaluated, only compared with
+ * the one predicate that changes nothing, "key IS NOT NULL".
  */
 #include "postgres.h"
 
@@ -24,10 +25,13 @@
 #include "id_value.h"
 #include "index_lookup.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
+#include "nodes/primnodes.h"
+#include "nodes/nodes.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "utils/typcache.h"
 
 #define MAX_KEYS 2				/* the key and the tenant */
@@ -41,28 +45,9 @@ struct AtlasIndexScan
 	IndexScanDesc scan;
 	TupleTableSlot *slot;
 	ScanKeyData keys[MAX_KEYS];
-	FmgrInfo   *tenant_equals;	/* NULL: the index compares it, or there is none */
-	Oid			tenant_collation;
+	AtlasTenantEquality tenants;	/* unless the index compares them */
 	Datum		tenant_value;
 };
-
-bool
-atlas_may_read(Oid relation, Oid owner)
-{
-	return pg_class_aclcheck(relation, owner, ACL_SELECT) == ACLCHECK_OK &&
-		atlas_may_use_schema(get_rel_namespace(relation), owner);
-}
-
-/* Does a query of the owner, who may read it, give exactly the rows that are in the table? */
-static bool
-is_just_a_table(Relation relation)
-{
-	const FormData_pg_class *form = relation->rd_rel;
-
-	return form->relkind == RELKIND_RELATION && !form->relhassubclass && !form->relrowsecurity &&
-		form->relpersistence != RELPERSISTENCE_TEMP &&
-		!atlas_has_virtual_columns(RelationGetDescr(relation));
-}
 
 /* Is this column of the index the one of the key, with the equality of its type? */
 static bool
@@ -98,55 +83,123 @@ find_keys(Relation relation, Relation index, AtlasLookupIndex *lookup)
 static bool
 is_complete(Relation index)
 {
-	return index->rd_index->indisvalid &&
-		(!index->rd_index->indcheckxmin ||
-		 TransactionIdPrecedes(HeapTupleHeaderGetXmin(index->rd_indextuple->t_data), TransactionXmin));
+	return !index->rd_index->indcheckxmin ||
+		TransactionIdPrecedes(HeapTupleHeaderGetXmin(index->rd_indextuple->t_data), TransactionXmin);
+}
+
+bool
+atlas_index_is_complete(const AtlasLookupIndex *lookup)
+{
+	return OidIsValid(lookup->index) &&
+		(!TransactionIdIsValid(lookup->complete_after) ||
+		 TransactionIdPrecedes(lookup->complete_after, TransactionXmin));
+}
+
+bool
+atlas_is_not_null_test(const char *predicate, AttrNumber column)
+{
+	List	   *clauses = stringToNode(predicate);
+	NullTest   *test;
+
+	if (list_length(clauses) != 1 || !IsA(linitial(clauses), NullTest))
+		return false;
+	test = linitial_node(NullTest, clauses);
+	return test->nulltesttype == IS_NOT_NULL && IsA(test->arg, Var) &&
+		((Var *) test->arg)->varattno == column;
+}
+
+/*
+ * Does the index have each row whose key is not null? Its predicate is read as it
+ * stands in the catalog: the relation cache would evaluate functions in it.
+ */
+static bool
+has_all_keys(Relation index, AttrNumber key)
+{
+	bool		isnull;
+	Datum		value = SysCacheGetAttr(INDEXRELID, index->rd_indextuple, Anum_pg_index_indpred,
+										&isnull);
+
+	return isnull || atlas_is_not_null_test(TextDatumGetCString(value), key);
 }
 
 /* The better it is, the more; 0: it does not do. */
 static int
 rank_index(Relation relation, Relation index, AtlasLookupIndex *lookup)
 {
-	if (index->rd_rel->relam != BTREE_AM_OID || !is_complete(index) ||
-		!heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL))
+	int			rank;
+
+	if (index->rd_rel->relam != BTREE_AM_OID || !index->rd_index->indisvalid ||
+		!has_all_keys(index, lookup->key.attribute))
 		return 0;
 	find_keys(relation, index, lookup);
 	if (lookup->key_position < 0)
 		return 0;
-	return index->rd_index->indisunique &&
+	rank = index->rd_index->indisunique &&
 		lookup->nkeys == IndexRelationGetNumberOfKeyAttributes(index) ? MAX_KEYS + 1 : lookup->nkeys;
+
+	/* One that cannot be used yet is better than none, and worse than any other. */
+	lookup->complete_after = InvalidTransactionId;
+	if (is_complete(index))
+		return rank + MAX_KEYS + 1;
+	lookup->complete_after = HeapTupleHeaderGetXmin(index->rd_indextuple->t_data);
+	return rank;
 }
 
 void
 atlas_choose_index(Oid relid, const AtlasKeyColumn *key, const AtlasKeyColumn *tenant,
 				   AtlasLookupIndex *choice)
 {
-	AtlasLookupIndex lookup = *choice;
+	AtlasLookupIndex lookup = {0};
 	Relation	relation;
 	ListCell   *cell;
 	int			best_rank = 0;
 
+	memset(choice, 0, sizeof(*choice));
 	if (!AttributeNumberIsValid(key->attribute))
 		return;
 	lookup.key = *key;
 	lookup.tenant = *tenant;
 	relation = table_open(relid, NoLock);
-	if (is_just_a_table(relation))
+	foreach(cell, RelationGetIndexList(relation))
 	{
-		foreach(cell, RelationGetIndexList(relation))
-		{
-			Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
-			int			rank = rank_index(relation, index, &lookup);
+		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
+		int			rank = rank_index(relation, index, &lookup);
 
-			if (rank > best_rank)
-			{
-				*choice = lookup;
-				best_rank = rank;
-			}
-			index_close(index, NoLock);
+		if (rank > best_rank)
+		{
+			*choice = lookup;
+			best_rank = rank;
 		}
+		index_close(index, NoLock);
 	}
 	table_close(relation, NoLock);
+}
+
+AtlasTenantEquality
+atlas_tenant_equality(Relation relation, const AtlasKeyColumn *column)
+{
+	AtlasTenantEquality equality = {0};
+
+	if (!AttributeNumberIsValid(column->attribute))
+		return equality;
+	equality.attribute = column->attribute;
+	equality.equals = &lookup_type_cache(atlas_id_operator_type(column->type),
+										 TYPECACHE_EQ_OPR_FINFO)->eq_opr_finfo;
+	equality.collation = TupleDescAttr(RelationGetDescr(relation), column->attribute - 1)->attcollation;
+	return equality;
+}
+
+bool
+atlas_has_tenant(const AtlasTenantEquality *equality, TupleTableSlot *slot, Datum tenant)
+{
+	bool		isnull;
+	Datum		value;
+
+	if (equality->equals == NULL)
+		return true;
+	value = slot_getattr(slot, equality->attribute, &isnull);
+	return !isnull && DatumGetBool(FunctionCall2Coll(equality->equals, equality->collation,
+													 value, tenant));
 }
 
 static void
@@ -171,13 +224,8 @@ atlas_index_scan_begin(Oid relation, const AtlasLookupIndex *lookup)
 	init_key(scan, lookup->key_position, &lookup->key);
 	if (lookup->tenant_position >= 0)
 		init_key(scan, lookup->tenant_position, &lookup->tenant);
-	else if (AttributeNumberIsValid(lookup->tenant.attribute))
-	{
-		scan->tenant_equals = &lookup_type_cache(atlas_id_operator_type(lookup->tenant.type),
-												 TYPECACHE_EQ_OPR_FINFO)->eq_opr_finfo;
-		scan->tenant_collation = TupleDescAttr(RelationGetDescr(scan->relation),
-											   lookup->tenant.attribute - 1)->attcollation;
-	}
+	else
+		scan->tenants = atlas_tenant_equality(scan->relation, &lookup->tenant);
 
 	/* As a query would: what this transaction has written is seen. */
 	CommandCounterIncrement();
@@ -197,26 +245,12 @@ atlas_index_scan_key(AtlasIndexScan *scan, Datum key, Datum tenant)
 	index_rescan(scan->scan, scan->keys, scan->lookup.nkeys, NULL, 0);
 }
 
-/* Is the row of the tenant, if the index did not look at that? */
-static bool
-is_of_tenant(AtlasIndexScan *scan)
-{
-	bool		isnull;
-	Datum		value;
-
-	if (scan->tenant_equals == NULL)
-		return true;
-	value = slot_getattr(scan->slot, scan->lookup.tenant.attribute, &isnull);
-	return !isnull && DatumGetBool(FunctionCall2Coll(scan->tenant_equals, scan->tenant_collation,
-													 value, scan->tenant_value));
-}
-
 TupleTableSlot *
 atlas_index_scan_next(AtlasIndexScan *scan)
 {
 	CHECK_FOR_INTERRUPTS();
 	while (index_getnext_slot(scan->scan, ForwardScanDirection, scan->slot))
-		if (is_of_tenant(scan))
+		if (atlas_has_tenant(&scan->tenants, scan->slot, scan->tenant_value))
 			return scan->slot;
 	return NULL;
 }

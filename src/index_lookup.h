@@ -7,6 +7,7 @@
 
 #include "access/attnum.h"
 #include "executor/tuptable.h"
+#include "fmgr.h"
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
 
@@ -20,7 +21,8 @@ typedef struct AtlasKeyColumn
 /* An index in which rows are found by a key, and by the tenant if there is one. */
 typedef struct AtlasLookupIndex
 {
-	Oid			index;			/* InvalidOid: a query is needed */
+	Oid			index;			/* InvalidOid: there is none */
+	TransactionId complete_after;	/* for transactions that see no rows from before */
 	int			nkeys;			/* leading columns that are compared */
 	int			key_position;	/* of the key among them */
 	int			tenant_position;	/* likewise; -1: it is compared in the row */
@@ -29,17 +31,31 @@ typedef struct AtlasLookupIndex
 } AtlasLookupIndex;
 
 /*
- * Chooses the index of a table that is locked. None when the rows may come from
- * elsewhere, or be hidden from the owner of the table, or no index does.
+ * Chooses the index of a table that is locked. None when no B-tree begins with the
+ * key, or with the tenant and the key, and compares them as their types do.
  */
 extern void atlas_choose_index(Oid relation, const AtlasKeyColumn *key,
 							   const AtlasKeyColumn *tenant, AtlasLookupIndex *choice);
 
-/*
- * May the owner of a table read it in a query? To be asked at every lookup: what a
- * role may do changes, through other roles, without a word about the table.
- */
-extern bool atlas_may_read(Oid relation, Oid owner);
+/* Are all rows that this transaction may see in the index? False when there is none. */
+extern bool atlas_index_is_complete(const AtlasLookupIndex *lookup);
+
+/* The equality of the tenant column, if there is one. */
+typedef struct AtlasTenantEquality
+{
+	AttrNumber	attribute;
+	FmgrInfo   *equals;			/* NULL: every row is of the tenant */
+	Oid			collation;
+} AtlasTenantEquality;
+
+extern AtlasTenantEquality atlas_tenant_equality(Relation relation, const AtlasKeyColumn *column);
+
+/* Is a row of this tenant? */
+extern bool atlas_has_tenant(const AtlasTenantEquality *equality, TupleTableSlot *slot,
+							 Datum tenant);
+
+/* Is the predicate of an index, as the catalog has it, "column IS NOT NULL" and no more? */
+extern bool atlas_is_not_null_test(const char *predicate, AttrNumber column);
 
 /* Lookups in one index, one after the other. The table is locked. */
 typedef struct AtlasIndexScan AtlasIndexScan;

@@ -2,74 +2,46 @@
  * lookup.c
  *		Looking objects up in the tables that their types are connected to.
  *
- * An object is looked up in an index of its table (index_lookup.c) where that finds
- * what a query of the table's owner would find. Elsewhere it is such a query: it
- * runs as the owner, as a foreign-key check does, so that a submitter needs no
- * right on the table, and under SECURITY_RESTRICTED_OPERATION, so that code behind
- * a view or a policy gains nothing.
+ * Objects are read directly from their table, from its partitions or children, or from
+ * a materialized view (leaves.c, leaf.c): no statement is planned, so no code of anybody
+ * runs, and a submitter needs no right on the table. Its owner must have the right to
+ * read it. What cannot be read like that is looked up by a statement if a superuser has
+ * vouched for it (lookup_statement.c), and else not at all.
  *
- * A kept plan finds its table by name, and a table that was renamed may have
- * left its name to another one. So the OID that was registered is locked first,
- * and what it is now (name, schema, owner, types of the columns) is compared
- * with what the plans were made for, whenever an invalidation says that it may
- * have changed. A schema can be renamed without any lock; so before a plan runs,
- * the tables that it is going to read are checked too.
+ * The registered table is known by its OID, which is locked first. What it is now is
+ * found out again whenever an invalidation says that it may have changed.
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
-#include "catalog/pg_attribute.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "compat.h"
 #include "extension.h"
 #include "id_value.h"
-#include "nodes/pg_list.h"
+#include "leaves.h"
+#include "lookup_statement.h"
 #include "object_type.h"
 #include "storage/lmgr.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 #include "values.h"
 
-/* A column and its type, or a problem. An empty name is no column. */
-static AtlasKeyColumn
-find_column(Oid relation, const NameData *name, const char **problem)
-{
-	AtlasKeyColumn column = {0};
-	HeapTuple	tuple;
+#define LOOKUPS_AT_ONCE 1000	/* of many leaves, so that their pairs take little memory */
 
-	if (NameStr(*name)[0] == '\0')
-		return column;
-	tuple = SearchSysCacheAttName(relation, NameStr(*name));
-	if (!HeapTupleIsValid(tuple))
-	{
-		*problem = "a column of the table it is connected to is gone";
-		return column;
-	}
-	column.attribute = ((Form_pg_attribute) GETSTRUCT(tuple))->attnum;
-	column.type = atlas_id_base_type(((Form_pg_attribute) GETSTRUCT(tuple))->atttypid);
-	ReleaseSysCache(tuple);
-	if (!OidIsValid(column.type))
-		*problem = "a column of the table it is connected to has a type that ids cannot have";
-	return column;
-}
+/* ----- What the registered table is ----- */
 
-/* What the registered table is now; false when it cannot be used. */
+/* Its name, owner and kind; false when it is gone. */
 static bool
-read_target(AtlasObjectType *type, AtlasTarget *target)
+read_relation(const AtlasObjectType *type, AtlasTarget *target)
 {
 	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(type->relation));
 	Form_pg_class form;
 	char	   *schema_name;
 
-	type->problem = NULL;
-	memset(target, 0, sizeof(*target));
 	if (!HeapTupleIsValid(tuple))
-	{
-		type->problem = "the table it was connected to has been dropped";
 		return false;
-	}
 	form = (Form_pg_class) GETSTRUCT(tuple);
 	schema_name = get_namespace_name(form->relnamespace);
 	if (schema_name != NULL)
@@ -78,30 +50,51 @@ read_target(AtlasObjectType *type, AtlasTarget *target)
 				sizeof(target->relation_name));
 	target->owner = form->relowner;
 	ReleaseSysCache(tuple);
-
-	target->id = find_column(type->relation, &type->id_column, &type->problem);
-	target->external_id = find_column(type->relation, &type->external_id_column, &type->problem);
-	target->tenant = find_column(type->relation, &type->tenant_column, &type->problem);
-	if (type->problem != NULL)
-		return false;
-	atlas_choose_index(type->relation, &target->id, &target->tenant, &target->id_index);
-	atlas_choose_index(type->relation, &target->external_id, &target->tenant,
-					   &target->external_id_index);
 	return true;
 }
 
-/* While a lookup is under way they are left alone: it may be running one. */
-void
-atlas_forget_plans(AtlasObjectType *type)
+/* Finds the way to look it up; returns why there is none, or NULL. */
+static const char *
+find_way(AtlasObjectType *type, AtlasTarget *target)
 {
-	for (int i = 0; i < lengthof(type->plans); i++)
-	{
-		SPIPlanPtr	plan = type->plans[i];
+	const char *reason;
 
-		type->plans[i] = NULL;
-		if (plan != NULL && !atlas_object_types_pinned())
-			SPI_freeplan(plan);
+	if (OidIsValid(type->vouched_owner))
+	{
+		target->way = ATLAS_BY_STATEMENT;
+		return target->owner == type->vouched_owner ? NULL :
+			"the table it is connected to has another owner than when it was registered";
 	}
+	target->way = atlas_direct_way(type->relation, &target->columns, &reason);
+	if (target->way == ATLAS_NO_WAY)
+		return psprintf("the table it is connected to cannot be read directly any more, since %s", reason);
+	if (target->way == ATLAS_BY_LEAVES)
+		return NULL;
+	type->leaf.valid = true;
+	return atlas_read_leaf(type->relation, &type->columns, &type->leaf);
+}
+
+/* What the registered table is now; returns why it cannot be used, or NULL. */
+static const char *
+read_target(AtlasObjectType *type, AtlasTarget *target)
+{
+	const char *problem;
+
+	memset(target, 0, sizeof(*target)); /* compared as a whole */
+	if (!read_relation(type, target))
+		return "the table it was connected to has been dropped";
+	problem = atlas_find_columns(type->relation, &type->columns, &target->columns);
+	return problem != NULL ? problem : find_way(type, target);
+}
+
+static void
+set_problem(AtlasObjectType *type, const char *problem)
+{
+	type->connection = problem == NULL ? ATLAS_CONNECTED : ATLAS_BROKEN;
+	if (type->problem != NULL)
+		pfree(type->problem);
+	type->problem = problem == NULL ? NULL :
+		MemoryContextStrdup(atlas_object_type_memory(), problem);
 }
 
 bool
@@ -122,7 +115,7 @@ atlas_connect(AtlasObjectType *type, bool nowait)
 		AtlasTarget target;
 		uint64		before = type->invalidations;
 
-		type->connection = read_target(type, &target) ? ATLAS_CONNECTED : ATLAS_BROKEN;
+		set_problem(type, read_target(type, &target));
 		if (memcmp(&target, &type->target, sizeof(target)) != 0)
 		{
 			atlas_forget_plans(type);
@@ -133,386 +126,271 @@ atlas_connect(AtlasObjectType *type, bool nowait)
 	return true;
 }
 
-/* "t.tenant = <expression>" for types with a tenant column, with an AND. */
-static const char *
-tenant_condition(const AtlasObjectType *type, const char *expression)
-{
-	if (!OidIsValid(type->target.tenant.type))
-		return "";
-	return psprintf(" AND t.%s OPERATOR(pg_catalog.=) %s",
-					quote_identifier(NameStr(type->tenant_column)), expression);
-}
-
-/* "t.id::text, t.external_id::text" */
-static const char *
-result_columns(const AtlasObjectType *type)
-{
-	return psprintf("t.%s::pg_catalog.text, %s",
-					quote_identifier(NameStr(type->id_column)),
-					OidIsValid(type->target.external_id.type) ?
-					psprintf("t.%s::pg_catalog.text",
-							 quote_identifier(NameStr(type->external_id_column))) :
-					"NULL::pg_catalog.text");
-}
-
-/* SELECT t.id::text, t.ext::text FROM s.customers t WHERE t.id = $1 AND t.tenant = $2 */
-static SPIPlanPtr
-plan_one(const AtlasObjectType *type, const NameData *column, Oid column_type)
-{
-	Oid			parameters[2];
-
-	parameters[0] = atlas_id_operator_type(column_type);
-	parameters[1] = atlas_id_operator_type(type->target.tenant.type);
-	return atlas_prepare(psprintf("SELECT %s FROM %s t WHERE t.%s OPERATOR(pg_catalog.=) $1%s",
-								  result_columns(type), type->target.relation_name,
-								  quote_identifier(NameStr(*column)),
-								  tenant_condition(type, "$2")),
-						 OidIsValid(type->target.tenant.type) ? 2 : 1, parameters);
-}
+/* ----- What is wanted ----- */
 
 /*
- * SELECT k.n, t.id::text, t.ext::text
- *   FROM unnest($1::int[], $2::uuid[], $3::text[]) k (n, id, tenant)
- *   JOIN s.customers t ON t.id = k.id AND t.tenant = k.tenant
- * and the same by external id, with $4 to $6.
- */
-static char *
-many_branch(const AtlasObjectType *type, const NameData *column, int first_parameter)
-{
-	bool		has_tenant = OidIsValid(type->target.tenant.type);
-
-	return psprintf("SELECT k.n, %s FROM ROWS FROM (pg_catalog.unnest($%d), pg_catalog.unnest($%d)%s)"
-					" AS k (n, id%s) JOIN %s t ON t.%s OPERATOR(pg_catalog.=) k.id%s",
-					result_columns(type), first_parameter, first_parameter + 1,
-					has_tenant ? psprintf(", pg_catalog.unnest($%d)", first_parameter + 2) : "",
-					has_tenant ? ", tenant" : "",
-					type->target.relation_name, quote_identifier(NameStr(*column)),
-					tenant_condition(type, "k.tenant"));
-}
-
-static SPIPlanPtr
-plan_many(const AtlasObjectType *type)
-{
-	const AtlasTarget *target = &type->target;
-	bool		has_external_id = OidIsValid(target->external_id.type);
-	Oid			tenant_array = OidIsValid(target->tenant.type) ?
-		get_array_type(atlas_id_operator_type(target->tenant.type)) : TEXTARRAYOID;
-	Oid			parameters[6];
-
-	parameters[0] = parameters[3] = INT4ARRAYOID;
-	parameters[1] = get_array_type(atlas_id_operator_type(target->id.type));
-	parameters[2] = parameters[5] = tenant_array;
-	parameters[4] = has_external_id ?
-		get_array_type(atlas_id_operator_type(target->external_id.type)) : TEXTARRAYOID;
-	return atlas_prepare(psprintf("%s%s", many_branch(type, &type->id_column, 1),
-								  has_external_id ?
-								  psprintf(" UNION ALL %s",
-										   many_branch(type, &type->external_id_column, 4)) : ""),
-						 6, parameters);
-}
-
-/*
- * Does t stand for the registered table, and not for one that took its name, such as
- * a view of the registered table? Each branch of the query for many has its own t.
+ * The values to look for. False when the text cannot be an id of this table, which is
+ * then simply not found.
  */
 static bool
-reads_registered_table(const Query *query, Oid registered)
+fill_wanted(const AtlasObjectType *type, const AtlasLookup *lookup, int number, AtlasWanted *wanted)
 {
-	ListCell   *cell;
+	const AtlasColumns *columns = &type->target.columns;
+	const text *key = lookup->object_id != NULL ? lookup->object_id : lookup->external_id;
+	const AtlasKeyColumn *column = lookup->object_id != NULL ? &columns->id : &columns->external_id;
 
-	foreach(cell, query->rtable)
+	wanted->number = number;
+	wanted->by_external_id = lookup->object_id == NULL;
+	wanted->key_text = unconstify(text *, key);
+	wanted->tenant = (Datum) 0;
+	if (!OidIsValid(column->type) ||
+		!atlas_id_from_text(column->type, VARDATA_ANY(key), VARSIZE_ANY_EXHDR(key), &wanted->key))
+		return false;
+	return !OidIsValid(columns->tenant.type) ||
+		atlas_id_from_text(columns->tenant.type, VARDATA_ANY(lookup->tenant),
+						   VARSIZE_ANY_EXHDR(lookup->tenant), &wanted->tenant);
+}
+
+/* Is it the external id, as the type of the column compares such? */
+static bool
+is_external_id(const AtlasColumns *columns, const text *given, text *found)
+{
+	if (columns->external_id.type >= FirstNormalObjectId)
+		return atlas_compare_text(atlas_id_normalised(columns->external_id.type, found),
+								  atlas_id_normalised(columns->external_id.type,
+													  unconstify(text *, given))) == 0;
+	return atlas_compare_text(found, given) == 0;
+}
+
+/* The lookups of a type that are under way. */
+typedef struct Search
+{
+	AtlasObjectType *type;
+	AtlasLookup *lookups;
+} Search;
+
+/* Takes an object that was found. A collation may find equal what is not the same. */
+static bool
+take_object(void *searcher, int number, text *id, text *external_id)
+{
+	const Search *search = searcher;
+	const AtlasColumns *columns = &search->type->target.columns;
+	AtlasLookup *lookup = &search->lookups[number];
+
+	if (lookup->object_id == NULL)
 	{
-		RangeTblEntry *entry = lfirst(cell);
-		Oid			relation = entry->relid;
+		if (external_id == NULL || !is_external_id(columns, lookup->external_id, external_id))
+			return true;
+	}
+	else if (columns->id.type != UUIDOID && atlas_compare_text(id, lookup->object_id) != 0)
+		return true;
 
-		if (strcmp(entry->eref->aliasname, "t") != 0)
+	if (lookup->result == ATLAS_FOUND)
+		lookup->result = ATLAS_AMBIGUOUS;
+	if (lookup->result != ATLAS_NOT_FOUND)
+		return false;
+	lookup->found_id = id;
+	lookup->found_external_id = external_id;
+	lookup->result = ATLAS_FOUND;
+	if (lookup->object_id != NULL && lookup->external_id != NULL && external_id != NULL &&
+		!is_external_id(columns, lookup->external_id, external_id))
+		lookup->result = ATLAS_DIFFERENT;
+	return true;
+}
+
+/* ----- Directly ----- */
+
+/*
+ * The owner must have the right to read the table, as for a query of its own. That is
+ * asked at every lookup: what a role may do changes, through other roles, without a
+ * word about the table.
+ */
+static void
+check_right_to_read(const AtlasObjectType *type)
+{
+	const AtlasColumns *columns = &type->target.columns;
+	const AtlasKeyColumn *const used[] = {&columns->id, &columns->external_id, &columns->tenant};
+	Oid			owner = type->target.owner;
+	bool		may_read = pg_class_aclcheck(type->relation, owner, ACL_SELECT) == ACLCHECK_OK;
+
+	if (!may_read)
+	{
+		may_read = true;
+		for (int i = 0; i < lengthof(used); i++)
+			if (AttributeNumberIsValid(used[i]->attribute) &&
+				pg_attribute_aclcheck(type->relation, used[i]->attribute, owner,
+									  ACL_SELECT) != ACLCHECK_OK)
+				may_read = false;
+	}
+	if (!may_read)
+		aclcheck_error(ACLCHECK_NO_PRIV, get_relkind_objtype(get_rel_relkind(type->relation)),
+					   get_rel_name(type->relation));
+	if (!atlas_may_use_schema(get_rel_namespace(type->relation), owner))
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_SCHEMA,
+					   get_namespace_name(get_rel_namespace(type->relation)));
+}
+
+/* What is known of one of many leaves, which is locked; NULL, and the problem is set. */
+static const AtlasLeaf *
+known_leaf(AtlasObjectType *type, Oid relation)
+{
+	AtlasLeaf  *leaf;
+	bool		found;
+	const char *problem = NULL;
+
+	if (type->leaves == NULL)
+	{
+		HASHCTL		control = {0};
+
+		control.keysize = sizeof(Oid);
+		control.entrysize = sizeof(AtlasLeaf);
+		control.hcxt = atlas_object_type_memory();
+		type->leaves = hash_create("atlas_events leaves", 64, &control,
+								   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+	leaf = hash_search(type->leaves, &relation, HASH_ENTER, &found);
+	if (!found)
+		leaf->valid = false;
+	while (!leaf->valid && problem == NULL)
+	{
+		leaf->valid = true;		/* an invalidation that comes meanwhile clears it */
+		problem = atlas_read_leaf(relation, &type->columns, leaf);
+	}
+	if (problem == NULL)
+		return leaf;
+	leaf->valid = false;
+	set_problem(type, problem);
+	return NULL;
+}
+
+/* Something wanted, and a leaf that may have it. */
+typedef struct LeafPair
+{
+	Oid			leaf;
+	const AtlasWanted *wanted;
+} LeafPair;
+
+static int
+compare_pairs(const void *a, const void *b)
+{
+	Oid			left = ((const LeafPair *) a)->leaf;
+	Oid			right = ((const LeafPair *) b)->leaf;
+
+	return left < right ? -1 : left > right ? 1 : 0;
+}
+
+/* All pairs, sorted by leaf. */
+static LeafPair *
+pair_with_leaves(AtlasObjectType *type, const AtlasWanted *wanted, int nwanted, int *npairs,
+				 const char **problem)
+{
+	int			size = nwanted;
+	LeafPair   *pairs = palloc(sizeof(LeafPair) * size);
+
+	*npairs = 0;
+	*problem = NULL;
+	for (int i = 0; i < nwanted && *problem == NULL; i++)
+	{
+		List	   *leaves = atlas_leaves_of(type->relation, &type->columns, &wanted[i], problem);
+		ListCell   *cell;
+
+		foreach(cell, leaves)
 		{
-			if (entry->rtekind == RTE_SUBQUERY &&
-				!reads_registered_table(entry->subquery, registered))
-				return false;
-			continue;
+			if (*npairs == size)
+				pairs = repalloc_huge(pairs, sizeof(LeafPair) * (size *= 2));
+			pairs[*npairs].leaf = lfirst_oid(cell);
+			pairs[(*npairs)++].wanted = &wanted[i];
 		}
-		if (entry->rtekind == RTE_SUBQUERY)
-			relation = atlas_view_of_entry(entry);
-		if (relation != registered)
+		list_free(leaves);
+	}
+	qsort(pairs, *npairs, sizeof(LeafPair), compare_pairs);
+	return pairs;
+}
+
+/* Searches the leaves one by one, each for all that it may have. */
+static bool
+search_leaves(Search *search, const AtlasWanted *wanted, int nwanted)
+{
+	AtlasObjectType *type = search->type;
+	int			npairs;
+	const char *problem;
+	LeafPair   *pairs = pair_with_leaves(type, wanted, nwanted, &npairs, &problem);
+	AtlasWanted *group = palloc(sizeof(AtlasWanted) * nwanted);
+
+	if (problem != NULL)
+		set_problem(type, psprintf("the table it is connected to cannot be read directly any more, since %s",
+								   problem));
+	for (int from = 0; from < npairs && type->connection == ATLAS_CONNECTED;)
+	{
+		const AtlasLeaf *leaf = known_leaf(type, pairs[from].leaf);
+		int			ngroup = 0;
+
+		while (from < npairs && pairs[from].leaf == (leaf ? leaf->relation : InvalidOid))
+			group[ngroup++] = *pairs[from++].wanted;
+		if (leaf != NULL)
+			atlas_search_leaf(leaf, group, ngroup, take_object, search);
+	}
+	pfree(group);
+	pfree(pairs);
+	if (type->connection == ATLAS_CONNECTED)
+		return true;
+	type->checked = false;		/* it may be repaired without a word about the table itself */
+	return false;
+}
+
+/* ----- All ways ----- */
+
+/* False when it turns out meanwhile that the table cannot be read. */
+static bool
+search_all(Search *search, const AtlasWanted *wanted, int nwanted)
+{
+	AtlasObjectType *type = search->type;
+
+	switch (type->target.way)
+	{
+		case ATLAS_BY_STATEMENT:
+			atlas_search_by_statement(type, wanted, nwanted, take_object, search);
+			break;
+		case ATLAS_BY_LEAF:
+			check_right_to_read(type);
+			atlas_search_leaf(&type->leaf, wanted, nwanted, take_object, search);
+			break;
+		case ATLAS_BY_LEAVES:
+			check_right_to_read(type);
+			for (int from = 0; from < nwanted; from += LOOKUPS_AT_ONCE)
+				if (!search_leaves(search, wanted + from, Min(nwanted - from, LOOKUPS_AT_ONCE)))
+					return false;
+			break;
+		case ATLAS_NO_WAY:
 			return false;
 	}
 	return true;
 }
 
-static void
-check_plan(AtlasObjectType *type, SPIPlanPtr plan)
+void
+atlas_lookup_many(AtlasObjectType *type, AtlasLookup *lookups, int nlookups)
 {
-	if (reads_registered_table(atlas_plan_query(plan), type->relation))
-		return;
-	type->checked = false;
-	ereport(ERROR,
-			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-			 errmsg("the table of object type \"%s\" was renamed just now", type->name),
-			 errhint("Try again.")));
-}
+	Search		search = {type, lookups};
+	AtlasWanted *wanted = palloc(sizeof(AtlasWanted) * Max(nlookups, 1));
+	bool		is_connected = type->connection == ATLAS_CONNECTED;
+	int			nwanted = 0;
 
-/* Makes the plan if there is none yet; as the owner of the table. */
-static SPIPlanPtr
-get_plan(AtlasObjectType *type, AtlasPlanKind kind)
-{
-	SPIPlanPtr *plan = &type->plans[kind];
-
-	if (*plan != NULL)
-		return *plan;
-	switch (kind)
+	for (int i = 0; i < nlookups; i++)
 	{
-		case ATLAS_BY_ID:
-			*plan = plan_one(type, &type->id_column, type->target.id.type);
-			break;
-		case ATLAS_BY_EXTERNAL_ID:
-			*plan = plan_one(type, &type->external_id_column, type->target.external_id.type);
-			break;
-		case ATLAS_MANY:
-			*plan = plan_many(type);
-			break;
+		lookups[i].result = is_connected ? ATLAS_NOT_FOUND : ATLAS_UNAVAILABLE;
+		if (is_connected && fill_wanted(type, &lookups[i], i, &wanted[nwanted]))
+			nwanted++;
 	}
-	return *plan;
-}
-
-/*
- * Runs a lookup as the owner of the table. The rows are in SPI_tuptable. Code of
- * the owner may run: a view and a policy are such, and planning evaluates the
- * predicates of indexes.
- */
-static void
-execute_as_owner(AtlasObjectType *type, AtlasPlanKind kind, Datum *values)
-{
-	AtlasIdentity saved;
-
-	atlas_object_types_pin(true);
-	PG_TRY();
-	{
-		SPIPlanPtr	plan;
-		int			code;
-
-		atlas_become(type->target.owner, &saved);
-		plan = get_plan(type, kind);
-		check_plan(type, plan);
-		code = SPI_execute_plan(plan, values, NULL, false, 0);
-		if (code != SPI_OK_SELECT)
-			elog(ERROR, "could not look up objects: %s", SPI_result_code_string(code));
-		atlas_return(&saved);
-	}
-	PG_FINALLY();
-	{
-		atlas_object_types_pin(false);
-	}
-	PG_END_TRY();
-}
-
-/* Takes an object that was found. A collation may find equal what is not the same. */
-static void
-take_object(AtlasLookup *lookup, const AtlasTarget *target, text *id, text *external_id)
-{
-	if (id == NULL)
-		return;					/* no event could be about it */
-	if (lookup->object_id == NULL)
-	{
-		if (external_id == NULL || atlas_compare_text(external_id, lookup->external_id) != 0)
-			return;
-	}
-	else if (target->id.type != UUIDOID && atlas_compare_text(id, lookup->object_id) != 0)
-		return;
-
-	if (lookup->result == ATLAS_FOUND)
-		lookup->result = ATLAS_AMBIGUOUS;
-	if (lookup->result != ATLAS_NOT_FOUND)
-		return;
-	lookup->found_id = id;
-	lookup->found_external_id = external_id;
-	lookup->result = ATLAS_FOUND;
-	if (lookup->object_id != NULL && lookup->external_id != NULL && external_id != NULL &&
-		atlas_compare_text(external_id, lookup->external_id) != 0)
-		lookup->result = ATLAS_DIFFERENT;
-}
-
-/* Takes a row, whose id is in the given column and its external id in the next. */
-static void
-take_row(AtlasLookup *lookup, const AtlasTarget *target, HeapTuple row, int column)
-{
-	take_object(lookup, target, atlas_result_text(row, SPI_tuptable->tupdesc, column),
-				atlas_result_text(row, SPI_tuptable->tupdesc, column + 1));
-}
-
-static text *
-text_in_slot(TupleTableSlot *slot, const AtlasKeyColumn *column)
-{
-	bool		isnull = true;
-	Datum		value = (Datum) 0;
-
-	if (AttributeNumberIsValid(column->attribute))
-		value = slot_getattr(slot, column->attribute, &isnull);
-	return isnull ? NULL : atlas_id_to_text(column->type, value);
-}
-
-static bool
-text_to_id(Oid base_type, const text *string, Datum *value)
-{
-	return atlas_id_from_text(base_type, VARDATA_ANY(string), VARSIZE_ANY_EXHDR(string), value);
-}
-
-/*
- * The values to look for. False when the text cannot be an id of this table,
- * which is then simply not found.
- */
-static bool
-lookup_values(const AtlasTarget *target, const AtlasLookup *lookup, Datum *id, Datum *tenant)
-{
-	if (lookup->object_id != NULL)
-	{
-		if (!text_to_id(target->id.type, lookup->object_id, id))
-			return false;
-	}
-	else if (!OidIsValid(target->external_id.type) ||
-			 !text_to_id(target->external_id.type, lookup->external_id, id))
-		return false;
-	return !OidIsValid(target->tenant.type) ||
-		text_to_id(target->tenant.type, lookup->tenant, tenant);
-}
-
-/* The index in which the object is found; NULL: a query is needed. */
-static const AtlasLookupIndex *
-index_of(const AtlasObjectType *type, const AtlasLookup *lookup)
-{
-	const AtlasLookupIndex *index = lookup->object_id != NULL ?
-		&type->target.id_index : &type->target.external_id_index;
-
-	return atlas_direct_access && OidIsValid(index->index) &&
-		atlas_may_read(type->relation, type->target.owner) ? index : NULL;
-}
-
-static void
-scan_for(AtlasIndexScan *scan, const AtlasTarget *target, AtlasLookup *lookup, Datum id, Datum tenant)
-{
-	TupleTableSlot *slot;
-
-	atlas_index_scan_key(scan, id, tenant);
-	while (lookup->result != ATLAS_AMBIGUOUS && (slot = atlas_index_scan_next(scan)) != NULL)
-		take_object(lookup, target, text_in_slot(slot, &target->id),
-					text_in_slot(slot, &target->external_id));
+	if (nwanted > 0 && !search_all(&search, wanted, nwanted))
+		for (int i = 0; i < nlookups; i++)
+			lookups[i].result = ATLAS_UNAVAILABLE;
+	pfree(wanted);
 }
 
 void
 atlas_lookup_one(AtlasObjectType *type, AtlasLookup *lookup)
 {
-	Datum		values[2] = {0};
-	const AtlasLookupIndex *index;
-
-	lookup->result = type->connection == ATLAS_CONNECTED ? ATLAS_NOT_FOUND : ATLAS_UNAVAILABLE;
-	if (type->connection != ATLAS_CONNECTED ||
-		!lookup_values(&type->target, lookup, &values[0], &values[1]))
-		return;
-
-	index = index_of(type, lookup);
-	if (index != NULL)
-	{
-		AtlasIndexScan *scan = atlas_index_scan_begin(type->relation, index);
-
-		scan_for(scan, &type->target, lookup, values[0], values[1]);
-		atlas_index_scan_end(scan);
-		return;
-	}
-	execute_as_owner(type, lookup->object_id != NULL ? ATLAS_BY_ID : ATLAS_BY_EXTERNAL_ID, values);
-	for (uint64 i = 0; i < SPI_processed; i++)
-		take_row(lookup, &type->target, SPI_tuptable->vals[i], 1);
-}
-
-/* One side of the query for many: those by id, or those by external id. */
-typedef struct LookupKeys
-{
-	AtlasColumn numbers;
-	AtlasColumn ids;
-	AtlasColumn tenants;
-} LookupKeys;
-
-static void
-init_keys(LookupKeys *keys, int size)
-{
-	atlas_column_init(&keys->numbers, size);
-	atlas_column_init(&keys->ids, size);
-	atlas_column_init(&keys->tenants, size);
-}
-
-static void
-add_key(LookupKeys *keys, const AtlasTarget *target, int number, Datum id, Datum tenant)
-{
-	atlas_column_add(&keys->numbers, Int32GetDatum(number));
-	atlas_column_add(&keys->ids, id);
-	if (OidIsValid(target->tenant.type))
-		atlas_column_add(&keys->tenants, tenant);
-}
-
-static void
-keys_to_arrays(const LookupKeys *keys, Oid id_type, Oid tenant_type, Datum *values)
-{
-	values[0] = atlas_column_array(&keys->numbers, INT4OID);
-	values[1] = atlas_column_array(&keys->ids, OidIsValid(id_type) ?
-								   atlas_id_operator_type(id_type) : TEXTOID);
-	values[2] = atlas_column_array(&keys->tenants, OidIsValid(tenant_type) ?
-								   atlas_id_operator_type(tenant_type) : TEXTOID);
-}
-
-static void
-query_many(AtlasObjectType *type, AtlasLookup *lookups, const LookupKeys *by_id,
-		   const LookupKeys *by_external_id)
-{
-	const AtlasTarget *target = &type->target;
-	Datum		values[6];
-	bool		isnull;
-
-	keys_to_arrays(by_id, target->id.type, target->tenant.type, &values[0]);
-	keys_to_arrays(by_external_id, target->external_id.type, target->tenant.type, &values[3]);
-	execute_as_owner(type, ATLAS_MANY, values);
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		HeapTuple	row = SPI_tuptable->vals[i];
-		int			number = DatumGetInt32(SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &isnull));
-
-		take_row(&lookups[number], target, row, 2);
-	}
-}
-
-/* Those that are in an index are looked up there, the others in one query. */
-void
-atlas_lookup_many(AtlasObjectType *type, AtlasLookup *lookups, int nlookups)
-{
-	AtlasIndexScan *scans[2] = {NULL, NULL};	/* by id, by external id */
-	LookupKeys	keys[2];
-
-	for (int i = 0; i < lengthof(keys); i++)
-		init_keys(&keys[i], nlookups);
-	for (int i = 0; i < nlookups; i++)
-	{
-		AtlasLookup *lookup = &lookups[i];
-		int			side = lookup->object_id != NULL ? 0 : 1;
-		const AtlasLookupIndex *index;
-		Datum		id;
-		Datum		tenant = (Datum) 0;
-
-		lookup->result = type->connection == ATLAS_CONNECTED ? ATLAS_NOT_FOUND : ATLAS_UNAVAILABLE;
-		if (type->connection != ATLAS_CONNECTED ||
-			!lookup_values(&type->target, lookup, &id, &tenant))
-			continue;
-		if (scans[side] == NULL && (index = index_of(type, lookup)) == NULL)
-		{
-			add_key(&keys[side], &type->target, i, id, tenant);
-			continue;
-		}
-		if (scans[side] == NULL)
-			scans[side] = atlas_index_scan_begin(type->relation, index);
-		scan_for(scans[side], &type->target, lookup, id, tenant);
-	}
-	for (int i = 0; i < lengthof(scans); i++)
-		if (scans[i] != NULL)
-			atlas_index_scan_end(scans[i]);
-	if (keys[0].numbers.nvalues + keys[1].numbers.nvalues > 0)
-		query_many(type, lookups, &keys[0], &keys[1]);
+	atlas_lookup_many(type, lookup, 1);
 }
 
 void
@@ -533,6 +411,7 @@ atlas_refuse_lookup(const AtlasObjectType *type, const AtlasLookup *lookup, Atla
 						 psprintf("Object type %s cannot be looked up: %s.",
 								  type->name, type->problem) :
 						 psprintf("Object type %s is not connected to a table.", type->name),
+						 type->connection == ATLAS_BROKEN ? "Register it again with atlas_register_object_type()." :
 						 "Connect it with atlas_register_object_type() or atlas_discover_object_types().");
 			break;
 		case ATLAS_AMBIGUOUS:

@@ -16,6 +16,7 @@
 #include "commands/trigger.h"
 #include "extension.h"
 #include "fmgr.h"
+#include "lookup_statement.h"
 #include "miscadmin.h"
 #include "object_type.h"
 #include "utils/array.h"
@@ -43,7 +44,7 @@ const int	atlas_built_in_type_count = lengthof(atlas_built_in_types);
 static AtlasStatement select_types = {
 	.sql =
 	"SELECT object_type, relation::pg_catalog.oid, id_column, external_id_column, tenant_column,"
-	"       aliases"
+	"       aliases, owner::pg_catalog.oid"
 	"  FROM @extschema@.atlas_object_types"
 	" ORDER BY object_type",
 };
@@ -62,6 +63,27 @@ static bool registry_valid = false;
 static Oid	registry_relid = InvalidOid;
 static int	registry_pins = 0;
 
+/* A leaf of the type has changed, or all of them. */
+static void
+forget_leaf(AtlasObjectType *type, Oid relid)
+{
+	HASH_SEQ_STATUS status;
+	AtlasLeaf  *leaf;
+
+	if (type->leaves == NULL)
+		return;
+	if (OidIsValid(relid))
+	{
+		leaf = hash_search(type->leaves, &relid, HASH_FIND, NULL);
+		if (leaf != NULL)
+			leaf->valid = false;
+		return;
+	}
+	hash_seq_init(&status, type->leaves);
+	while ((leaf = hash_seq_search(&status)) != NULL)
+		leaf->valid = false;
+}
+
 /* The registry changed, or a registered table: look again before it is used. */
 static void
 relation_changed(Datum arg, Oid relid)
@@ -79,21 +101,46 @@ relation_changed(Datum arg, Oid relid)
 			type->checked = false;
 			type->invalidations++;
 		}
+		forget_leaf(type, relid);
+		if (relid == InvalidOid || list_member_oid(type->beneath, relid))
+			type->code_checked = false;
 	}
 }
 
 /* A schema was renamed. */
 static void
-catalog_changed(Datum arg, int cacheid, uint32 hashvalue)
+schema_changed(Datum arg, int cacheid, uint32 hashvalue)
 {
 	relation_changed(arg, InvalidOid);
+}
+
+/* Code may have changed hands: a function, an operator, a type, a server, or a role its rights. */
+static void
+code_changed(Datum arg, int cacheid, uint32 hashvalue)
+{
+	ListCell   *cell;
+
+	foreach(cell, types)
+		((AtlasObjectType *) lfirst(cell))->code_checked = false;
 }
 
 void
 atlas_object_type_init(void)
 {
+	static const int code_caches[] = {
+		PROCOID, OPEROID, TYPEOID, FOREIGNSERVEROID, AUTHOID
+	};
+
 	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
-	CacheRegisterSyscacheCallback(NAMESPACEOID, catalog_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(NAMESPACEOID, schema_changed, (Datum) 0);
+	for (int i = 0; i < lengthof(code_caches); i++)
+		CacheRegisterSyscacheCallback(code_caches[i], code_changed, (Datum) 0);
+}
+
+MemoryContext
+atlas_object_type_memory(void)
+{
+	return registry_context;
 }
 
 static bool
@@ -156,17 +203,20 @@ add_row(HeapTuple row)
 	TupleDesc	tupdesc = SPI_tuptable->tupdesc;
 	AtlasObjectType *type = add_type(SPI_getvalue(row, tupdesc, 1));
 	bool		isnull;
+	Datum		value;
 	Datum	   *aliases;
 	int			naliases;
 
 	type->relation = DatumGetObjectId(SPI_getbinval(row, tupdesc, 2, &isnull));
-	copy_name(row, 3, &type->id_column);
-	copy_name(row, 4, &type->external_id_column);
-	copy_name(row, 5, &type->tenant_column);
+	copy_name(row, 3, &type->columns.id);
+	copy_name(row, 4, &type->columns.external_id);
+	copy_name(row, 5, &type->columns.tenant);
 	deconstruct_array(DatumGetArrayTypeP(SPI_getbinval(row, tupdesc, 6, &isnull)),
 					  TEXTOID, -1, false, TYPALIGN_INT, &aliases, NULL, &naliases);
 	for (int i = 0; i < naliases; i++)
 		add_name(TextDatumGetCString(aliases[i]), type);
+	value = SPI_getbinval(row, tupdesc, 7, &isnull);
+	type->vouched_owner = isnull ? InvalidOid : DatumGetObjectId(value);
 }
 
 static void
@@ -286,6 +336,39 @@ atlas_object_type(const char *folded_name)
 		return NULL;
 	entry = hash_search(names, folded_name, HASH_FIND, NULL);
 	return entry ? entry->type : NULL;
+}
+
+/* What is wrong with the table of a type, or will be; NULL: nothing. */
+static const char *
+advice_about(AtlasObjectType *type)
+{
+	if (!OidIsValid(type->relation) || !atlas_connect(type, true))
+		return NULL;
+	if (type->connection == ATLAS_BROKEN)
+		return psprintf("Events of object type %s are refused, since %s: register it again with atlas_register_object_type().",
+						type->name, type->problem);
+	if (type->target.way == ATLAS_BY_LEAVES &&
+		atlas_count_leaves(type->relation, &type->columns, false) > ATLAS_MAX_LEAVES)
+		return psprintf("Each lookup of an object of type %s reads more than %d partitions: partition its table by the id, or into fewer partitions.",
+						type->name, ATLAS_MAX_LEAVES);
+	if (type->target.way == ATLAS_BY_LEAF && !OidIsValid(type->leaf.id_index.index))
+		return psprintf("Each lookup of an object of type %s reads its whole table: create a unique index on its id column.",
+						type->name);
+	return NULL;
+}
+
+const char *
+atlas_object_types_advice(void)
+{
+	(void) atlas_object_type("");	/* reads the registry, if it has changed */
+	for (int i = 0; i < list_length(types); i++)
+	{
+		const char *advice = advice_about(list_nth(types, i));
+
+		if (advice != NULL)
+			return advice;
+	}
+	return NULL;
 }
 
 /* Makes the name canonical, or says that the type is unknown. */

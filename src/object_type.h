@@ -8,26 +8,23 @@
 
 #include "event.h"
 #include "executor/spi.h"
-#include "index_lookup.h"
+#include "leaves.h"
 
 /* The state of a connection to a table. */
 typedef enum AtlasConnection
 {
 	ATLAS_NOT_CONNECTED,		/* a built-in type without a table */
-	ATLAS_BROKEN,				/* the table or a column of it is gone */
+	ATLAS_BROKEN,				/* it cannot be looked up any more: see problem */
 	ATLAS_CONNECTED
 } AtlasConnection;
 
-/* A table, as who looks something up there must know it. */
+/* What the plans of a type were made for. */
 typedef struct AtlasTarget
 {
 	char		relation_name[NAMEDATALEN * 4 + 8]; /* qualified and quoted */
 	Oid			owner;
-	AtlasKeyColumn id;
-	AtlasKeyColumn external_id;
-	AtlasKeyColumn tenant;
-	AtlasLookupIndex id_index;
-	AtlasLookupIndex external_id_index;
+	AtlasWay	way;
+	AtlasColumns columns;
 } AtlasTarget;
 
 typedef enum AtlasPlanKind
@@ -43,17 +40,22 @@ typedef struct AtlasObjectType
 {
 	char		name[NAMEDATALEN];	/* canonical */
 	Oid			relation;		/* InvalidOid when not connected */
-	NameData	id_column;
-	NameData	external_id_column; /* empty when there is none */
-	NameData	tenant_column;	/* likewise */
+	AtlasColumnNames columns;
+	Oid			vouched_owner;	/* as whom it is looked up by a statement; else invalid */
 
 	/* What follows is true as long as checked is, see lookup.c. */
 	bool		checked;
 	uint64		invalidations;	/* counted, to notice one that comes meanwhile */
 	AtlasConnection connection;
-	const char *problem;		/* why it is broken */
-	AtlasTarget target;			/* what the plans were made for */
+	char	   *problem;		/* why it is broken */
+	AtlasTarget target;
+	AtlasLeaf	leaf;			/* ATLAS_BY_LEAF */
+	HTAB	   *leaves;			/* ATLAS_BY_LEAVES: of AtlasLeaf, those that were used */
+
+	/* ATLAS_BY_STATEMENT, see lookup_statement.c. */
 	SPIPlanPtr	plans[ATLAS_NPLANS];
+	bool		code_checked;	/* whose code is beneath the relation */
+	List	   *beneath;		/* OIDs of the relations beneath it, which are its code */
 } AtlasObjectType;
 
 typedef enum AtlasLookupResult
@@ -86,9 +88,18 @@ extern void atlas_object_type_init(void);
  */
 extern AtlasObjectType *atlas_object_type(const char *folded_name);
 
+/* Memory for what is known of a type, which lives as long as the type. */
+extern MemoryContext atlas_object_type_memory(void);
+
 /* Keeps the registry as it is while somebody else's code may run. */
 extern void atlas_object_types_pin(bool pin);
 extern bool atlas_object_types_pinned(void);
+
+/*
+ * The first thing about the registered tables that a DBA should look at, as a sentence;
+ * NULL when all is well. Tables that are locked are passed over.
+ */
+extern const char *atlas_object_types_advice(void);
 
 /*
  * Does code of the owner of a registered table run? It has no tenant, whatever the
@@ -123,9 +134,6 @@ extern const AtlasBuiltInType *atlas_built_in_type(const char *folded_name);
  * With nowait, returns false when the lock cannot be had at once.
  */
 extern bool atlas_connect(AtlasObjectType *type, bool nowait);
-
-/* Drops the plans of a type. */
-extern void atlas_forget_plans(AtlasObjectType *type);
 
 /* Looks up one object, or many, inside SPI_connect(). The type must have been
  * connected in this transaction. */

@@ -4,7 +4,11 @@
  *
  * All that can go wrong with a table is said here, when it is connected, so that
  * no event fails for it later: the kind of relation, the types of its columns,
- * and the indexes that make an id name one row and be found fast.
+ * and the indexes that make an id name one row and be found fast. A relation that
+ * cannot be read directly is connected for a superuser only, who vouches for its code.
+ *
+ * Nothing of the table is evaluated for that, neither the predicate of an index nor a
+ * partition key: both are read as the catalog has them.
  */
 #include "postgres.h"
 
@@ -14,7 +18,9 @@
 #include "access/sysattr.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
+#include "catalog/pg_partitioned_table.h"
 #include "catalog/pg_type.h"
+#include "code_beneath.h"
 #include "compat.h"
 #include "event.h"
 #include "executor/spi.h"
@@ -22,14 +28,12 @@
 #include "fmgr.h"
 #include "id_value.h"
 #include "miscadmin.h"
-#include "nodes/primnodes.h"
 #include "object_type.h"
 #include "registration.h"
 #include "storage/lmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
-#include "utils/partcache.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
 #include "values.h"
@@ -40,14 +44,15 @@ PG_FUNCTION_INFO_V1(atlas_unregister_object_type);
 static AtlasStatement upsert_type = {
 	.sql =
 	"INSERT INTO @extschema@.atlas_object_types"
-	"       (object_type, relation, id_column, external_id_column, tenant_column, aliases)"
-	" VALUES ($1, $2, $3, $4, $5, $6)"
+	"       (object_type, relation, id_column, external_id_column, tenant_column, aliases, owner)"
+	" VALUES ($1, $2, $3, $4, $5, $6, $7)"
 	" ON CONFLICT (object_type) DO UPDATE"
 	"   SET relation = excluded.relation, id_column = excluded.id_column,"
 	"       external_id_column = excluded.external_id_column,"
-	"       tenant_column = excluded.tenant_column, aliases = excluded.aliases",
-	.nparameters = 6,
-	.parameters = {TEXTOID, REGCLASSOID, NAMEOID, NAMEOID, NAMEOID, TEXTARRAYOID},
+	"       tenant_column = excluded.tenant_column, aliases = excluded.aliases,"
+	"       owner = excluded.owner",
+	.nparameters = 7,
+	.parameters = {TEXTOID, REGCLASSOID, NAMEOID, NAMEOID, NAMEOID, TEXTARRAYOID, REGROLEOID},
 };
 
 static AtlasStatement delete_type = {
@@ -61,15 +66,18 @@ static AtlasStatement delete_type = {
 static bool
 is_partition_key_column(Relation relation, AttrNumber column)
 {
-	PartitionKey key;
+	HeapTuple	tuple = SearchSysCache1(PARTRELID, ObjectIdGetDatum(RelationGetRelid(relation)));
+	Form_pg_partitioned_table form;
+	bool		result = false;
 
-	if (relation->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
+	if (!HeapTupleIsValid(tuple))
 		return false;
-	key = RelationGetPartitionKey(relation);
-	for (int i = 0; i < key->partnatts; i++)
-		if (key->partattrs[i] == column)
-			return true;
-	return false;
+	form = (Form_pg_partitioned_table) GETSTRUCT(tuple);
+	for (int i = 0; i < form->partnatts; i++)
+		if (form->partattrs.values[i] == column)
+			result = true;
+	ReleaseSysCache(tuple);
+	return result;
 }
 
 /* Is an index on other columns as well still one for this column? */
@@ -82,29 +90,22 @@ may_accompany(Relation relation, AttrNumber column, AttrNumber tenant_column)
 
 /* No predicate, or only that the column is not null. */
 static bool
-covers_all_rows(Relation index, AttrNumber column)
+covers_all_rows(HeapTuple index, AttrNumber column)
 {
-	List	   *predicate = RelationGetIndexPredicate(index);
-	NullTest   *test;
+	bool		isnull;
+	Datum		predicate = SysCacheGetAttr(INDEXRELID, index, Anum_pg_index_indpred, &isnull);
 
-	if (predicate == NIL)
-		return true;
-	if (list_length(predicate) != 1 || !IsA(linitial(predicate), NullTest))
-		return false;
-	test = linitial_node(NullTest, predicate);
-	return test->nulltesttype == IS_NOT_NULL && IsA(test->arg, Var) &&
-		((Var *) test->arg)->varattno == column;
+	return isnull || atlas_is_not_null_test(TextDatumGetCString(predicate), column);
 }
 
 static bool
-index_fits(Relation relation, Relation index, AttrNumber column, AttrNumber tenant_column,
+index_fits(Relation relation, HeapTuple index, AttrNumber column, AttrNumber tenant_column,
 		   bool unique)
 {
-	Form_pg_index form = index->rd_index;
+	Form_pg_index form = (Form_pg_index) GETSTRUCT(index);
+	bool		found = false;
 
-	if (!form->indisvalid || !covers_all_rows(index, column))
-		return false;
-	if (unique && !form->indisunique)
+	if (!form->indisvalid || !covers_all_rows(index, column) || (unique && !form->indisunique))
 		return false;
 	for (int i = 0; i < form->indnkeyatts; i++)
 	{
@@ -115,13 +116,9 @@ index_fits(Relation relation, Relation index, AttrNumber column, AttrNumber tena
 			return true;
 		if (key != column && !may_accompany(relation, key, tenant_column))
 			return false;
+		found |= key == column;
 	}
-	if (!unique)
-		return false;
-	for (int i = 0; i < form->indnkeyatts; i++)
-		if (form->indkey.values[i] == column)
-			return true;
-	return false;
+	return unique && found;
 }
 
 static bool
@@ -133,10 +130,12 @@ has_index(Relation relation, AttrNumber column, AttrNumber tenant_column, bool u
 
 	foreach(cell, indexes)
 	{
-		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
+		HeapTuple	index = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(lfirst_oid(cell)));
 
+		if (!HeapTupleIsValid(index))
+			continue;			/* dropped by a DROP INDEX CONCURRENTLY */
 		found = index_fits(relation, index, column, tenant_column, unique);
-		index_close(index, AccessShareLock);
+		ReleaseSysCache(index);
 		if (found)
 			break;
 	}
@@ -254,7 +253,7 @@ check_kind(Relation relation)
 	char		kind = relation->rd_rel->relkind;
 
 	if (kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE &&
-		kind != RELKIND_VIEW && kind != RELKIND_MATVIEW)
+		kind != RELKIND_VIEW && kind != RELKIND_MATVIEW && kind != RELKIND_FOREIGN_TABLE)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is not a table or view", RelationGetRelationName(relation))));
@@ -267,10 +266,13 @@ check_kind(Relation relation)
 
 /* The number of a column that may hold ids; no name, no column. */
 static AttrNumber
-id_column_number(Relation relation, const char *column)
+id_column_number(Relation relation, const char *column, Oid (*base_type_of) (Oid))
 {
 	AttrNumber	number;
 	Oid			type;
+	int32		typmod;
+	Oid			collation;
+	const char *problem;
 
 	if (column == NULL)
 		return InvalidAttrNumber;
@@ -281,13 +283,16 @@ id_column_number(Relation relation, const char *column)
 				 errmsg("column \"%s\" of relation \"%s\" does not exist",
 						column, RelationGetRelationName(relation)),
 				 errhint("Name the column that holds the ids, as it is written in the catalog.")));
-	type = get_atttype(RelationGetRelid(relation), number);
-	if (!OidIsValid(atlas_id_base_type(type)))
+	get_atttypetypmodcoll(RelationGetRelid(relation), number, &type, &typmod, &collation);
+	problem = OidIsValid(base_type_of(type)) ? atlas_id_type_problem(type, typmod) :
+		"Ids are of type uuid, smallint, integer, bigint, numeric, text, varchar or char, external ids also of type citext, or of a domain over one of them.";
+	if (problem != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("column \"%s\" of relation \"%s\" has type %s",
-						column, RelationGetRelationName(relation), format_type_be(type)),
-				 errhint("Ids are of type uuid, smallint, integer, bigint, text or varchar, or of a domain over one of them.")));
+						column, RelationGetRelationName(relation),
+						format_type_with_typemod(type, typmod)),
+				 errhint("%s", problem)));
 	return number;
 }
 
@@ -295,8 +300,6 @@ static void
 check_indexes(Relation relation, const AtlasRegistration *registration, AttrNumber id,
 			  AttrNumber external_id, AttrNumber tenant)
 {
-	if (relation->rd_rel->relkind == RELKIND_VIEW)
-		return;
 	if (!atlas_is_unique_column(relation, id, tenant))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
@@ -311,14 +314,82 @@ check_indexes(Relation relation, const AtlasRegistration *registration, AttrNumb
 				 errhint("Create an index that begins with it, best a unique one.")));
 }
 
+static AtlasColumnNames
+column_names(const AtlasRegistration *registration)
+{
+	AtlasColumnNames names;
+
+	memset(&names, 0, sizeof(names));
+	namestrcpy(&names.id, registration->id_column);
+	if (registration->external_id_column != NULL)
+		namestrcpy(&names.external_id, registration->external_id_column);
+	if (registration->tenant_column != NULL)
+		namestrcpy(&names.tenant, registration->tenant_column);
+	return names;
+}
+
+/* One object must not cost hundreds of index lookups and locks. */
 static void
-check_registration(const AtlasRegistration *registration)
+check_leaves(Relation relation, const AtlasColumnNames *names, bool by_external_id)
+{
+	const char *column = NameStr(*(by_external_id ? &names->external_id : &names->id));
+	int			nleaves;
+
+	if (column[0] == '\0')
+		return;
+	nleaves = atlas_count_leaves(RelationGetRelid(relation), names, by_external_id);
+	if (nleaves > ATLAS_MAX_LEAVES)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+				 errmsg("an object of \"%s\" would be looked for by \"%s\" in %d partitions, at most %d are allowed",
+						RelationGetRelationName(relation), column, nleaves, ATLAS_MAX_LEAVES),
+				 errhint("Partition the table by that column, or into fewer partitions, or connect a table or materialized view of the ids.")));
+}
+
+const char *
+atlas_why_not_direct(Relation relation, const AtlasRegistration *registration)
+{
+	AtlasColumnNames names = column_names(registration);
+	AtlasColumns columns;
+	const char *reason = atlas_find_columns(RelationGetRelid(relation), &names, &columns);
+
+	if (reason == NULL)
+		(void) atlas_direct_way(RelationGetRelid(relation), &columns, &reason);
+	return reason;
+}
+
+/* A superuser vouches for the code of what is looked up by a statement. */
+static void
+check_code(Relation relation, const char *reason)
+{
+	const char *name = RelationGetRelationName(relation);
+	List	   *beneath;
+	const char *problem;
+
+	if (!superuser())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("only a superuser can connect an object type to \"%s\": %s", name, reason),
+				 errdetail("Its objects are looked up by a statement, which runs code in the sessions of all who submit events."),
+				 errhint("Ask a superuser, or connect the type to a table, or to a materialized view with a unique index.")));
+	problem = atlas_foreign_code_beneath(RelationGetRelid(relation), relation->rd_rel->relowner,
+										 &beneath);
+	if (problem != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("an object type cannot be connected to \"%s\": %s", name, problem),
+				 errdetail("It would run with the rights of the owner of \"%s\"; what is beneath it must belong to its owner or to a superuser.", name)));
+}
+
+static void
+check_registration(AtlasRegistration *registration)
 {
 	Relation	relation = try_relation_open(registration->relation, AccessShareLock);
+	AtlasColumnNames names = column_names(registration);
 	AttrNumber	id;
 	AttrNumber	external_id;
 	AttrNumber	tenant;
-	AtlasIdentity saved;
+	const char *reason;
 
 	if (relation == NULL)
 		ereport(ERROR,
@@ -326,23 +397,24 @@ check_registration(const AtlasRegistration *registration)
 				 errmsg("the table with OID %u does not exist any more", registration->relation)));
 	check_owner(registration->relation);
 	check_kind(relation);
-	id = id_column_number(relation, registration->id_column);
-	external_id = id_column_number(relation, registration->external_id_column);
-	tenant = id_column_number(relation, registration->tenant_column);
+	id = id_column_number(relation, registration->id_column, atlas_id_base_type);
+	external_id = id_column_number(relation, registration->external_id_column,
+								   atlas_external_id_base_type);
+	tenant = id_column_number(relation, registration->tenant_column, atlas_id_base_type);
 
-	/* Reading an index's predicate or a partition key evaluates functions in it. */
-	atlas_object_types_pin(true);
-	PG_TRY();
+	reason = atlas_why_not_direct(relation, registration);
+	if (reason != NULL)
 	{
-		atlas_become(relation->rd_rel->relowner, &saved);
+		check_code(relation, reason);
+		registration->vouched_owner = relation->rd_rel->relowner;
+	}
+	if (relation->rd_rel->relkind != RELKIND_VIEW && relation->rd_rel->relkind != RELKIND_FOREIGN_TABLE)
 		check_indexes(relation, registration, id, external_id, tenant);
-		atlas_return(&saved);
-	}
-	PG_FINALLY();
+	if (reason == NULL)
 	{
-		atlas_object_types_pin(false);
+		check_leaves(relation, &names, false);
+		check_leaves(relation, &names, true);
 	}
-	PG_END_TRY();
 	relation_close(relation, NoLock);
 }
 
@@ -372,8 +444,8 @@ atlas_write_registration(const AtlasRegistration *registration)
 	AtlasColumn aliases;
 	AtlasIdentity saved;
 	ListCell   *cell;
-	Datum		values[6];
-	char		nulls[6];
+	Datum		values[7];
+	char		nulls[7];
 
 	memset(nulls, ' ', sizeof(nulls));
 	atlas_column_init(&aliases, list_length(registration->aliases));
@@ -385,6 +457,9 @@ atlas_write_registration(const AtlasRegistration *registration)
 	put_name(registration->external_id_column, 3, values, nulls);
 	put_name(registration->tenant_column, 4, values, nulls);
 	values[5] = atlas_column_array(&aliases, TEXTOID);
+	values[6] = ObjectIdGetDatum(registration->vouched_owner);
+	if (!OidIsValid(registration->vouched_owner))
+		nulls[6] = 'n';
 
 	SPI_connect();
 	atlas_become_owner(&saved);

@@ -16,7 +16,11 @@ typedef struct AtlasRegistration
 	const char *external_id_column; /* NULL without, like the next */
 	const char *tenant_column;
 	List	   *aliases;		/* of char *, folded */
+	Oid			vouched_owner;	/* as whom a statement looks objects up; else invalid */
 } AtlasRegistration;
+
+/* Why a table cannot be looked up directly, "it is a view"; NULL: it can. */
+extern const char *atlas_why_not_direct(Relation relation, const AtlasRegistration *registration);
 
 /* Is this column unique, if need be together with tenant or partition key? */
 extern bool atlas_is_unique_column(Relation relation, AttrNumber column, AttrNumber tenant_column);

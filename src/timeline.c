@@ -87,7 +87,7 @@ stored_id(const char *type_name, text *given)
 	if (type == NULL)
 		return given;			/* unregistered meanwhile */
 	(void) atlas_connect(type, false);
-	if (type->connection == ATLAS_CONNECTED && type->target.id.type == UUIDOID &&
+	if (type->connection == ATLAS_CONNECTED && type->target.columns.id.type == UUIDOID &&
 		atlas_id_from_text(UUIDOID, VARDATA_ANY(given), VARSIZE_ANY_EXHDR(given), &value))
 		return cstring_to_text(DatumGetCString(DirectFunctionCall1(uuid_out, value)));
 	return given;

@@ -1,0 +1,273 @@
+/*
+ * code_beneath.c
+ *		Whose code runs when a relation is read by a statement.
+ *
+ * A statement on a view runs with the rights of the view's owner over whatever is
+ * beneath, and planning it evaluates functions in the predicates of indexes and in
+ * constraints. If any of that belongs to a third role, this role could replace it and
+ * act as the owner. So the catalog is walked from the relation down: pg_depend says
+ * what a rule, a policy, an index, a constraint, an operator or a type refers to. What
+ * PostgreSQL brings with it does not stand in pg_depend.
+ *
+ * The bodies of functions are not looked into: what a trusted owner's function calls
+ * is that owner's business.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/catalog.h"
+#include "catalog/dependency.h"
+#include "catalog/indexing.h"
+#include "catalog/objectaddress.h"
+#include "catalog/pg_attrdef.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_constraint.h"
+#include "catalog/pg_depend.h"
+#include "catalog/pg_extension.h"
+#include "catalog/pg_index.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_language.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_policy.h"
+#include "catalog/pg_rewrite.h"
+#include "catalog/pg_statistic_ext.h"
+#include "catalog/pg_type.h"
+#include "code_beneath.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/hsearch.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+
+typedef struct CodeWalk
+{
+	Oid			owner;
+	HTAB	   *seen;			/* of ObjectKey */
+	List	   *pending;		/* of ObjectAddress *, still to be looked at */
+	List	   *relations;
+	const char *problem;
+} CodeWalk;
+
+typedef struct ObjectKey
+{
+	Oid			class_id;
+	Oid			object_id;
+} ObjectKey;
+
+/* Objects of a catalog that belong to a relation or a type, by a column that says so. */
+typedef struct PartOf
+{
+	Oid			catalog;
+	Oid			index;
+	AttrNumber	column;			/* of the relation's OID, first of the index */
+	AttrNumber	oid_column;
+} PartOf;
+
+static const PartOf parts_of_relation[] = {
+	{RewriteRelationId, RewriteRelRulenameIndexId, Anum_pg_rewrite_ev_class, Anum_pg_rewrite_oid},
+	{PolicyRelationId, PolicyPolrelidPolnameIndexId, Anum_pg_policy_polrelid, Anum_pg_policy_oid},
+	{ConstraintRelationId, ConstraintRelidTypidNameIndexId, Anum_pg_constraint_conrelid, Anum_pg_constraint_oid},
+	{AttrDefaultRelationId, AttrDefaultIndexId, Anum_pg_attrdef_adrelid, Anum_pg_attrdef_oid},
+	{StatisticExtRelationId, StatisticExtRelidIndexId, Anum_pg_statistic_ext_stxrelid, Anum_pg_statistic_ext_oid},
+	{IndexRelationId, IndexIndrelidIndexId, Anum_pg_index_indrelid, Anum_pg_index_indexrelid},
+};
+
+static const PartOf parts_of_type[] = {
+	{ConstraintRelationId, ConstraintTypidIndexId, Anum_pg_constraint_contypid, Anum_pg_constraint_oid},
+};
+
+/* Notes an object to be looked at, once. */
+static void
+add_object(CodeWalk *walk, Oid class_id, Oid object_id)
+{
+	ObjectKey	key = {class_id, object_id};
+	ObjectAddress *address;
+	bool		found;
+
+	(void) hash_search(walk->seen, &key, HASH_ENTER, &found);
+	if (found)
+		return;
+	address = palloc(sizeof(ObjectAddress));
+	ObjectAddressSet(*address, class_id, object_id);
+	walk->pending = lappend(walk->pending, address);
+}
+
+/* The owner of an object; InvalidOid if it has none of its own, or is gone. */
+static Oid
+owner_of(const ObjectAddress *object)
+{
+	AttrNumber	column;
+	HeapTuple	tuple;
+	Oid			result = InvalidOid;
+	bool		isnull;
+
+	if (!is_objectclass_supported(object->classId))
+		return InvalidOid;
+	column = get_object_attnum_owner(object->classId);
+	if (column == InvalidAttrNumber || get_object_catcache_oid(object->classId) < 0)
+		return InvalidOid;
+	tuple = SearchSysCache1(get_object_catcache_oid(object->classId),
+							ObjectIdGetDatum(object->objectId));
+	if (!HeapTupleIsValid(tuple))
+		return InvalidOid;
+	result = DatumGetObjectId(SysCacheGetAttr(get_object_catcache_oid(object->classId), tuple,
+											  column, &isnull));
+	ReleaseSysCache(tuple);
+	return result;
+}
+
+static void
+check_object_owner(CodeWalk *walk, const ObjectAddress *object)
+{
+	Oid			owner = owner_of(object);
+
+	if (!OidIsValid(owner) || owner == walk->owner || superuser_arg(owner))
+		return;
+	walk->problem = psprintf("%s belongs to role %s", getObjectDescription(object, false),
+							 GetUserNameFromId(owner, true) ? GetUserNameFromId(owner, true) : "?");
+}
+
+/*
+ * Does a reference lead to more code? A table refers to its parents, and a type to its
+ * table, which are not read for it; an index refers to its constraint.
+ */
+static bool
+is_followed(const ObjectAddress *from, Oid class_id)
+{
+	switch (class_id)
+	{
+		case NamespaceRelationId:
+		case ExtensionRelationId:
+		case LanguageRelationId:
+		case AuthIdRelationId:
+			return false;
+		case RelationRelationId:
+			return from->classId != RelationRelationId && from->classId != TypeRelationId;
+		case ConstraintRelationId:
+			return from->classId != RelationRelationId;
+		default:
+			return true;
+	}
+}
+
+/* Adds what an object refers to, as pg_depend has it. */
+static void
+add_references(CodeWalk *walk, const ObjectAddress *object)
+{
+	Relation	depend = table_open(DependRelationId, AccessShareLock);
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&keys[0], Anum_pg_depend_classid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(object->classId));
+	ScanKeyInit(&keys[1], Anum_pg_depend_objid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(object->objectId));
+	scan = systable_beginscan(depend, DependDependerIndexId, true, NULL, 2, keys);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_depend form = (Form_pg_depend) GETSTRUCT(tuple);
+
+		if (is_followed(object, form->refclassid))
+			add_object(walk, form->refclassid, form->refobjid);
+	}
+	systable_endscan(scan);
+	table_close(depend, AccessShareLock);
+}
+
+/* Only the CHECK constraints of a table are code; a foreign key refers to other tables. */
+static bool
+is_code(const PartOf *part, HeapTuple tuple)
+{
+	return part->catalog != ConstraintRelationId ||
+		((Form_pg_constraint) GETSTRUCT(tuple))->contype == CONSTRAINT_CHECK;
+}
+
+static void
+add_parts(CodeWalk *walk, const PartOf *part, Oid whole)
+{
+	Relation	catalog = table_open(part->catalog, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, part->column, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(whole));
+	scan = systable_beginscan(catalog, part->index, true, NULL, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool		isnull;
+		Oid			oid = DatumGetObjectId(heap_getattr(tuple, part->oid_column,
+														RelationGetDescr(catalog), &isnull));
+
+		if (is_code(part, tuple))
+			add_object(walk, part->catalog == IndexRelationId ? RelationRelationId : part->catalog,
+					   oid);
+	}
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+}
+
+static void
+add_children(CodeWalk *walk, Oid relation)
+{
+	ListCell   *cell;
+
+	foreach(cell, find_inheritance_children(relation, NoLock))
+		add_object(walk, RelationRelationId, lfirst_oid(cell));
+}
+
+static void
+look_at_relation(CodeWalk *walk, Oid relation)
+{
+	walk->relations = lappend_oid(walk->relations, relation);
+	if (IsCatalogRelationOid(relation) || get_rel_relkind(relation) == RELKIND_INDEX ||
+		get_rel_relkind(relation) == RELKIND_PARTITIONED_INDEX)
+		return;
+	for (int i = 0; i < lengthof(parts_of_relation); i++)
+		add_parts(walk, &parts_of_relation[i], relation);
+	add_children(walk, relation);
+}
+
+static void
+look_at(CodeWalk *walk, const ObjectAddress *object)
+{
+	/* With the lock its owner stays who it is, until the statement has run. */
+	if (object->classId == RelationRelationId)
+		LockRelationOid(object->objectId, AccessShareLock);
+	check_object_owner(walk, object);
+	if (walk->problem != NULL)
+		return;
+	add_references(walk, object);
+	if (object->classId == RelationRelationId)
+		look_at_relation(walk, object->objectId);
+	else if (object->classId == TypeRelationId)
+		add_parts(walk, &parts_of_type[0], object->objectId);
+}
+
+const char *
+atlas_foreign_code_beneath(Oid relation, Oid owner, List **relations)
+{
+	CodeWalk	walk = {.owner = owner};
+	HASHCTL		control = {0};
+
+	control.keysize = sizeof(ObjectKey);
+	control.entrysize = sizeof(ObjectKey);
+	control.hcxt = CurrentMemoryContext;
+	walk.seen = hash_create("atlas_events code", 64, &control,
+							HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	add_object(&walk, RelationRelationId, relation);
+	for (int i = 0; i < list_length(walk.pending) && walk.problem == NULL; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		look_at(&walk, list_nth(walk.pending, i));
+	}
+	hash_destroy(walk.seen);
+	*relations = walk.relations;
+	return walk.problem;
+}

@@ -1,0 +1,20 @@
+/*
+ * lookup_statement.h
+ *		Looking objects up by a statement, where a superuser has vouched for it.
+ */
+#ifndef ATLAS_LOOKUP_STATEMENT_H
+#define ATLAS_LOOKUP_STATEMENT_H
+
+#include "object_type.h"
+
+/*
+ * Finds what is wanted, in one statement that runs as the owner of the type's relation.
+ * The type has been connected in this transaction.
+ */
+extern void atlas_search_by_statement(AtlasObjectType *type, const AtlasWanted *wanted,
+									  int nwanted, AtlasFound found, void *searcher);
+
+/* Drops the plans of a type. While a lookup is under way they are left alone. */
+extern void atlas_forget_plans(AtlasObjectType *type);
+
+#endif							/* ATLAS_LOOKUP_STATEMENT_H */
