@@ -39,7 +39,7 @@ CREATE SCHEMA unusable;
 SET LOCAL search_path = unusable, public;
 CREATE TABLE conversations (id int, subject text);              -- not unique
 CREATE TABLE accounts (number int PRIMARY KEY);                 -- no such name
-CREATE TABLE customers (id numeric PRIMARY KEY);                -- no type for ids
+CREATE TABLE customers (id date PRIMARY KEY);                   -- no type for ids
 CREATE VIEW users AS SELECT 1 AS id;                            -- views only by choice
 CREATE TABLE chatbots (tenant text, id int, PRIMARY KEY (tenant, id));
 CREATE TABLE old_companies (id int PRIMARY KEY);

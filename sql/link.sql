@@ -96,6 +96,7 @@ CREATE OR REPLACE VIEW lab.twins AS SELECT id FROM lab.secret;
 CREATE ROLE regress_atlas_lab;
 GRANT USAGE, CREATE ON SCHEMA lab TO regress_atlas_lab;
 ALTER VIEW lab.twins OWNER TO regress_atlas_lab;
+SELECT atlas_register_object_type('TWIN', 'lab.twins');
 SELECT submit('not permitted', ('TWIN', '1', NULL), ('USER', '7', NULL));
 SELECT atlas_link_events();
 SELECT * FROM outcomes WHERE name = 'not permitted';

@@ -23,17 +23,18 @@ $$;
 -- ---------------------------------------------------------------------
 CREATE DOMAIN sku AS varchar(20) CHECK (VALUE <> '');
 CREATE DOMAIN short_sku AS sku;
-CREATE DOMAIN price AS numeric;
+CREATE DOMAIN price AS numeric(10, 2);
 CREATE TYPE color AS ENUM ('red', 'green');
 CREATE TABLE ids (
     a_uuid uuid UNIQUE, a_smallint smallint UNIQUE, an_integer integer UNIQUE, a_bigint bigint UNIQUE,
     a_text text UNIQUE, a_varchar varchar UNIQUE, a_varchar_10 varchar(10) UNIQUE, a_domain short_sku UNIQUE,
-    a_numeric numeric UNIQUE, a_domain_over_numeric price UNIQUE, a_char char(10) UNIQUE, a_date date UNIQUE,
+    a_numeric numeric UNIQUE, a_numeric_20 numeric(20) UNIQUE, a_numeric_with_scale numeric(10, 2) UNIQUE,
+    a_domain_over_numeric price UNIQUE, a_char char(10) UNIQUE, a_date date UNIQUE,
     an_enum color UNIQUE, a_name name UNIQUE, a_jsonb jsonb UNIQUE, an_array int[] UNIQUE, a_bytea bytea UNIQUE
 );
 SELECT attname, try('ids', attname) FROM pg_attribute WHERE attrelid = 'ids'::regclass AND attnum > 0 ORDER BY attnum;
 -- The same for external ids and tenants.
-SELECT try('ids', 'a_uuid', 'a_numeric') AS external_id, try('ids', 'a_uuid', NULL, 'a_date') AS tenant;
+SELECT try('ids', 'a_uuid', 'an_enum') AS external_id, try('ids', 'a_uuid', NULL, 'a_date') AS tenant;
 
 -- ---------------------------------------------------------------------
 -- Columns
@@ -113,7 +114,7 @@ SELECT count(*) AS longest_name_accepted FROM atlas_register_object_type(repeat(
 
 -- What can be done about it is in the hint.
 SELECT v.*, e.message, e.hint
-  FROM (VALUES ('ids', 'a_numeric', NULL), ('columns', 'id', NULL), ('unindexed', 'id', NULL), ('external', 'id', 'second')) v (relation, id, external_id),
+  FROM (VALUES ('ids', 'a_date', NULL), ('ids', 'a_numeric_with_scale', NULL), ('columns', 'id', NULL), ('unindexed', 'id', NULL), ('external', 'id', 'second')) v (relation, id, external_id),
        test.error_of(format('SELECT atlas_register_object_type(%L, %L, %L, %L)', 'THING', relation, id, external_id)) e;
 
 -- ---------------------------------------------------------------------

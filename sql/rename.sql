@@ -81,7 +81,7 @@ SELECT submit_event('SHIP', '001', 'retyped') IS NOT NULL;
 ALTER TABLE sea.ships ALTER id TYPE bigint USING id::bigint;
 SELECT * FROM ships();
 -- One that they cannot have.
-ALTER TABLE sea.ships ALTER id TYPE numeric;
+ALTER TABLE sea.ships ALTER id TYPE double precision;
 SELECT * FROM ships();
 SELECT message, detail, hint FROM test.error_of($$SELECT submit_event('SHIP', '1', 'x')$$);
 ALTER TABLE sea.ships ALTER id TYPE int;
@@ -123,7 +123,13 @@ GRANT USAGE ON SCHEMA sea TO regress_atlas_captain;
 ALTER TABLE sea.ships ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY first_only ON sea.ships USING (id = 1);
 SELECT * FROM ships();
+SELECT atlas_register_object_type('SHIP', 'sea.ships', external_id_column => 'code');
+SELECT * FROM ships();
+-- Nobody has vouched for the code of the new owner.
 ALTER TABLE sea.ships OWNER TO regress_atlas_captain;
+SELECT * FROM ships();
+SELECT detail, hint FROM test.error_of($$SELECT submit_event('SHIP', '1', 'x')$$);
+SELECT atlas_register_object_type('SHIP', 'sea.ships', external_id_column => 'code');
 SELECT * FROM ships();
 
 SELECT atlas_unregister_object_type('SHIP');

@@ -107,7 +107,7 @@ find_column(Relation relation, const AtlasBuiltInType *type, const char *name, A
 		if (attribute->attisdropped || !has_id_type(attribute, unique) ||
 			!(name == NULL ? is_id_name(column, type) : is_plainly(column, name)))
 			continue;
-		if (unique ? atlas_is_unique_column(relation, attribute->attnum, tenant) :
+		if ((!unique || atlas_is_unique_column(relation, attribute->attnum, tenant)) &&
 			atlas_is_indexed_column(relation, attribute->attnum, tenant))
 			return pstrdup(column);
 	}

@@ -98,13 +98,9 @@ atlas_index_is_complete(const AtlasLookupIndex *lookup)
 bool
 atlas_is_not_null_test(const char *predicate, AttrNumber column)
 {
-	List	   *clauses = stringToNode(predicate);
-	NullTest   *test;
+	NullTest   *test = stringToNode(predicate);
 
-	if (list_length(clauses) != 1 || !IsA(linitial(clauses), NullTest))
-		return false;
-	test = linitial_node(NullTest, clauses);
-	return test->nulltesttype == IS_NOT_NULL && IsA(test->arg, Var) &&
+	return IsA(test, NullTest) && test->nulltesttype == IS_NOT_NULL && IsA(test->arg, Var) &&
 		((Var *) test->arg)->varattno == column;
 }
 

@@ -70,7 +70,6 @@ find_way(AtlasObjectType *type, AtlasTarget *target)
 		return psprintf("the table it is connected to cannot be read directly any more, since %s", reason);
 	if (target->way == ATLAS_BY_LEAVES)
 		return NULL;
-	type->leaf.valid = true;
 	return atlas_read_leaf(type->relation, &type->columns, &type->leaf);
 }
 
@@ -236,7 +235,7 @@ known_leaf(AtlasObjectType *type, Oid relation)
 {
 	AtlasLeaf  *leaf;
 	bool		found;
-	const char *problem = NULL;
+	const char *problem;
 
 	if (type->leaves == NULL)
 	{
@@ -251,16 +250,19 @@ known_leaf(AtlasObjectType *type, Oid relation)
 	leaf = hash_search(type->leaves, &relation, HASH_ENTER, &found);
 	if (!found)
 		leaf->valid = false;
-	while (!leaf->valid && problem == NULL)
+	while (!leaf->valid)
 	{
-		leaf->valid = true;		/* an invalidation that comes meanwhile clears it */
+		uint64		before = type->leaf_changes;
+
 		problem = atlas_read_leaf(relation, &type->columns, leaf);
+		if (problem != NULL)
+		{
+			set_problem(type, problem);
+			return NULL;
+		}
+		leaf->valid = before == type->leaf_changes;
 	}
-	if (problem == NULL)
-		return leaf;
-	leaf->valid = false;
-	set_problem(type, problem);
-	return NULL;
+	return leaf;
 }
 
 /* Something wanted, and a leaf that may have it. */
@@ -332,16 +334,13 @@ search_leaves(Search *search, const AtlasWanted *wanted, int nwanted)
 	}
 	pfree(group);
 	pfree(pairs);
-	if (type->connection == ATLAS_CONNECTED)
-		return true;
-	type->checked = false;		/* it may be repaired without a word about the table itself */
-	return false;
+	return type->connection == ATLAS_CONNECTED;
 }
 
 /* ----- All ways ----- */
 
-/* False when it turns out meanwhile that the table cannot be read. */
-static bool
+/* Breaks the connection if it turns out meanwhile that the table cannot be read. */
+static void
 search_all(Search *search, const AtlasWanted *wanted, int nwanted)
 {
 	AtlasObjectType *type = search->type;
@@ -349,7 +348,7 @@ search_all(Search *search, const AtlasWanted *wanted, int nwanted)
 	switch (type->target.way)
 	{
 		case ATLAS_BY_STATEMENT:
-			atlas_search_by_statement(type, wanted, nwanted, take_object, search);
+			set_problem(type, atlas_search_by_statement(type, wanted, nwanted, take_object, search));
 			break;
 		case ATLAS_BY_LEAF:
 			check_right_to_read(type);
@@ -359,12 +358,11 @@ search_all(Search *search, const AtlasWanted *wanted, int nwanted)
 			check_right_to_read(type);
 			for (int from = 0; from < nwanted; from += LOOKUPS_AT_ONCE)
 				if (!search_leaves(search, wanted + from, Min(nwanted - from, LOOKUPS_AT_ONCE)))
-					return false;
+					break;
 			break;
 		case ATLAS_NO_WAY:
-			return false;
+			break;
 	}
-	return true;
 }
 
 void
@@ -381,9 +379,14 @@ atlas_lookup_many(AtlasObjectType *type, AtlasLookup *lookups, int nlookups)
 		if (is_connected && fill_wanted(type, &lookups[i], i, &wanted[nwanted]))
 			nwanted++;
 	}
-	if (nwanted > 0 && !search_all(&search, wanted, nwanted))
+	if (nwanted > 0)
+		search_all(&search, wanted, nwanted);
+	if (is_connected && type->connection != ATLAS_CONNECTED)
+	{
 		for (int i = 0; i < nlookups; i++)
 			lookups[i].result = ATLAS_UNAVAILABLE;
+		type->checked = false;	/* it may be repaired without a word about the table itself */
+	}
 	pfree(wanted);
 }
 

@@ -187,60 +187,6 @@ get_plan(AtlasObjectType *type, AtlasPlanKind kind)
 
 /* ----- Whose code is it? ----- */
 
-/* Raises an error if somebody else's code is beneath the relation. */
-static void
-check_code(AtlasObjectType *type)
-{
-	MemoryContext old;
-	List	   *relations;
-	const char *problem = atlas_foreign_code_beneath(type->relation, type->target.owner, &relations);
-
-	if (problem != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("object type \"%s\" is not looked up: %s", type->name, problem),
-				 errdetail("What is beneath \"%s\" must belong to its owner or to a superuser.",
-						   get_rel_name(type->relation)),
-				 errhint("Give it to the owner, or register the object type again.")));
-	old = MemoryContextSwitchTo(atlas_object_type_memory());
-	list_free(type->beneath);
-	type->beneath = list_copy(relations);
-	MemoryContextSwitchTo(old);
-}
-
-/*
- * The plan, for which code and tables have been checked. Whatever changes meanwhile
- * makes for another look, before the plan is brought up to date.
- */
-static SPIPlanPtr
-checked_plan(AtlasObjectType *type, AtlasPlanKind kind)
-{
-	for (int attempt = 0; attempt < CHECK_ATTEMPTS; attempt++)
-	{
-		SPIPlanPtr	plan;
-
-		if (!type->code_checked)
-		{
-			type->code_checked = true;
-			check_code(type);
-			if (!type->code_checked)
-				continue;
-		}
-		plan = get_plan(type, kind);
-		if (!reads_registered_table(atlas_plan_query(plan), type->relation))
-			break;
-		if (type->code_checked)
-			return plan;
-	}
-	type->checked = type->code_checked = false;
-	ereport(ERROR,
-			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-			 errmsg("the table of object type \"%s\" was changed or renamed just now", type->name),
-			 errhint("Try again.")));
-}
-
-/* ----- Running it ----- */
-
 /* What is looked up, and what was found: texts in the memory of the caller. */
 typedef struct FoundRow
 {
@@ -257,7 +203,64 @@ typedef struct StatementSearch
 	MemoryContext memory;
 	FoundRow   *rows;
 	uint64		nrows;
+	bool		is_refused;		/* somebody else's code is beneath the relation */
 } StatementSearch;
+
+/*
+ * Is everything beneath the relation its owner's or a superuser's? The answer holds
+ * until something that it depends on changes; what changes while the catalog is being
+ * read makes for another reading. An error leaves it unanswered.
+ */
+static bool
+is_trusted(AtlasObjectType *type)
+{
+	for (int attempt = 0; attempt < CHECK_ATTEMPTS && !type->code_checked; attempt++)
+	{
+		uint64		before = type->code_changes;
+		List	   *relations;
+		MemoryContext old;
+
+		if (atlas_foreign_code_beneath(type->relation, type->target.owner, &relations) != NULL)
+			return false;
+		old = MemoryContextSwitchTo(atlas_object_type_memory());
+		list_free(type->beneath);
+		type->beneath = list_copy(relations);
+		MemoryContextSwitchTo(old);
+		type->code_checked = before == type->code_changes;
+	}
+	return type->code_checked;
+}
+
+/*
+ * The plan, for which code and tables have been checked; NULL if the code is not to be
+ * trusted. Whatever changes while it is planned makes for another look.
+ */
+static SPIPlanPtr
+checked_plan(StatementSearch *search, AtlasPlanKind kind)
+{
+	AtlasObjectType *type = search->type;
+
+	for (int attempt = 0; attempt < CHECK_ATTEMPTS; attempt++)
+	{
+		SPIPlanPtr	plan;
+
+		search->is_refused = !is_trusted(type);
+		if (search->is_refused)
+			return NULL;
+		plan = get_plan(type, kind);
+		if (!reads_registered_table(atlas_plan_query(plan), type->relation))
+			break;
+		if (type->code_checked)
+			return plan;
+	}
+	type->checked = false;
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("the table of object type \"%s\" was changed or renamed just now", type->name),
+			 errhint("Try again.")));
+}
+
+/* ----- Running it ----- */
 
 /*
  * Blanks what the session, its role or its client has set under a name that nobody
@@ -352,6 +355,7 @@ execute_search(StatementSearch *search)
 	AtlasPlanKind kind = is_many ? ATLAS_MANY :
 		search->wanted[0].by_external_id ? ATLAS_BY_EXTERNAL_ID : ATLAS_BY_ID;
 	Datum		values[6];
+	SPIPlanPtr	plan;
 	AtlasIdentity saved;
 	int			code;
 
@@ -367,10 +371,14 @@ execute_search(StatementSearch *search)
 	}
 	atlas_become(type->target.owner, &saved);
 	blank_settings();
-	code = SPI_execute_plan(checked_plan(type, kind), values, NULL, false, 0);
-	if (code != SPI_OK_SELECT)
-		elog(ERROR, "could not look up objects: %s", SPI_result_code_string(code));
-	copy_rows(search, is_many);
+	plan = checked_plan(search, kind);
+	if (plan != NULL)
+	{
+		code = SPI_execute_plan(plan, values, NULL, false, 0);
+		if (code != SPI_OK_SELECT)
+			elog(ERROR, "could not look up objects: %s", SPI_result_code_string(code));
+		copy_rows(search, is_many);
+	}
 	atlas_return(&saved);
 }
 
@@ -383,7 +391,7 @@ run_search(void *argument)
 	SPI_finish();
 }
 
-void
+const char *
 atlas_search_by_statement(AtlasObjectType *type, const AtlasWanted *wanted, int nwanted,
 						  AtlasFound found, void *searcher)
 {
@@ -391,8 +399,6 @@ atlas_search_by_statement(AtlasObjectType *type, const AtlasWanted *wanted, int 
 	const char *volatile callers_statement = debug_query_string;
 	ErrorData  *volatile error = NULL;
 
-	if (nwanted == 0)
-		return;
 	search.memory = CurrentMemoryContext;
 	atlas_object_types_pin(true);
 	PG_TRY();
@@ -412,4 +418,6 @@ atlas_search_by_statement(AtlasObjectType *type, const AtlasWanted *wanted, int 
 	for (uint64 i = 0; i < search.nrows; i++)
 		if (search.rows[i].id != NULL)	/* no event could be about it */
 			(void) found(searcher, search.rows[i].number, search.rows[i].id, search.rows[i].external_id);
+	return search.is_refused ?
+		"what is beneath the relation it is connected to does not all belong to its owner or to a superuser" : NULL;
 }

@@ -9,10 +9,10 @@
 
 /*
  * Finds what is wanted, in one statement that runs as the owner of the type's relation.
- * The type has been connected in this transaction.
+ * The type has been connected in this transaction. Returns why nothing was run, or NULL.
  */
-extern void atlas_search_by_statement(AtlasObjectType *type, const AtlasWanted *wanted,
-									  int nwanted, AtlasFound found, void *searcher);
+extern const char *atlas_search_by_statement(AtlasObjectType *type, const AtlasWanted *wanted,
+											 int nwanted, AtlasFound found, void *searcher);
 
 /* Drops the plans of a type. While a lookup is under way they are left alone. */
 extern void atlas_forget_plans(AtlasObjectType *type);

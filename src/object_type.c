@@ -101,7 +101,9 @@ relation_changed(Datum arg, Oid relid)
 			type->checked = false;
 			type->invalidations++;
 		}
+		type->leaf_changes++;
 		forget_leaf(type, relid);
+		type->code_changes++;
 		if (relid == InvalidOid || list_member_oid(type->beneath, relid))
 			type->code_checked = false;
 	}
@@ -121,7 +123,12 @@ code_changed(Datum arg, int cacheid, uint32 hashvalue)
 	ListCell   *cell;
 
 	foreach(cell, types)
-		((AtlasObjectType *) lfirst(cell))->code_checked = false;
+	{
+		AtlasObjectType *type = lfirst(cell);
+
+		type->code_checked = false;
+		type->code_changes++;
+	}
 }
 
 void

@@ -51,10 +51,12 @@ typedef struct AtlasObjectType
 	AtlasTarget target;
 	AtlasLeaf	leaf;			/* ATLAS_BY_LEAF */
 	HTAB	   *leaves;			/* ATLAS_BY_LEAVES: of AtlasLeaf, those that were used */
+	uint64		leaf_changes;	/* invalidations of any table, counted */
 
 	/* ATLAS_BY_STATEMENT, see lookup_statement.c. */
 	SPIPlanPtr	plans[ATLAS_NPLANS];
-	bool		code_checked;	/* whose code is beneath the relation */
+	bool		code_checked;	/* what is beneath is the owner's or a superuser's */
+	uint64		code_changes;	/* invalidations of anything that may matter, counted */
 	List	   *beneath;		/* OIDs of the relations beneath it, which are its code */
 } AtlasObjectType;
 

@@ -98,31 +98,28 @@ covers_all_rows(HeapTuple index, AttrNumber column)
 	return isnull || atlas_is_not_null_test(TextDatumGetCString(predicate), column);
 }
 
+/* Does a unique index make the column name one row? */
 static bool
-index_fits(Relation relation, HeapTuple index, AttrNumber column, AttrNumber tenant_column,
-		   bool unique)
+makes_unique(Relation relation, HeapTuple index, AttrNumber column, AttrNumber tenant_column)
 {
 	Form_pg_index form = (Form_pg_index) GETSTRUCT(index);
 	bool		found = false;
 
-	if (!form->indisvalid || !covers_all_rows(index, column) || (unique && !form->indisunique))
+	if (!form->indisvalid || !form->indisunique || !covers_all_rows(index, column))
 		return false;
 	for (int i = 0; i < form->indnkeyatts; i++)
 	{
 		AttrNumber	key = form->indkey.values[i];
 
-		/* For finding rows the columns behind do not matter; for one row they do. */
-		if (key == column && !unique)
-			return true;
 		if (key != column && !may_accompany(relation, key, tenant_column))
 			return false;
 		found |= key == column;
 	}
-	return unique && found;
+	return found;
 }
 
-static bool
-has_index(Relation relation, AttrNumber column, AttrNumber tenant_column, bool unique)
+bool
+atlas_is_unique_column(Relation relation, AttrNumber column, AttrNumber tenant_column)
 {
 	List	   *indexes = RelationGetIndexList(relation);
 	ListCell   *cell;
@@ -134,7 +131,7 @@ has_index(Relation relation, AttrNumber column, AttrNumber tenant_column, bool u
 
 		if (!HeapTupleIsValid(index))
 			continue;			/* dropped by a DROP INDEX CONCURRENTLY */
-		found = index_fits(relation, index, column, tenant_column, unique);
+		found = makes_unique(relation, index, column, tenant_column);
 		ReleaseSysCache(index);
 		if (found)
 			break;
@@ -143,16 +140,28 @@ has_index(Relation relation, AttrNumber column, AttrNumber tenant_column, bool u
 	return found;
 }
 
-bool
-atlas_is_unique_column(Relation relation, AttrNumber column, AttrNumber tenant_column)
+static AtlasKeyColumn
+key_column(Relation relation, AttrNumber column)
 {
-	return has_index(relation, column, tenant_column, true);
+	AtlasKeyColumn key = {0};
+
+	if (column != InvalidAttrNumber)
+	{
+		key.attribute = column;
+		key.type = atlas_external_id_base_type(TupleDescAttr(RelationGetDescr(relation), column - 1)->atttypid);
+	}
+	return key;
 }
 
 bool
 atlas_is_indexed_column(Relation relation, AttrNumber column, AttrNumber tenant_column)
 {
-	return has_index(relation, column, tenant_column, false);
+	AtlasKeyColumn key = key_column(relation, column);
+	AtlasKeyColumn tenant = key_column(relation, tenant_column);
+	AtlasLookupIndex index;
+
+	atlas_choose_index(RelationGetRelid(relation), &key, &tenant, &index);
+	return OidIsValid(index.index);
 }
 
 /* ----- Checks ----- */
@@ -256,7 +265,7 @@ check_kind(Relation relation)
 		kind != RELKIND_VIEW && kind != RELKIND_MATVIEW && kind != RELKIND_FOREIGN_TABLE)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is not a table or view", RelationGetRelationName(relation))));
+				 errmsg("\"%s\" is not a table, a view or a foreign table", RelationGetRelationName(relation))));
 	if (relation->rd_rel->relpersistence == RELPERSISTENCE_TEMP)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
@@ -297,6 +306,17 @@ id_column_number(Relation relation, const char *column, Oid (*base_type_of) (Oid
 }
 
 static void
+check_index(Relation relation, const char *column, AttrNumber number, AttrNumber tenant)
+{
+	if (number != InvalidAttrNumber && !atlas_is_indexed_column(relation, number, tenant))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+				 errmsg("column \"%s\" of relation \"%s\" has no index that begins with it",
+						column, RelationGetRelationName(relation)),
+				 errhint("Create a B-tree index that begins with it, or with the tenant column and it; with the column's own collation and the default operator class.")));
+}
+
+static void
 check_indexes(Relation relation, const AtlasRegistration *registration, AttrNumber id,
 			  AttrNumber external_id, AttrNumber tenant)
 {
@@ -306,12 +326,8 @@ check_indexes(Relation relation, const AtlasRegistration *registration, AttrNumb
 				 errmsg("column \"%s\" of relation \"%s\" is not unique",
 						registration->id_column, RelationGetRelationName(relation)),
 				 errhint("Create a unique index on it: alone, with the tenant column, or with the partition key.")));
-	if (external_id != InvalidAttrNumber && !atlas_is_indexed_column(relation, external_id, tenant))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
-				 errmsg("column \"%s\" of relation \"%s\" has no index",
-						registration->external_id_column, RelationGetRelationName(relation)),
-				 errhint("Create an index that begins with it, best a unique one.")));
+	check_index(relation, registration->id_column, id, tenant);
+	check_index(relation, registration->external_id_column, external_id, tenant);
 }
 
 static AtlasColumnNames

@@ -25,7 +25,7 @@ extern const char *atlas_why_not_direct(Relation relation, const AtlasRegistrati
 /* Is this column unique, if need be together with tenant or partition key? */
 extern bool atlas_is_unique_column(Relation relation, AttrNumber column, AttrNumber tenant_column);
 
-/* Is there an index that finds rows by this column? */
+/* Is there a B-tree that finds rows by this column, if need be behind the tenant? */
 extern bool atlas_is_indexed_column(Relation relation, AttrNumber column, AttrNumber tenant_column);
 
 /*
