@@ -21,7 +21,6 @@ EXCEPTION WHEN OTHERS THEN
 END
 $$;
 GRANT EXECUTE ON FUNCTION test.try_to_register TO PUBLIC;
-GRANT USAGE ON SCHEMA test TO PUBLIC;
 
 -- ---------------------------------------------------------------------
 -- Who may connect what
@@ -227,7 +226,6 @@ SELECT atlas_unregister_object_type('CODE');
 SELECT format('ALTER DATABASE %I RESET shop.region', current_database()) \gexec
 DROP FUNCTION test.try_to_register, test.hers, test.forced, test.code_of;
 DROP TABLE test.deferrable;
-REVOKE ALL ON SCHEMA test FROM PUBLIC;
 DROP SCHEMA ann, bob CASCADE;
 DROP OWNED BY regress_atlas_ann, regress_atlas_bob;
 DROP ROLE regress_atlas_ann, regress_atlas_bob;
