@@ -98,7 +98,7 @@ $node->safe_psql('atlas', 'ALTER TABLE accounts RENAME TO clients');
 my $renamed = submit_related("('ACCOUNT', NULL, 'ACC-000007')");
 is(outcomes($renamed), 'LINKED', 'a table that was renamed is found');
 
-$node->safe_psql('atlas', 'ALTER TABLE conversations ALTER id TYPE numeric');
+$node->safe_psql('atlas', 'ALTER TABLE conversations ALTER id TYPE double precision');
 my $retyped = submit_related("('TICKET', '1', NULL), ('ACCOUNT', NULL, 'ACC-000007')");
 like(outcomes($retyped), qr/^ERROR: .*type.*\nLINKED$/,
 	'when the type of the ids was changed the reference ends ERROR, and says why');

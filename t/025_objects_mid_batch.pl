@@ -87,7 +87,7 @@ for my $change (
 	],
 	[
 		'given ids of another type', $by_id,
-		'ALTER TABLE orders ALTER id TYPE numeric', qr/^ERROR: .*has a type that ids cannot have\|100$/
+		'ALTER TABLE orders ALTER id TYPE double precision', qr/^ERROR: .*has a type that ids cannot have\|100$/
 	],
 	[
 		'given ids of another type that ids can have', $by_id,
