@@ -233,7 +233,7 @@ walk_relation(Walk *walk, Oid relid)
 				walk->leaves = lappend_oid(walk->leaves, relid);
 			break;
 		default:
-			walk->problem = "one of its partitions is no ordinary table";
+			walk->problem = "one of its partitions is not an ordinary table";
 			break;
 	}
 	table_close(relation, NoLock);

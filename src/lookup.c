@@ -414,7 +414,7 @@ atlas_refuse_lookup(const AtlasObjectType *type, const AtlasLookup *lookup, Atla
 						 psprintf("Object type %s cannot be looked up: %s.",
 								  type->name, type->problem) :
 						 psprintf("Object type %s is not connected to a table.", type->name),
-						 type->connection == ATLAS_BROKEN ? "Register it again with atlas_register_object_type()." :
+						 type->connection == ATLAS_BROKEN ? "Repair the table, or register it again with atlas_register_object_type()." :
 						 "Connect it with atlas_register_object_type() or atlas_discover_object_types().");
 			break;
 		case ATLAS_AMBIGUOUS:

@@ -4,6 +4,7 @@ use strict;
 use warnings;
 
 use AtlasTest;
+use DBI;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -107,6 +108,30 @@ oracle_ok($publisher, 'reads', \@read);
 my @mine = submit_events($subscriber, 'reads', 10_001, 10_100);
 linked_ok($subscriber, 'reads', 'events that the subscriber takes itself are linked there');
 $subscriber->safe_psql('reads', 'DROP SUBSCRIPTION reads');
+
+# ----- The registry -----
+
+# A session that knows the registry learns what a subscription changes in it, whose
+# worker fires no ordinary triggers.
+$_->safe_psql('reads', 'CREATE TABLE bugs (id int PRIMARY KEY); INSERT INTO bugs VALUES (1)')
+  foreach $publisher, $subscriber;
+my $session = DBI->connect('dbi:Pg:' . $subscriber->connstr('reads') =~ s/'//gr =~ s/ /;/gr,
+	'', '', { PrintError => 0, RaiseError => 0 });
+my $submit = q{SELECT submit_event('BUG', '1', 'Bug Found') IS NOT NULL};
+$session->selectrow_array($submit);
+is($session->state, 'PT400', 'a type that is not registered is unknown');
+$publisher->safe_psql('reads', 'CREATE PUBLICATION registry FOR TABLE atlas_object_types');
+$subscriber->safe_psql('reads',
+	"CREATE SUBSCRIPTION registry CONNECTION '$source' PUBLICATION registry WITH (copy_data = false)");
+$publisher->safe_psql('reads', q{SELECT atlas_register_object_type('BUG', 'bugs')});
+$publisher->wait_for_catchup('registry');
+ok($session->selectrow_array($submit), 'the subscription registers it: the session knows it');
+$publisher->safe_psql('reads', q{SELECT atlas_unregister_object_type('BUG')});
+$publisher->wait_for_catchup('registry');
+$session->selectrow_array($submit);
+is($session->state, 'PT400', 'and that it is not any more, once it is unregistered');
+$session->disconnect;
+$subscriber->safe_psql('reads', 'DROP SUBSCRIPTION registry');
 
 is_deeply([ worker_errors($_) ], [], 'no worker logs an error') foreach $publisher, $subscriber;
 $_->stop foreach $subscriber, $publisher;
