@@ -202,9 +202,10 @@ CREATE TRIGGER atlas_object_types_changed
     FOR EACH STATEMENT EXECUTE FUNCTION atlas_object_types_changed();
 
 -- The linker's own note of what it is at, so that after a crash the next
--- linker knows which events to approach with care. Never dumped.
+-- linker knows which events to approach with care. Never dumped. The key is for
+-- publications of all tables: without one the row could not be deleted.
 CREATE TABLE atlas_linker_state (
-    started_at timestamptz NOT NULL,
+    started_at timestamptz NOT NULL PRIMARY KEY,
     batch uuid[] NOT NULL DEFAULT '{}'
 );
 
