@@ -214,6 +214,15 @@ COMMENT ON COLUMN atlas_linker_state.started_at IS 'When the linker began';
 COMMENT ON COLUMN atlas_linker_state.batch IS 'Events it is at, noted only after a crash';
 
 -- ---------------------------------------------------------------------
+-- Replication. Each table has a primary key, or partitions that have one. Where
+-- changes of the partitions are published as changes of their parent, the subscriber
+-- wants to know by what the parent's rows are found; it uses its partitions' keys.
+-- ---------------------------------------------------------------------
+
+ALTER TABLE atlas_events REPLICA IDENTITY FULL;
+ALTER TABLE atlas_event_links REPLICA IDENTITY FULL;
+
+-- ---------------------------------------------------------------------
 -- Dump and restore. Partitions are dumped as ordinary tables.
 -- ---------------------------------------------------------------------
 
