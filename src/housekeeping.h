@@ -8,9 +8,9 @@
 #include "shmem.h"
 
 /*
- * Makes the partitions of the coming months. Whatever keeps it from that is logged and
- * noted in the slot, and raises no error. In a transaction of its own, as the owner of
- * the extension, inside SPI_connect().
+ * Makes the partitions of the coming months, and looks whom the partitions belong to.
+ * What is wrong is logged and noted in the slot, and raises no error. In a transaction
+ * of its own, as the owner of the extension, inside SPI_connect().
  */
 extern void atlas_keep_house(AtlasDatabase *slot, TimestampTz now);
 

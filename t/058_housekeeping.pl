@@ -108,7 +108,7 @@ END
 my $holder = $node->background_psql('ddl');
 $holder->query_safe('SELECT pg_advisory_lock(4711)');
 goes_on_ok('ddl', 'canceling statement due to lock timeout', 3);
-like(slurp_file($node->logfile, $offset), qr/could not be made: canceling statement due to lock timeout/,
+ok($node->wait_for_log(qr/could not be made: canceling statement due to lock timeout/, $offset),
 	'another cause is logged');
 $holder->quit;
 recovers_ok('ddl');
@@ -163,6 +163,17 @@ is($node->safe_psql('owned', 'SELECT DISTINCT relowner::regrole FROM pg_class WH
 	'atlas_heir', 'everything has another owner');
 $node->safe_psql('owned', 'GRANT CREATE ON SCHEMA atlas TO atlas_heir');
 recovers_ok('owned');
+
+# ----- A partition that belongs to somebody else, as after a restore -----
+
+my $month = $node->safe_psql('ddl', "SELECT max(inhrelid::regclass::text) FROM pg_inherits WHERE inhparent = 'atlas_event_links'::regclass");
+$offset = log_size($node);
+$node->safe_psql('ddl', "ALTER TABLE $month OWNER TO atlas_heir");
+wait_until($node, 'ddl', "SELECT advice ~ '^Partition public.$month belongs to role atlas_heir' FROM atlas_events_status",
+	'the advice says that a partition has another owner');
+ok($node->wait_for_log(qr/Partition public.$month belongs to role atlas_heir/, $offset), 'and so does the log');
+$node->safe_psql('ddl', 'ALTER ROLE atlas_heir SUPERUSER');
+wait_until($node, 'ddl', 'SELECT advice IS NULL FROM atlas_events_status', 'a superuser may have it');
 
 is_deeply([ worker_errors($node) ], [], 'no worker logs an error');
 $node->stop;
