@@ -211,15 +211,25 @@ ALTER TABLE atlas_object_types ENABLE ALWAYS TRIGGER atlas_object_types_changed;
 ALTER TABLE atlas_object_types ENABLE ALWAYS TRIGGER atlas_object_types_emptied;
 
 -- The linker's own note of what it is at, so that after a crash the next
--- linker knows which events to approach with care. Never dumped.
+-- linker knows which events to approach with care. Never dumped. The key is for
+-- publications of all tables: without one the row could not be deleted.
 CREATE TABLE atlas_linker_state (
-    started_at timestamptz NOT NULL,
+    started_at timestamptz NOT NULL PRIMARY KEY,
     batch uuid[] NOT NULL DEFAULT '{}'
 );
 
 COMMENT ON TABLE atlas_linker_state IS 'One row while a linker is at work; a row that a new linker finds says that the one before was killed';
 COMMENT ON COLUMN atlas_linker_state.started_at IS 'When the linker began';
 COMMENT ON COLUMN atlas_linker_state.batch IS 'Events it is at, noted only after a crash';
+
+-- ---------------------------------------------------------------------
+-- Replication. Each table has a primary key, or partitions that have one. Where
+-- changes of the partitions are published as changes of their parent, the subscriber
+-- wants to know by what the parent's rows are found; it uses its partitions' keys.
+-- ---------------------------------------------------------------------
+
+ALTER TABLE atlas_events REPLICA IDENTITY FULL;
+ALTER TABLE atlas_event_links REPLICA IDENTITY FULL;
 
 -- ---------------------------------------------------------------------
 -- Dump and restore. Partitions are dumped as ordinary tables.

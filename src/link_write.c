@@ -18,7 +18,7 @@
 
 #define FIRST_BACKOFF_SECONDS 1
 #define MAX_BACKOFF_SECONDS 60
-#define MISSING_MILLISECONDS 200
+#define ENDING_MILLISECONDS 100	/* until the transaction of an event may have ended */
 #define DEFERRAL_LOG_SECONDS 60	/* between two lines about the same reason */
 
 static AtlasTable links_table = {
@@ -70,20 +70,6 @@ static AtlasStatement defer_queued = {
 	" WHERE q.event_id OPERATOR(pg_catalog.=) d.event_id",
 	.nparameters = 3,
 	.parameters = {UUIDARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID},
-};
-
-/*
- * An event may be missing for a moment: the first one of a month is visible just
- * before its partition is known to other sessions. Or for long, in a restore.
- */
-static AtlasStatement defer_missing = {
-	.sql =
-	"UPDATE @extschema@.atlas_event_queue"
-	"   SET next_attempt_at = CASE WHEN next_attempt_at IS NULL THEN $2 ELSE $3 END,"
-	"       last_error = 'the event is not there'"
-	" WHERE event_id OPERATOR(pg_catalog.=) ANY ($1)",
-	.nparameters = 3,
-	.parameters = {UUIDARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
 };
 
 static AtlasStatement fail_queued = {
@@ -343,27 +329,26 @@ write_deferred(const AtlasLinkEvent *events, int nevents, TimestampTz now)
 }
 
 void
-atlas_write_missing(const pg_uuid_t *ids, int nids, const AtlasLinkEvent *events, int nevents,
-					TimestampTz now)
+atlas_write_missing(const AtlasMissing *missing, TimestampTz now)
 {
-	AtlasColumn missing;
-	Datum		values[3];
+	Deferrals	deferrals;
+	TimestampTz soon = TimestampTzPlusMilliseconds(now, ENDING_MILLISECONDS);
+	TimestampTz later = put_off(now);
 	int			next = 0;
 
-	if (nevents == nids)
-		return;
-	atlas_column_init(&missing, nids);
-	for (int i = 0; i < nids; i++)
+	init_deferrals(&deferrals, missing->nids);
+	for (int i = 0; i < missing->nids; i++)
 	{
-		if (next < nevents && atlas_event_id_compare(&events[next].id, &ids[i]) == 0)
+		const pg_uuid_t *id = &missing->ids[i];
+
+		while (next < missing->nending && atlas_event_id_compare(&missing->ending[next], id) < 0)
 			next++;
+		if (next < missing->nending && atlas_event_id_compare(&missing->ending[next], id) == 0)
+			defer(&deferrals, id, soon, "the transaction that submitted the event is about to end");
 		else
-			atlas_column_add(&missing, UUIDPGetDatum(&ids[i]));
+			defer(&deferrals, id, later, "the event is not there");
 	}
-	values[0] = atlas_column_array(&missing, UUIDOID);
-	values[1] = TimestampTzGetDatum(TimestampTzPlusMilliseconds(now, MISSING_MILLISECONDS));
-	values[2] = TimestampTzGetDatum(put_off(now));
-	(void) atlas_execute(&defer_missing, values, NULL, false, 0);
+	write_deferrals(&deferrals);
 }
 
 void

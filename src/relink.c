@@ -109,6 +109,7 @@ typedef struct RelinkBatch
 {
 	Unresolved *items;
 	int			nitems;
+	bool		makes_partitions;	/* at this moment */
 } RelinkBatch;
 
 TimestampTz
@@ -128,6 +129,7 @@ compare_items(const void *a, const void *b)
 static void
 claim(RelinkBatch *batch, AtlasStatement *statement, Datum *values)
 {
+	batch->makes_partitions = false;
 	batch->nitems = (int) atlas_execute(statement, values, NULL, false, 0);
 	batch->items = palloc0(sizeof(Unresolved) * Max(batch->nitems, 1));
 	for (int i = 0; i < batch->nitems; i++)
@@ -283,7 +285,9 @@ relink_items(void *argument, int from, int to)
 	TimestampTz now = GetCurrentTimestamp();
 	AtlasRef  **refs = palloc(sizeof(AtlasRef *) * nitems);
 
+	batch->makes_partitions = true;
 	ensure_partitions(items, nitems);
+	batch->makes_partitions = false;
 	for (int i = 0; i < nitems; i++)
 		refs[i] = &items[i].ref;
 	atlas_resolve(refs, nitems);
@@ -297,7 +301,8 @@ fail_item(void *argument, int index, const ErrorData *error)
 	RelinkBatch *batch = argument;
 	Unresolved *item = &batch->items[index];
 
-	item->ref.outcome = atlas_is_shortage(error) ? ATLAS_DEFERRED : ATLAS_REFERENCE_ERROR;
+	item->ref.outcome = atlas_is_shortage(error) || batch->makes_partitions ?
+		ATLAS_DEFERRED : ATLAS_REFERENCE_ERROR;
 	item->ref.reason = error->message;
 	write_unresolved(item, 1, GetCurrentTimestamp());
 }

@@ -14,6 +14,7 @@
 #include "extension.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "housekeeping.h"
 #include "miscadmin.h"
 #include "shmem.h"
 #include "utils/builtins.h"
@@ -134,6 +135,8 @@ advice_for(const AtlasDatabase *slot, const QueueState *queue)
 		return "The launcher of atlas_events does not run: see the server log.";
 	if (slot->failures > 0 && slot->pid == 0)
 		return "The linker has ended with an error and is started again, within a minute: see last_error and the server log.";
+	if (slot->problem[0] != '\0')
+		return atlas_housekeeping_advice(slot);
 	if (queue->any_put_off)
 		return "Events are put off and tried again: see last_error in atlas_event_logs.";
 	if (queue->any_failed)
