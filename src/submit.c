@@ -22,6 +22,7 @@
 #include "event_id.h"
 #include "extension.h"
 #include "partition.h"
+#include "setting_guard.h"
 #include "submit.h"
 #include "table_write.h"
 #include "utils/builtins.h"
@@ -89,6 +90,7 @@ text *
 atlas_session_tenant(void)
 {
 	atlas_refuse_code_of_owner();
+	atlas_settings_check();
 	return cstring_to_text(atlas_tenant_setting ? atlas_tenant_setting : "");
 }
 
