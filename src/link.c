@@ -19,6 +19,7 @@
 #include "extension.h"
 #include "link.h"
 #include "link_write.h"
+#include "miscadmin.h"
 #include "partition.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
@@ -74,6 +75,7 @@ read_references(AtlasLinkEvent *event, Jsonb *related)
 		AtlasRef   *ref = &event->refs[i];
 		text	   *object_type;
 
+		CHECK_FOR_INTERRUPTS();
 		if (item == NULL || item->type != jbvBinary ||
 			(object_type = object_field(item->val.binary.data, "objectType")) == NULL)
 			ereport(ERROR,
@@ -131,7 +133,10 @@ read_events(const pg_uuid_t *ids, int nids, int *nevents)
 	*nevents = atlas_select_events(ids, nids);
 	events = palloc(sizeof(AtlasLinkEvent) * Max(*nevents, 1));
 	for (int i = 0; i < *nevents; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		read_event(&events[i], SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
+	}
 	SPI_freetuptable(SPI_tuptable);
 	qsort(events, *nevents, sizeof(AtlasLinkEvent), compare_events);
 	return events;

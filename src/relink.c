@@ -14,6 +14,7 @@
 #include "event_id.h"
 #include "extension.h"
 #include "link.h"
+#include "miscadmin.h"
 #include "partition.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -137,6 +138,7 @@ claim(RelinkBatch *batch, AtlasStatement *statement, Datum *values)
 		Unresolved *item = &batch->items[i];
 		bool		isnull;
 
+		CHECK_FOR_INTERRUPTS();
 		item->event_id = *DatumGetUUIDP(SPI_getbinval(row, tupdesc, 1, &isnull));
 		item->position = DatumGetInt16(SPI_getbinval(row, tupdesc, 2, &isnull));
 		item->ref.lookup.tenant = atlas_result_text(row, tupdesc, 3);

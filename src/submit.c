@@ -21,6 +21,7 @@
 #include "catalog/pg_type.h"
 #include "event_id.h"
 #include "extension.h"
+#include "miscadmin.h"
 #include "partition.h"
 #include "setting_guard.h"
 #include "submit.h"
@@ -138,6 +139,7 @@ compare_types(const void *a, const void *b)
 	const AtlasSubmission *left = *(AtlasSubmission *const *) a;
 	const AtlasSubmission *right = *(AtlasSubmission *const *) b;
 
+	CHECK_FOR_INTERRUPTS();
 	return strcmp(left->event.primary.object_type, right->event.primary.object_type);
 }
 
@@ -206,6 +208,7 @@ look_up_primaries(AtlasSubmission *submissions, int nsubmissions)
 static int
 compare_ids(const void *a, const void *b)
 {
+	CHECK_FOR_INTERRUPTS();
 	return atlas_event_id_compare(&(*(AtlasSubmission *const *) a)->event_id,
 								  &(*(AtlasSubmission *const *) b)->event_id);
 }
@@ -255,6 +258,7 @@ add_to_log(AtlasRows *rows, const AtlasSubmission *submission)
 	Datum		values[ATLAS_MAX_COLUMNS];
 	bool		nulls[ATLAS_MAX_COLUMNS];
 
+	CHECK_FOR_INTERRUPTS();
 	values[0] = UUIDPGetDatum(&submission->event_id);
 	values[1] = TimestampTzGetDatum(event->occurred_at);
 	values[2] = TimestampTzGetDatum(event->received_at);
