@@ -168,7 +168,7 @@ resolve_references(AtlasLinkEvent *events, int nevents)
 }
 
 static void
-link_events(void *argument, int from, int to)
+link_events(void *argument, int from, int to, bool kept)
 {
 	LinkBatch  *batch = argument;
 	TimestampTz now = GetCurrentTimestamp();
@@ -181,8 +181,11 @@ link_events(void *argument, int from, int to)
 	atlas_write_events(events, nevents, batch->links_may_exist, now, &counts);
 	atlas_write_missing(&batch->ids[from], to - from, events, nevents, now);
 
-	batch->counts->linked += counts.linked;
-	batch->counts->not_found += counts.not_found;
+	if (kept)
+	{
+		batch->counts->linked += counts.linked;
+		batch->counts->not_found += counts.not_found;
+	}
 }
 
 static void
@@ -190,7 +193,7 @@ link_all(void *argument)
 {
 	LinkBatch  *batch = argument;
 
-	link_events(batch, 0, batch->nids);
+	link_events(batch, 0, batch->nids, true);
 }
 
 static void
@@ -223,7 +226,7 @@ atlas_link(const pg_uuid_t *ids, int nids, AtlasLinkCounts *counts)
 	if (atlas_stops_batch(error))
 		ReThrowError(error);
 	batch.links_may_exist = true;
-	atlas_bisect(&batch, 0, nids, link_events, fail_event);
+	atlas_bisect(&batch, nids, link_events, fail_event);
 }
 
 int

@@ -277,7 +277,7 @@ ensure_partitions(const Unresolved *items, int nitems)
 }
 
 static void
-relink_items(void *argument, int from, int to)
+relink_items(void *argument, int from, int to, bool kept)
 {
 	RelinkBatch *batch = argument;
 	Unresolved *items = &batch->items[from];
@@ -311,7 +311,7 @@ relink(RelinkBatch *batch)
 	if (batch->nitems == 0)
 		return;
 	read_primaries(batch);
-	atlas_bisect(batch, 0, batch->nitems, relink_items, fail_item);
+	atlas_bisect(batch, batch->nitems, relink_items, fail_item);
 }
 
 static void
