@@ -20,7 +20,7 @@ $$;
 CREATE VIEW transaction_ids AS
     SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'transactionid';
 
-SELECT submit(1001, 1500);
+SELECT submit(1001, 1300);
 BEGIN;
 SELECT atlas_link_events();
 SELECT count < 10 AS few_are_kept FROM transaction_ids;
