@@ -17,6 +17,7 @@
 #include "src/link.h"
 #include "src/object_type.h"
 #include "src/partition.h"
+#include "src/setting_guard.h"
 #include "src/shmem.h"
 #include "src/submit.h"
 #include "src/wakeup.h"
@@ -121,6 +122,8 @@ define_workers(void)
 void
 _PG_init(void)
 {
+	List	   *without_right = atlas_settings_without_right();
+
 	DefineCustomStringVariable("atlas_events.tenant",
 							   "The tenant that this session acts for.",
 							   "Events, objects and timelines of other tenants are not seen.",
@@ -130,6 +133,7 @@ _PG_init(void)
 	define_linking();
 	define_workers();
 	MarkGUCPrefixReserved("atlas_events");
+	atlas_settings_refuse(without_right);
 
 	atlas_extension_init();
 	atlas_partition_init();

@@ -20,6 +20,7 @@
 #include "extension.h"
 #include "link.h"
 #include "link_write.h"
+#include "miscadmin.h"
 #include "partition.h"
 #include "queue.h"
 #include "utils/builtins.h"
@@ -78,6 +79,7 @@ read_references(AtlasLinkEvent *event, Jsonb *related)
 		AtlasRef   *ref = &event->refs[i];
 		text	   *object_type;
 
+		CHECK_FOR_INTERRUPTS();
 		if (item == NULL || item->type != jbvBinary ||
 			(object_type = object_field(item->val.binary.data, "objectType")) == NULL)
 			ereport(ERROR,
@@ -137,7 +139,10 @@ read_events(const pg_uuid_t *ids, int nids, int *nevents)
 	*nevents = atlas_select_events(ids, nids);
 	events = palloc(sizeof(AtlasLinkEvent) * Max(*nevents, 1));
 	for (int i = 0; i < *nevents; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		read_event(&events[i], SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
+	}
 	SPI_freetuptable(SPI_tuptable);
 	qsort(events, *nevents, sizeof(AtlasLinkEvent), compare_events);
 	return events;
@@ -208,7 +213,7 @@ resolve_references(AtlasLinkEvent *events, int nevents)
 }
 
 static void
-link_events(void *argument, int from, int to)
+link_events(void *argument, int from, int to, bool kept)
 {
 	LinkBatch  *batch = argument;
 	TimestampTz now = GetCurrentTimestamp();
@@ -224,8 +229,11 @@ link_events(void *argument, int from, int to)
 	atlas_write_events(events, nevents, batch->links_may_exist, now, &counts);
 	atlas_write_missing(&missing, now);
 
-	batch->counts->linked += counts.linked;
-	batch->counts->not_found += counts.not_found;
+	if (kept)
+	{
+		batch->counts->linked += counts.linked;
+		batch->counts->not_found += counts.not_found;
+	}
 }
 
 static void
@@ -233,7 +241,7 @@ link_all(void *argument)
 {
 	LinkBatch  *batch = argument;
 
-	link_events(batch, 0, batch->nids);
+	link_events(batch, 0, batch->nids, true);
 }
 
 /* An event is not to blame for a month whose partition cannot be made. */
@@ -267,7 +275,7 @@ atlas_link(const pg_uuid_t *ids, int nids, AtlasLinkCounts *counts)
 	if (atlas_stops_batch(error))
 		ReThrowError(error);
 	batch.links_may_exist = true;
-	atlas_bisect(&batch, 0, nids, link_events, fail_event);
+	atlas_bisect(&batch, nids, link_events, fail_event);
 }
 
 int

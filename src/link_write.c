@@ -12,6 +12,7 @@
 #include "extension.h"
 #include "link.h"
 #include "link_write.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 #include "values.h"
@@ -100,6 +101,7 @@ atlas_link_rows_add(AtlasRows *rows, const pg_uuid_t *event_id, const AtlasRef *
 	static const bool nulls[ATLAS_MAX_COLUMNS] = {false};
 	Datum		values[ATLAS_MAX_COLUMNS];
 
+	CHECK_FOR_INTERRUPTS();
 	values[0] = UUIDPGetDatum(event_id);
 	values[1] = TimestampTzGetDatum(now);
 	values[2] = PointerGetDatum(ref->lookup.tenant);
@@ -108,26 +110,40 @@ atlas_link_rows_add(AtlasRows *rows, const pg_uuid_t *event_id, const AtlasRef *
 	atlas_rows_add(rows, values, nulls);
 }
 
-static bool
-same_object(const AtlasRef *a, const AtlasRef *b)
+/* By type and id. There may be many, so a sort can be interrupted. */
+static int
+compare_objects(const void *a, const void *b)
 {
-	return strcmp(a->object_type, b->object_type) == 0 &&
-		atlas_compare_text(a->lookup.found_id, b->lookup.found_id) == 0;
+	const AtlasRef *left = *(const AtlasRef *const *) a;
+	const AtlasRef *right = *(const AtlasRef *const *) b;
+	int			result = strcmp(left->object_type, right->object_type);
+
+	CHECK_FOR_INTERRUPTS();
+	return result != 0 ? result : atlas_compare_text(left->lookup.found_id, right->lookup.found_id);
 }
 
-/* Is the object the primary one, or linked by an earlier reference? */
 static bool
-is_repeated(const AtlasLinkEvent *event, int position)
+is_primary_object(const AtlasLinkEvent *event, const AtlasRef *ref)
 {
-	const AtlasRef *ref = &event->refs[position];
+	return strcmp(ref->object_type, event->object_type) == 0 &&
+		atlas_compare_text(ref->lookup.found_id, event->object_id) == 0;
+}
 
-	if (strcmp(ref->object_type, event->object_type) == 0 &&
-		atlas_compare_text(ref->lookup.found_id, event->object_id) == 0)
-		return true;
-	for (int i = 0; i < position; i++)
-		if (event->refs[i].outcome == ATLAS_LINKED && same_object(&event->refs[i], ref))
-			return true;
-	return false;
+/* The references to the objects to link: each object once, and not the primary one. */
+static int
+distinct_objects(const AtlasLinkEvent *event, const AtlasRef **refs)
+{
+	int			nrefs = 0;
+	int			ndistinct = 0;
+
+	for (int i = 0; i < event->nrefs; i++)
+		if (event->refs[i].outcome == ATLAS_LINKED && !is_primary_object(event, &event->refs[i]))
+			refs[nrefs++] = &event->refs[i];
+	qsort(refs, nrefs, sizeof(AtlasRef *), compare_objects);
+	for (int i = 0; i < nrefs; i++)
+		if (i == 0 || compare_objects(&refs[i - 1], &refs[i]) != 0)
+			refs[ndistinct++] = refs[i];
+	return ndistinct;
 }
 
 static const AtlasRef *
@@ -157,11 +173,16 @@ write_links(const AtlasLinkEvent *events, int nevents, bool may_exist, Timestamp
 	atlas_link_rows_init(&rows, atlas_count_references(events, nevents));
 	for (int i = 0; i < nevents; i++)
 	{
+		const AtlasRef **refs;
+		int			nrefs;
+
 		if (first_deferred(&events[i]) != NULL)
 			continue;
-		for (int j = 0; j < events[i].nrefs; j++)
-			if (events[i].refs[j].outcome == ATLAS_LINKED && !is_repeated(&events[i], j))
-				atlas_link_rows_add(&rows, &events[i].id, &events[i].refs[j], now);
+		refs = palloc(sizeof(AtlasRef *) * Max(events[i].nrefs, 1));
+		nrefs = distinct_objects(&events[i], refs);
+		for (int j = 0; j < nrefs; j++)
+			atlas_link_rows_add(&rows, &events[i].id, refs[j], now);
+		pfree(refs);
 	}
 	if (may_exist)
 		atlas_rows_insert(&rows);
@@ -191,6 +212,7 @@ write_unresolved(const AtlasLinkEvent *events, int nevents, TimestampTz now)
 		{
 			const AtlasRef *ref = &events[i].refs[j];
 
+			CHECK_FOR_INTERRUPTS();
 			if (ref->outcome == ATLAS_LINKED)
 				continue;
 			atlas_column_add(&columns[0], UUIDPGetDatum(&events[i].id));

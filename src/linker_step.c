@@ -59,7 +59,7 @@ lock_extension(void)
 static bool
 begin_step(const char *activity, AtlasIdentity *saved)
 {
-	atlas_linker.in_step = true;
+	atlas_worker_is_busy = true;
 	pgstat_report_activity(STATE_RUNNING, activity);
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
@@ -68,7 +68,7 @@ begin_step(const char *activity, AtlasIdentity *saved)
 		atlas_linker.has_no_extension = true;
 		atlas_linker.finished = true;
 		CommitTransactionCommand();
-		atlas_linker.in_step = false;
+		atlas_worker_is_busy = false;
 		return false;
 	}
 	PushActiveSnapshot(GetTransactionSnapshot());
@@ -86,7 +86,7 @@ end_step(const AtlasIdentity *saved)
 	CommitTransactionCommand();
 	pgstat_report_stat(false);
 	pgstat_report_activity(STATE_IDLE, NULL);
-	atlas_linker.in_step = false;
+	atlas_worker_is_busy = false;
 }
 
 /* May this linker link here? atlas_linker.exit_state says why not. */

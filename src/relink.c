@@ -14,6 +14,7 @@
 #include "event_id.h"
 #include "extension.h"
 #include "link.h"
+#include "miscadmin.h"
 #include "partition.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -139,6 +140,7 @@ claim(RelinkBatch *batch, AtlasStatement *statement, Datum *values)
 		Unresolved *item = &batch->items[i];
 		bool		isnull;
 
+		CHECK_FOR_INTERRUPTS();
 		item->event_id = *DatumGetUUIDP(SPI_getbinval(row, tupdesc, 1, &isnull));
 		item->position = DatumGetInt16(SPI_getbinval(row, tupdesc, 2, &isnull));
 		item->ref.lookup.tenant = atlas_result_text(row, tupdesc, 3);
@@ -277,7 +279,7 @@ ensure_partitions(const Unresolved *items, int nitems)
 }
 
 static void
-relink_items(void *argument, int from, int to)
+relink_items(void *argument, int from, int to, bool kept)
 {
 	RelinkBatch *batch = argument;
 	Unresolved *items = &batch->items[from];
@@ -314,7 +316,7 @@ relink(RelinkBatch *batch)
 	if (batch->nitems == 0)
 		return;
 	read_primaries(batch);
-	atlas_bisect(batch, 0, batch->nitems, relink_items, fail_item);
+	atlas_bisect(batch, batch->nitems, relink_items, fail_item);
 }
 
 static void

@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "attempt.h"
+#include "miscadmin.h"
 #include "postmaster/bgworker.h"
 #include "resolve.h"
 #include "values.h"
@@ -25,6 +26,7 @@ typedef struct TypeGroup
 	const char **reasons;		/* of each lookup */
 } TypeGroup;
 
+/* There may be many, so a sort can be interrupted. */
 static int
 compare_refs(const void *a, const void *b)
 {
@@ -32,6 +34,7 @@ compare_refs(const void *a, const void *b)
 	const AtlasRef *right = *(AtlasRef *const *) b;
 	int			result = strcmp(left->object_type, right->object_type);
 
+	CHECK_FOR_INTERRUPTS();
 	if (result == 0)
 		result = atlas_compare_text(left->lookup.object_id, right->lookup.object_id);
 	if (result == 0)

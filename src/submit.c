@@ -21,7 +21,9 @@
 #include "catalog/pg_type.h"
 #include "event_id.h"
 #include "extension.h"
+#include "miscadmin.h"
 #include "partition.h"
+#include "setting_guard.h"
 #include "submit.h"
 #include "table_write.h"
 #include "utils/builtins.h"
@@ -89,6 +91,7 @@ text *
 atlas_session_tenant(void)
 {
 	atlas_refuse_code_of_owner();
+	atlas_settings_check();
 	return cstring_to_text(atlas_tenant_setting ? atlas_tenant_setting : "");
 }
 
@@ -136,6 +139,7 @@ compare_types(const void *a, const void *b)
 	const AtlasSubmission *left = *(AtlasSubmission *const *) a;
 	const AtlasSubmission *right = *(AtlasSubmission *const *) b;
 
+	CHECK_FOR_INTERRUPTS();
 	return strcmp(left->event.primary.object_type, right->event.primary.object_type);
 }
 
@@ -204,6 +208,7 @@ look_up_primaries(AtlasSubmission *submissions, int nsubmissions)
 static int
 compare_ids(const void *a, const void *b)
 {
+	CHECK_FOR_INTERRUPTS();
 	return atlas_event_id_compare(&(*(AtlasSubmission *const *) a)->event_id,
 								  &(*(AtlasSubmission *const *) b)->event_id);
 }
@@ -253,6 +258,7 @@ add_to_log(AtlasRows *rows, const AtlasSubmission *submission)
 	Datum		values[ATLAS_MAX_COLUMNS];
 	bool		nulls[ATLAS_MAX_COLUMNS];
 
+	CHECK_FOR_INTERRUPTS();
 	values[0] = UUIDPGetDatum(&submission->event_id);
 	values[1] = TimestampTzGetDatum(event->occurred_at);
 	values[2] = TimestampTzGetDatum(event->received_at);

@@ -14,6 +14,7 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "miscadmin.h"
 #include "submit.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -204,6 +205,7 @@ submit_events_array(PG_FUNCTION_ARGS)
 	submissions = palloc0(sizeof(AtlasSubmission) * nitems);
 	for (int i = 0; i < nitems; i++)
 	{
+		CHECK_FOR_INTERRUPTS();
 		atlas_event_init(&submissions[i].event, psprintf("/%d", i), now);
 		atlas_event_from_record(&submissions[i].event, items[i], nulls[i]);
 	}
@@ -275,6 +277,7 @@ results_to_text(const AtlasSubmission *submissions, int nsubmissions)
 					 accepted, nsubmissions - accepted);
 	for (int i = 0; i < nsubmissions; i++)
 	{
+		CHECK_FOR_INTERRUPTS();
 		if (i > 0)
 			appendStringInfoChar(&json, ',');
 		if (submissions[i].event.error.status != 0)

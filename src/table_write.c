@@ -267,7 +267,10 @@ write_group(EState *estate, ResultRelInfo *result, TupleTableSlot **slots, int n
 	else
 		table_multi_insert(relation, slots, nslots, command, 0, NULL);
 	for (int i = 0; i < nslots; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		(void) atlas_insert_index_tuples(result, slots[i], estate);
+	}
 	MemoryContextSwitchTo(old);
 	ResetPerTupleExprContext(estate);
 }
