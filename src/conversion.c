@@ -17,9 +17,7 @@
 #include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
 
-/* What the database's encoding has no character for is told in these words. */
-#define NOT_REPRESENTABLE "has a character that the encoding of the database does not have"
-
+/* Either direction. SQL_ASCII has text of any bytes, of which we take UTF-8. */
 static char *
 convert(const char *string, Size length, int from, int to, Size *result_length)
 {
@@ -126,7 +124,8 @@ atlas_jsonb_from_utf8(const char *utf8, Size length, const char **reason)
 
 	if (string == NULL)
 	{
-		*reason = NOT_REPRESENTABLE;
+		*reason = GetDatabaseEncoding() == PG_SQL_ASCII ? "has bytes that are no UTF-8" :
+			"has a character that the encoding of the database does not have";
 		return NULL;
 	}
 

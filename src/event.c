@@ -43,23 +43,28 @@ void
 atlas_event_note(AtlasEvent *event, AtlasReference *reference, const char *code, const char *field,
 				 const char *message_format,...)
 {
+	bool		is_primary = reference == NULL || reference == &event->primary;
 	char		message[ATLAS_MAX_MESSAGE + 1];
 	va_list		args;
 
+	if (is_primary ? event->error.is_full : reference->problem != NULL)
+		return;
 	va_start(args, message_format);
 	atlas_format_message(message, message_format, args);
 	va_end(args);
-	if (reference == NULL || reference == &event->primary)
+	if (is_primary)
 		atlas_add_problem(&event->error, code, atlas_event_pointer(event, field), "%s", message);
-	else if (reference->problem == NULL)
+	else
 		reference->problem = psprintf("%s %s", field, message);
 }
 
 void
 atlas_event_refuse_related(AtlasEvent *event, int index)
 {
-	atlas_add_problem(&event->error, "invalid",
-					  psprintf("%s/relatedObjects/%d", event->pointer, index), "must be an object");
+	if (!event->error.is_full)
+		atlas_add_problem(&event->error, "invalid",
+						  psprintf("%s/relatedObjects/%d", event->pointer, index),
+						  "must be an object");
 }
 
 char *

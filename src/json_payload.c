@@ -155,7 +155,6 @@ typedef struct Number
 	bool		is_negative;
 	bool		is_zero;
 	bool		is_integer;		/* without fraction and exponent */
-	bool		has_exponent;
 	Size		integer_digits;
 	Size		fraction_digits;
 	Size		leading_zeros;	/* of all the digits */
@@ -231,7 +230,6 @@ read_number(Scanner *scanner, Number *number)
 	if (is_number && (current(scanner) == 'e' || current(scanner) == 'E'))
 	{
 		number->is_integer = false;
-		number->has_exponent = true;
 		scanner->position++;
 		is_number = read_exponent(scanner, number);
 	}
@@ -251,8 +249,6 @@ printed_length(const Number *number)
 	int64		integer_digits = 1;
 	int64		scale = Max((int64) number->fraction_digits - number->exponent, 0);
 
-	if (!number->has_exponent)
-		return number->length;
 	if (!number->is_zero)
 		integer_digits = Max((int64) number->integer_digits - (int64) number->leading_zeros +
 							 number->exponent, 1);
@@ -261,6 +257,24 @@ printed_length(const Number *number)
 	if (integer_digits > MAX_INTEGER_DIGITS || scale > MAX_SCALE)
 		return number->length;
 	return (number->is_negative ? 1 : 0) + integer_digits + (scale > 0 ? scale + 1 : 0);
+}
+
+/* Moves behind a number, and returns the bytes of it as jsonb prints it. */
+static Size
+measure_number(Scanner *scanner)
+{
+	const char *start = scanner->json + scanner->position;
+	const char *end = scanner->json + scanner->length;
+	const char *c = start + 1;
+	Number		number;
+
+	/* Most numbers have no exponent. */
+	while (c < end && ((*c >= '0' && *c <= '9') || *c == '.'))
+		c++;
+	if ((c < end && (*c == 'e' || *c == 'E')) && read_number(scanner, &number))
+		return printed_length(&number);
+	scanner->position = c - scanner->json;
+	return c - start;
 }
 
 /*
@@ -277,7 +291,6 @@ measure_container(Scanner *scanner)
 	{
 		char		c = scanner->json[scanner->position];
 		Size		start = scanner->position;
-		Number		number;
 
 		switch (c)
 		{
@@ -296,13 +309,8 @@ measure_container(Scanner *scanner)
 			case '7':
 			case '8':
 			case '9':
-				if (read_number(scanner, &number))
-				{
-					length += printed_length(&number);
-					continue;
-				}
-				length++;
-				break;
+				length += measure_number(scanner);
+				continue;
 			case ' ':
 			case '\t':
 			case '\r':

@@ -5,7 +5,9 @@
  * Neither makes the text: 1e131071 takes a few bytes in jsonb, and 131072 in its
  * text. A number is looked at in its binary form on the wire, which numeric_send()
  * defines: digits of four decimal digits, of which the first is multiplied by
- * 10000 ^ weight, without zeros at either end.
+ * 10000 ^ weight, without zeros at either end. To measure an ordinary number that
+ * would be dear, so the short form of numeric is read as it is stored; the format of
+ * data files does not change with the version of the server.
  *
  * Jsonb is walked with an iterator of PostgreSQL's, which keeps the levels of nesting
  * in memory and not on the stack.
@@ -61,22 +63,45 @@ end_number(WireNumber *number)
 	pfree(number->message);
 }
 
+/* The bytes of a number as it is printed; first_digit is 0 if it has no digits. */
+static Size
+printed_number_length(bool is_negative, int weight, int scale, int first_digit)
+{
+	Size		length = 1;
+
+	if (first_digit > 0 && weight >= 0)
+	{
+		length = (Size) weight * DECIMAL_DIGITS_OF_DIGIT;
+		for (; first_digit > 0; first_digit /= 10)
+			length++;
+	}
+	return length + (is_negative ? 1 : 0) + (scale > 0 ? 1 + scale : 0);
+}
+
+/* The short form of numeric: a header of 16 bits, and the digits. */
+#define SHORT_FORM_MASK 0xC000
+#define SHORT_FORM 0x8000
+#define SHORT_SIGN 0x2000
+#define SHORT_SCALE 0x1F80
+#define SHORT_SCALE_SHIFT 7
+#define SHORT_WEIGHT_SIGN 0x0040
+#define SHORT_WEIGHT 0x003F
+
 static Size
 number_length(Numeric numeric)
 {
-	WireNumber	number = begin_number(numeric);
-	Size		length = 1;
+	const uint16 *stored = (const uint16 *) VARDATA_ANY(numeric);
+	WireNumber	number;
+	Size		length;
 
-	if (number.ndigits > 0 && number.weight >= 0)
-	{
-		length = (Size) number.weight * DECIMAL_DIGITS_OF_DIGIT;
-		for (int first = read_uint16(number.digits); first > 0; first /= 10)
-			length++;
-	}
-	if (number.is_negative)
-		length++;
-	if (number.scale > 0)
-		length += 1 + number.scale;
+	if ((stored[0] & SHORT_FORM_MASK) == SHORT_FORM)
+		return printed_number_length((stored[0] & SHORT_SIGN) != 0,
+									 (stored[0] & SHORT_WEIGHT_SIGN) ? -1 : stored[0] & SHORT_WEIGHT,
+									 (stored[0] & SHORT_SCALE) >> SHORT_SCALE_SHIFT,
+									 VARSIZE_ANY_EXHDR(numeric) > sizeof(uint16) ? stored[1] : 0);
+	number = begin_number(numeric);
+	length = printed_number_length(number.is_negative != 0, number.weight, number.scale,
+								   number.ndigits > 0 ? read_uint16(number.digits) : 0);
 	end_number(&number);
 	return length;
 }
@@ -91,9 +116,11 @@ string_length(const char *string, int length)
 	{
 		unsigned char c = string[i];
 
-		if (c == '"' || c == '\\' || c == '\b' || c == '\f' || c == '\n' || c == '\r' || c == '\t')
-			result += 1;		/* a backslash before a letter */
-		else if (c < ' ')
+		if (c >= ' ' && c != '"' && c != '\\')
+			continue;
+		if (c >= ' ' || c == '\b' || c == '\f' || c == '\n' || c == '\r' || c == '\t')
+			result += 1;		/* a backslash before one character */
+		else
 			result += 5;		/* \u00XX */
 	}
 	return result;
