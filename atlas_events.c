@@ -44,7 +44,7 @@ define_limits(void)
 {
 	DefineCustomIntVariable("atlas_events.max_event_size",
 							"Largest event that is accepted.",
-							"Counts the text of all fields and the payload; of JSON, the whole request.",
+							"Counts the text of all fields and of the payload as it is read back; of JSON, the whole request.",
 							&atlas_max_event_size, 256 * 1024, 1024, 64 * 1024 * 1024,
 							PGC_SUSET, GUC_UNIT_BYTE, NULL, NULL, NULL);
 	DefineCustomIntVariable("atlas_events.max_related_objects",
@@ -61,6 +61,11 @@ define_limits(void)
 							"How long ago an event may have occurred.",
 							NULL,
 							&atlas_oldest_event, 10 * SECONDS_A_YEAR, 0, INT_MAX,
+							PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("atlas_events.max_clock_skew",
+							"How far ahead of the server's clock an event may have occurred.",
+							NULL,
+							&atlas_max_clock_skew, 300, 0, INT_MAX,
 							PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
 }
 

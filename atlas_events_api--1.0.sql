@@ -99,9 +99,9 @@ COMMENT ON COLUMN atlas_api.event_logs."eventId" IS 'UUIDv7: the order of the id
 COMMENT ON COLUMN atlas_api.event_logs."objectType" IS 'Type of the primary object';
 COMMENT ON COLUMN atlas_api.event_logs."objectId" IS 'Id of the primary object';
 COMMENT ON COLUMN atlas_api.event_logs."externalId" IS 'Its id in the submitter''s system';
-COMMENT ON COLUMN atlas_api.event_logs.name IS 'Name of the event';
+COMMENT ON COLUMN atlas_api.event_logs.name IS 'Name of the event: escape it where you show it';
 COMMENT ON COLUMN atlas_api.event_logs.description IS 'Plain text or HTML, as submitted: escape it where you show it';
-COMMENT ON COLUMN atlas_api.event_logs.icon IS 'URL or one character';
+COMMENT ON COLUMN atlas_api.event_logs.icon IS 'URL or one character: escape it where you show it';
 COMMENT ON COLUMN atlas_api.event_logs.payload IS 'JSON object, as submitted';
 COMMENT ON COLUMN atlas_api.event_logs."relatedObjects" IS 'Array of {objectType, objectId, externalId, outcome, reason}; outcome is PENDING, LINKED, NOT_FOUND or ERROR';
 COMMENT ON COLUMN atlas_api.event_logs."processingStatus" IS 'PENDING, LINKED or FAILED';
@@ -517,11 +517,14 @@ COMMENT ON FUNCTION atlas_api.submit_event(text) IS
 The body is an event; the answer is its receipt {"message":"Event Linked","eventId":...,"processingStatus":...,"duplicate":...}, with status 200 when the event is stored. The header Idempotency-Key counts as the field idempotencyKey. 400, 404, 409, 413: refused; nothing is stored, and the request is noted in the rejections.';
 
 -- Bytes that are no UTF-8, and NUL, are refused as malformed, and noted as far
--- as they go.
+-- as they go. A byte order mark is skipped here: not every encoding has one.
 CREATE FUNCTION atlas_api_private.text_of(body bytea, OUT value text, OUT problem text)
     LANGUAGE plpgsql IMMUTABLE AS
 $$
 BEGIN
+    IF pg_catalog.substr(body, 1, 3) = '\xefbbbf' THEN
+        body := pg_catalog.substr(body, 4);
+    END IF;
     value := pg_catalog.convert_from(body, 'UTF8');
 EXCEPTION
     WHEN character_not_in_repertoire OR untranslatable_character THEN
@@ -550,20 +553,20 @@ COMMENT ON FUNCTION atlas_api.submit_event(json) IS
 The same for a body of type application/json.';
 
 -- Of a batch in which something is no JSON no item has an excerpt, since items
--- is empty. The field of a problem is a place in the batch: /2/name.
+-- is empty. The field of a problem in the list is a place in the batch: /2/name.
 CREATE FUNCTION atlas_api_private.refused_items(
     results json, items json, OUT refused json, OUT problems json)
     LANGUAGE sql IMMUTABLE BEGIN ATOMIC
     WITH item AS (
         SELECT result.n - 1 AS index, result.value AS result, item.value AS request,
-               CASE WHEN result.value ->> 'status' = '400' THEN result.value -> 'details' END AS errors
+               result.value -> 'errors' AS errors
           FROM pg_catalog.json_array_elements(results) WITH ORDINALITY AS result (value, n)
           LEFT JOIN pg_catalog.json_array_elements(items) WITH ORDINALITY AS item (value, n) USING (n)
          WHERE result.value ->> 'status' <> '200')
     SELECT (SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
                        'index', index, 'status', result -> 'status', 'code', result -> 'code',
                        'message', result -> 'message', 'hint', result -> 'hint', 'errors', errors,
-                       'details', coalesce(atlas_api_private.problems_in_words(errors), result ->> 'details'),
+                       'details', result -> 'details',
                        'request', pg_catalog.left(request::text, 1000)))
               FROM item),
            (SELECT pg_catalog.json_agg(p)
@@ -580,6 +583,7 @@ CREATE FUNCTION atlas_api_private.answer_batch(result json, batch text) RETURNS 
     LANGUAGE plpgsql AS
 $$
 DECLARE
+    byte_order_mark CONSTANT int := 65279;
     rejected int := result ->> 'rejected';
     refused json;
     problems json;
@@ -589,7 +593,8 @@ BEGIN
         RETURN result;
     END IF;
     SELECT r.refused, r.problems INTO refused, problems
-      FROM atlas_api_private.refused_items(result -> 'results', atlas_api_private.json_or_empty(batch)) r;
+      FROM atlas_api_private.refused_items(result -> 'results', atlas_api_private.json_or_empty(
+               CASE pg_catalog.ascii(batch) WHEN byte_order_mark THEN pg_catalog.substr(batch, 2) ELSE batch END)) r;
     PERFORM atlas_api_private.note_rejections(refused);
     IF rejected < pg_catalog.json_array_length(result -> 'results') THEN
         PERFORM atlas_api_private.set_status(207);
@@ -910,18 +915,21 @@ CREATE FUNCTION atlas_api.openapi() RETURNS json
     "responses": {"Error": {"description": "Refused, with 400, 401, 403, 404, 405, 406, 409, 413, 414, 415, 416, 429, 500 or 503",
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}},
     "schemas": {
+        "Id": {"nullable": true, "description": "Integers stand for their digits",
+            "oneOf": [{"type": "string", "maxLength": 255}, {"type": "integer"}]},
         "ObjectReference": {"type": "object", "required": ["objectType"], "additionalProperties": false, "properties": {
             "objectType": {"type": "string", "example": "ACCOUNT"},
-            "objectId": {"type": "string", "nullable": true, "maxLength": 255},
-            "externalId": {"type": "string", "nullable": true, "maxLength": 255}}},
+            "objectId": {"$ref": "#/components/schemas/Id"},
+            "externalId": {"$ref": "#/components/schemas/Id"}}},
         "Event": {"type": "object", "required": ["objectType", "name"], "additionalProperties": false,
             "description": "objectId or externalId is required", "properties": {
             "objectType": {"type": "string", "example": "CUSTOMER"},
-            "objectId": {"type": "string", "nullable": true, "maxLength": 255},
-            "externalId": {"type": "string", "nullable": true, "maxLength": 255},
-            "name": {"type": "string", "minLength": 1, "maxLength": 255, "example": "Checkout Completed"},
+            "objectId": {"$ref": "#/components/schemas/Id"},
+            "externalId": {"$ref": "#/components/schemas/Id"},
+            "name": {"type": "string", "minLength": 1, "maxLength": 255, "example": "Checkout Completed",
+                "description": "Has a character that shows, and no control characters"},
             "description": {"type": "string", "nullable": true, "description": "Plain text or HTML"},
-            "icon": {"type": "string", "nullable": true, "description": "An absolute http(s) URL, or one character"},
+            "icon": {"type": "string", "nullable": true, "maxLength": 2048, "description": "An absolute http(s) URL, or one character"},
             "payload": {"type": "object", "nullable": true},
             "relatedObjects": {"type": "array", "nullable": true, "items": {"$ref": "#/components/schemas/ObjectReference"}},
             "occurredAt": {"type": "string", "nullable": true, "format": "date-time"},
@@ -944,8 +952,10 @@ CREATE FUNCTION atlas_api.openapi() RETURNS json
                     "processingStatus": {"$ref": "#/components/schemas/ProcessingStatus"},
                     "duplicate": {"type": "boolean"},
                     "code": {"type": "string"},
-                    "details": {"description": "A text; with status 400 an array of problems"},
-                    "hint": {"type": "string", "nullable": true}}}}}},
+                    "details": {"type": "string", "description": "Why it was refused, like that of an error"},
+                    "hint": {"type": "string", "nullable": true},
+                    "errors": {"type": "array", "description": "With status 400 only",
+                        "items": {"$ref": "#/components/schemas/Problem"}}}}}}},
         "LoggedEvent": {"type": "object", "properties": {
             "eventId": {"type": "string", "format": "uuid"},
             "objectType": {"type": "string"},
@@ -955,11 +965,13 @@ CREATE FUNCTION atlas_api.openapi() RETURNS json
             "description": {"type": "string", "nullable": true},
             "icon": {"type": "string", "nullable": true},
             "payload": {"type": "object", "nullable": true},
-            "relatedObjects": {"type": "array", "nullable": true, "items": {"allOf": [
-                {"$ref": "#/components/schemas/ObjectReference"},
-                {"type": "object", "properties": {
+            "relatedObjects": {"type": "array", "nullable": true, "items": {
+                "type": "object", "required": ["objectType", "outcome"], "properties": {
+                    "objectType": {"type": "string", "description": "Empty if it was missing"},
+                    "objectId": {"type": "string"},
+                    "externalId": {"type": "string"},
                     "outcome": {"type": "string", "enum": ["PENDING", "LINKED", "NOT_FOUND", "ERROR"]},
-                    "reason": {"type": "string", "nullable": true}}}]}},
+                    "reason": {"type": "string", "nullable": true}}}},
             "processingStatus": {"$ref": "#/components/schemas/ProcessingStatus"},
             "attempts": {"type": "integer"},
             "lastError": {"type": "string", "nullable": true},

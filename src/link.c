@@ -54,18 +54,7 @@ typedef struct LinkBatch
 
 /* ----- Phase: read the events ----- */
 
-static text *
-object_field(JsonbContainer *object, const char *key)
-{
-	JsonbValue	value;
-
-	if (getKeyJsonValueFromContainer(object, key, strlen(key), &value) == NULL ||
-		value.type != jbvString)
-		return NULL;
-	return cstring_to_text_with_len(value.val.string.val, value.val.string.len);
-}
-
-/* The references as the log stores them: see atlas_references_to_jsonb(). */
+/* The references as the log stores them: see event_related.c. */
 static void
 read_references(AtlasLinkEvent *event, Jsonb *related)
 {
@@ -75,21 +64,21 @@ read_references(AtlasLinkEvent *event, Jsonb *related)
 	event->nrefs = nrefs;
 	for (int i = 0; i < nrefs; i++)
 	{
-		JsonbValue *item = getIthJsonbValueFromContainer(&related->root, i);
+		AtlasReference reference =
+		atlas_reference_from_jsonb(getIthJsonbValueFromContainer(&related->root, i));
 		AtlasRef   *ref = &event->refs[i];
-		text	   *object_type;
 
 		CHECK_FOR_INTERRUPTS();
-		if (item == NULL || item->type != jbvBinary ||
-			(object_type = object_field(item->val.binary.data, "objectType")) == NULL)
+		if (reference.object_type == NULL)
 			ereport(ERROR,
 					(errcode(ERRCODE_DATA_CORRUPTED),
 					 errmsg("related object %d of event %s is not readable", i + 1,
 							atlas_event_id_string(&event->id))));
-		ref->object_type = text_to_cstring(object_type);
+		ref->object_type = reference.object_type;
+		ref->problem = reference.problem;
 		ref->lookup.tenant = event->tenant;
-		ref->lookup.object_id = object_field(item->val.binary.data, "objectId");
-		ref->lookup.external_id = object_field(item->val.binary.data, "externalId");
+		ref->lookup.object_id = reference.object_id;
+		ref->lookup.external_id = reference.external_id;
 	}
 }
 
@@ -208,7 +197,14 @@ resolve_references(AtlasLinkEvent *events, int nevents)
 
 	for (int i = 0; i < nevents; i++)
 		for (int j = 0; j < events[i].nrefs; j++)
-			refs[nrefs++] = &events[i].refs[j];
+		{
+			AtlasRef   *ref = &events[i].refs[j];
+
+			ref->outcome = ATLAS_REFERENCE_ERROR;
+			ref->reason = ref->problem;
+			if (ref->problem == NULL)
+				refs[nrefs++] = ref;
+		}
 	atlas_resolve(refs, nrefs);
 }
 

@@ -46,13 +46,14 @@ static AtlasStatement insert_unresolved = {
 	"INSERT INTO @extschema@.atlas_event_unresolved"
 	"       (event_id, position, tenant_id, object_type, object_id, external_id, outcome, reason,"
 	"        first_attempt_at, next_attempt_at)"
-	" SELECT u.*, $9, $10"
+	" SELECT *"
 	"   FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3),"
 	"                   pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6),"
-	"                   pg_catalog.unnest($7), pg_catalog.unnest($8)) AS u",
+	"                   pg_catalog.unnest($7), pg_catalog.unnest($8), pg_catalog.unnest($9),"
+	"                   pg_catalog.unnest($10)) AS u",
 	.nparameters = 10,
 	.parameters = {UUIDARRAYOID, INT2ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
-	TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
+	TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID},
 };
 
 static AtlasStatement delete_queued = {
@@ -195,12 +196,13 @@ static int
 write_unresolved(const AtlasLinkEvent *events, int nevents, TimestampTz now)
 {
 	static const Oid types[] = {
-		UUIDOID, INT2OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID
+		UUIDOID, INT2OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
+		TIMESTAMPTZOID, TIMESTAMPTZOID
 	};
 	AtlasColumn columns[lengthof(types)];
 	int			size = atlas_count_references(events, nevents);
-	Datum		values[lengthof(types) + 2];
-	char		nulls[lengthof(types) + 2];
+	TimestampTz next = atlas_relink_time(now, 1);
+	Datum		values[lengthof(types)];
 
 	for (int i = 0; i < lengthof(types); i++)
 		atlas_column_init(&columns[i], size);
@@ -224,19 +226,19 @@ write_unresolved(const AtlasLinkEvent *events, int nevents, TimestampTz now)
 			atlas_column_add(&columns[6], CStringGetTextDatum(
 								ref->outcome == ATLAS_REFERENCE_NOT_FOUND ? "NOT_FOUND" : "ERROR"));
 			atlas_column_add(&columns[7], CStringGetTextDatum(ref->reason));
+			atlas_column_add(&columns[8], TimestampTzGetDatum(now));
+			if (atlas_relink_window == 0 || ref->problem != NULL)
+				atlas_column_add_null(&columns[9]);
+			else
+				atlas_column_add(&columns[9], TimestampTzGetDatum(next));
 		}
 	}
 	if (columns[0].nvalues == 0)
 		return 0;
 
-	memset(nulls, ' ', sizeof(nulls));
 	for (int i = 0; i < lengthof(types); i++)
 		values[i] = atlas_column_array(&columns[i], types[i]);
-	values[lengthof(types)] = TimestampTzGetDatum(now);
-	values[lengthof(types) + 1] = TimestampTzGetDatum(atlas_relink_time(now, 1));
-	if (atlas_relink_window == 0)
-		nulls[lengthof(types) + 1] = 'n';
-	(void) atlas_execute(&insert_unresolved, values, nulls, false, 0);
+	(void) atlas_execute(&insert_unresolved, values, NULL, false, 0);
 	return columns[0].nvalues;
 }
 

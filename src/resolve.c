@@ -22,6 +22,7 @@ typedef struct TypeGroup
 	AtlasLookup *lookups;		/* the distinct ones */
 	int		   *lookup_of;		/* of each ref */
 	int			nlookups;
+	const char *object_type;	/* canonical, NULL if it is unknown */
 	bool		deferred;		/* none can be looked up now */
 	const char **reasons;		/* of each lookup */
 } TypeGroup;
@@ -62,10 +63,11 @@ look_up_group(void *argument)
 		for (int i = 0; i < group->nlookups; i++)
 		{
 			group->lookups[i].result = ATLAS_UNAVAILABLE;
-			group->reasons[i] = "the object type is not registered any more";
+			group->reasons[i] = "the object type is neither built-in nor registered";
 		}
 		return;
 	}
+	group->object_type = pstrdup(type->name);
 	if (!atlas_connect(type, true))
 	{
 		group->deferred = true;
@@ -86,6 +88,8 @@ apply_results(const TypeGroup *group)
 		AtlasRef   *ref = group->refs[i];
 		int			lookup = group->lookup_of[i];
 
+		if (group->object_type != NULL)
+			ref->object_type = group->object_type;
 		ref->lookup = group->lookups[lookup];
 		ref->reason = group->reasons[lookup];
 		if (group->deferred)
