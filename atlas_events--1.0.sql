@@ -102,9 +102,12 @@ CREATE TABLE atlas_event_queue (
 );
 
 -- What is to be linked at once comes last and in the order of the linker's cursor,
--- after what is to be tried again later.
+-- after what is to be tried again later. The condition is true for every row. It keeps
+-- the index from statements that do not compare submitted_xid: once the queue was found
+-- empty by a vacuum, the planner thinks that lookups by event_id are as cheap here as
+-- in the primary key, and they read the whole index, with all entries of dead rows.
 CREATE INDEX atlas_event_queue_cursor_idx
-    ON atlas_event_queue (next_attempt_at, submitted_xid, event_id);
+    ON atlas_event_queue (next_attempt_at, submitted_xid, event_id) WHERE submitted_xid IS NOT NULL;
 
 COMMENT ON TABLE atlas_event_queue IS 'Events whose related objects are not linked yet; removing the row makes the event LINKED';
 COMMENT ON COLUMN atlas_event_queue.event_id IS 'The event';
@@ -503,7 +506,7 @@ UNION ALL
            e.occurred_at, e.received_at, NULL::timestamptz
       FROM atlas_event_queue q,
            LATERAL (SELECT * FROM atlas_events e WHERE e.event_id = q.event_id OFFSET 0) e
-     WHERE q.next_attempt_at = 'infinity'
+     WHERE q.next_attempt_at = 'infinity' AND q.submitted_xid >= '0'
      ORDER BY q.event_id DESC
 );
 

@@ -32,7 +32,10 @@
 #include "utils/xid8.h"
 #include "values.h"
 
-/* Index Cond on atlas_event_queue_cursor_idx, no sort. */
+/*
+ * Index Cond on atlas_event_queue_cursor_idx, no sort. That index is for statements
+ * only that compare submitted_xid, like this one and those below.
+ */
 static AtlasStatement claim_range = {
 	.sql =
 	"SELECT event_id, submitted_xid"
@@ -91,7 +94,7 @@ static AtlasStatement claim_due = {
 	.sql =
 	"SELECT event_id"
 	"  FROM @extschema@.atlas_event_queue"
-	" WHERE next_attempt_at OPERATOR(pg_catalog.<=) $1"
+	" WHERE next_attempt_at OPERATOR(pg_catalog.<=) $1 AND submitted_xid OPERATOR(pg_catalog.>=) '0'"
 	" ORDER BY next_attempt_at"
 	" LIMIT $2"
 	"   FOR UPDATE SKIP LOCKED",
@@ -122,9 +125,10 @@ static AtlasStatement select_xids = {
 
 static AtlasStatement has_work = {
 	.sql =
-	"SELECT EXISTS (SELECT FROM @extschema@.atlas_event_queue WHERE next_attempt_at IS NULL)"
+	"SELECT EXISTS (SELECT FROM @extschema@.atlas_event_queue"
+	"                WHERE next_attempt_at IS NULL AND submitted_xid OPERATOR(pg_catalog.>=) '0')"
 	"    OR EXISTS (SELECT FROM @extschema@.atlas_event_queue"
-	"                WHERE next_attempt_at OPERATOR(pg_catalog.<=) $1)"
+	"                WHERE next_attempt_at OPERATOR(pg_catalog.<=) $1 AND submitted_xid OPERATOR(pg_catalog.>=) '0')"
 	"    OR EXISTS (SELECT FROM @extschema@.atlas_event_unresolved"
 	"                WHERE next_attempt_at OPERATOR(pg_catalog.<=) $1)",
 	.nparameters = 1,
@@ -134,7 +138,7 @@ static AtlasStatement has_work = {
 static AtlasStatement next_due = {
 	.sql =
 	"SELECT LEAST((SELECT pg_catalog.min(next_attempt_at) FROM @extschema@.atlas_event_queue"
-	"               WHERE next_attempt_at IS NOT NULL),"
+	"               WHERE next_attempt_at IS NOT NULL AND submitted_xid OPERATOR(pg_catalog.>=) '0'),"
 	"             (SELECT pg_catalog.min(next_attempt_at) FROM @extschema@.atlas_event_unresolved"
 	"               WHERE next_attempt_at IS NOT NULL))",
 };

@@ -45,19 +45,19 @@ enum
 static AtlasStatement select_queue = {
 	.sql =
 	"SELECT (SELECT pg_catalog.count(*) FROM @extschema@.atlas_event_queue"
-	"         WHERE next_attempt_at OPERATOR(pg_catalog.=) 'infinity'),"
+	"         WHERE next_attempt_at OPERATOR(pg_catalog.=) 'infinity' AND submitted_xid OPERATOR(pg_catalog.>=) '0'),"
 	"       (SELECT pg_catalog.count(*) FROM @extschema@.atlas_event_queue"
 	"         WHERE next_attempt_at IS NULL OR next_attempt_at OPERATOR(pg_catalog.<>) 'infinity'),"
 	"       EXISTS (SELECT FROM @extschema@.atlas_event_queue"
-	"                WHERE next_attempt_at OPERATOR(pg_catalog.<) 'infinity'),"
+	"                WHERE next_attempt_at OPERATOR(pg_catalog.<) 'infinity' AND submitted_xid OPERATOR(pg_catalog.>=) '0'),"
 	"       pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-)"
 	"       (SELECT pg_catalog.min(e.received_at)"
 	"          FROM ((SELECT event_id FROM @extschema@.atlas_event_queue"
-	"                  WHERE next_attempt_at IS NULL"
+	"                  WHERE next_attempt_at IS NULL AND submitted_xid OPERATOR(pg_catalog.>=) '0'"
 	"                  ORDER BY next_attempt_at, submitted_xid, event_id LIMIT 1)"
 	"                UNION ALL"
 	"                (SELECT event_id FROM @extschema@.atlas_event_queue"
-	"                  WHERE next_attempt_at OPERATOR(pg_catalog.<) 'infinity')) q,"
+	"                  WHERE next_attempt_at OPERATOR(pg_catalog.<) 'infinity' AND submitted_xid OPERATOR(pg_catalog.>=) '0')) q,"
 	"               @extschema@.atlas_events e"
 	"         WHERE e.event_id OPERATOR(pg_catalog.=) q.event_id)",
 };

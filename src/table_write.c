@@ -130,15 +130,31 @@ has_our_columns(Relation relation, const AtlasTable *table)
 	return true;
 }
 
-/* Does an index compute nothing, and compare values with functions of PostgreSQL's own? */
+/* Is the condition of an index, like that of the queue's cursor, that a column which is NOT NULL be so? */
 static bool
-is_plain_index(Relation index, const IndexInfo *info)
+is_always_true(Relation relation, const List *predicate)
+{
+	const NullTest *test = list_length(predicate) == 1 ? linitial(predicate) : NULL;
+
+	return test != NULL && IsA(test, NullTest) && test->nulltesttype == IS_NOT_NULL &&
+		IsA(test->arg, Var) && ((const Var *) test->arg)->varattno > 0 &&
+		TupleDescAttr(RelationGetDescr(relation), ((const Var *) test->arg)->varattno - 1)->attnotnull;
+}
+
+/*
+ * Does an index compute nothing, and compare values with functions of PostgreSQL's own?
+ * A condition that is always true is taken out, so that it is not evaluated for each row.
+ */
+static bool
+is_plain_index(Relation relation, Relation index, IndexInfo *info)
 {
 	int			nsupport = info->ii_NumIndexKeyAttrs * index->rd_indam->amsupport;
 
 	for (int i = 0; i < nsupport; i++)
 		if (index->rd_support[i] >= FirstNormalObjectId)
 			return false;
+	if (is_always_true(relation, info->ii_Predicate))
+		info->ii_Predicate = NIL;
 	return info->ii_Expressions == NIL && info->ii_Predicate == NIL;
 }
 
@@ -146,7 +162,8 @@ static bool
 has_plain_indexes(const ResultRelInfo *result)
 {
 	for (int i = 0; i < result->ri_NumIndices; i++)
-		if (!is_plain_index(result->ri_IndexRelationDescs[i], result->ri_IndexRelationInfo[i]))
+		if (!is_plain_index(result->ri_RelationDesc, result->ri_IndexRelationDescs[i],
+							result->ri_IndexRelationInfo[i]))
 			return false;
 	return true;
 }

@@ -72,13 +72,13 @@ export function sql(statement) {
 		{ input: statement, encoding: 'utf8', env: { ...process.env, PGOPTIONS: '-c client_min_messages=warning' } }).trim()
 }
 
-/* Asks until the answer is true, for 20 s at most, and returns it. */
+/* Asks until the answer is true, for a minute at most, and returns it. */
 export async function waitFor(what, condition) {
-	const deadline = Date.now() + 20_000
+	const deadline = Date.now() + 60_000
 	for (;;) {
 		const answer = await condition()
 		if (answer) return answer
-		assert.ok(Date.now() < deadline, `not within 20 s: ${what}`)
+		assert.ok(Date.now() < deadline, `not within a minute: ${what}`)
 		await new Promise((resolve) => setTimeout(resolve, 50))
 	}
 }
