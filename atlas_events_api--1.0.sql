@@ -238,15 +238,18 @@ $$;
 COMMENT ON FUNCTION atlas_api_private.check_token() IS 'What check_request() does, but for the search_path';
 
 -- Runs before each request, as the role of the token, with PostgREST's own
--- settings of the request in place. The search_path cannot be changed by a
--- function that has one of its own; names here are qualified, and nothing is
--- an operator.
+-- settings of the request in place. A function with a search_path of its own
+-- cannot change that of the request, so names here are qualified, and nothing is
+-- an operator. At its root PostgREST describes its resources by statements of its
+-- own, with casts to regclass, and takes no filters.
 CREATE FUNCTION atlas_api_private.check_request() RETURNS void
     LANGUAGE plpgsql AS
 $$
 BEGIN
     PERFORM atlas_api_private.check_token();
-    PERFORM pg_catalog.set_config('search_path', 'atlas_api_refused, atlas_api, pg_catalog, pg_temp', true);
+    IF pg_catalog.texteq(pg_catalog.current_setting('request.path', true), '/') IS NOT TRUE THEN
+        PERFORM pg_catalog.set_config('search_path', 'atlas_api_refused, atlas_api, pg_catalog, pg_temp', true);
+    END IF;
 END
 $$;
 

@@ -243,7 +243,7 @@ test('429 with Retry-After for one token that asks too often, and not for others
 test('429 for one address that asks too often, whatever its tokens', async (t) => {
 	const { base } = await startNginx(t,
 		(conf) => conf.replace('rate=4000r/s', 'rate=1r/m').replace('burst=8000', 'burst=3'))
-	const answers = await Promise.all([null, 'none', ...Array.from({ length: 7 }, () => newTenant().reader)]
+	const answers = await Promise.all(['none', ...Array.from({ length: 8 }, () => newTenant().reader)]
 		.map((as) => request('GET', `${base}/v1/events`, { as })))
 	const limited = answers.filter(({ status }) => status === 429)
 	assert.equal(limited.length, answers.length - 4)
