@@ -216,9 +216,10 @@ add_parts(CodeWalk *walk, const PartOf *part, Oid whole)
 static void
 add_children(CodeWalk *walk, Oid relation)
 {
+	List	   *children = find_inheritance_children(relation, NoLock);
 	ListCell   *cell;
 
-	foreach(cell, find_inheritance_children(relation, NoLock))
+	foreach(cell, children)
 		add_object(walk, RelationRelationId, lfirst_oid(cell));
 }
 
