@@ -85,7 +85,11 @@ take_slot(AtlasDatabase *slot, Oid database)
 	slot->state = ATLAS_LINKER_ASLEEP;
 	slot->pid = 0;
 	slot->holders = 0;
-	slot->leave = false;
+	slot->pressure = ATLAS_NO_PRESSURE;
+	slot->asked_at = 0;
+	slot->was_terminated = false;
+	slot->was_evicted = false;
+	slot->halvings = 0;
 	slot->started_at = 0;
 	slot->next_visit = 0;
 	slot->not_before = 0;
