@@ -461,6 +461,13 @@ forget_launcher(int code, Datum argument)
 	pg_atomic_write_u64(&atlas_shared->launcher_latch, 0);
 }
 
+/* For the status, which says so when the launcher does not look again in time. */
+static void
+announce(TimestampTz next)
+{
+	pg_atomic_write_u64(&atlas_shared->launcher_due, (uint64) next);
+}
+
 static void
 launcher_loop(void)
 {
@@ -474,6 +481,7 @@ launcher_loop(void)
 		TimestampTz until;
 
 		now = GetCurrentTimestamp();
+		announce(now);
 		CHECK_FOR_INTERRUPTS();
 		/* 1, so that the postmaster starts another one, unless it is at an end. */
 		if (ShutdownRequestPending)
@@ -499,6 +507,7 @@ launcher_loop(void)
 		}
 		check_handles(now);
 		until = start_linkers(now, next_round);
+		announce(until);
 
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 Max(TimestampDifferenceMilliseconds(now, until), 1), wait_event);

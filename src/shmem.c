@@ -44,6 +44,7 @@ start_shmem(void)
 		memset(atlas_shared, 0, sizeof(AtlasShared));
 		atlas_shared->lock = &GetNamedLWLockTranche(TRANCHE_NAME)->lock;
 		pg_atomic_init_u64(&atlas_shared->launcher_latch, 0);
+		pg_atomic_init_u64(&atlas_shared->launcher_due, 0);
 		for (int i = 0; i < ATLAS_MAX_DATABASES; i++)
 		{
 			AtlasDatabase *slot = &atlas_shared->databases[i];

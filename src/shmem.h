@@ -74,6 +74,7 @@ typedef struct AtlasShared
 {
 	LWLock	   *lock;
 	pg_atomic_uint64 launcher_latch;	/* Latch *, 0 without */
+	pg_atomic_uint64 launcher_due;	/* TimestampTz by which it looks at the databases again */
 	AtlasDatabase databases[ATLAS_MAX_DATABASES];
 } AtlasShared;
 
