@@ -542,7 +542,7 @@ CREATE VIEW atlas_events_status WITH (security_invoker = true) AS
 COMMENT ON VIEW atlas_events_status IS 'State of the linking in this database: one row';
 COMMENT ON COLUMN atlas_events_status.preloaded IS 'Is the library in shared_preload_libraries, so that events are linked in the background';
 COMMENT ON COLUMN atlas_events_status.worker_pid IS 'Process id of the linker; null when none runs';
-COMMENT ON COLUMN atlas_events_status.worker_state IS 'What the linker does: starting, linking, idle, asleep (comes with the next event), waiting (for a worker slot), held, off';
+COMMENT ON COLUMN atlas_events_status.worker_state IS 'What the linker does: starting, linking, idle, asleep (comes with the next event), waiting (for a worker), backoff (after an error), held, off';
 COMMENT ON COLUMN atlas_events_status.submitted IS 'Events stored since the server started; null when not preloaded';
 COMMENT ON COLUMN atlas_events_status.linked IS 'Events that linkers linked since the server started; null when not preloaded';
 COMMENT ON COLUMN atlas_events_status.not_found IS 'References that linkers did not find at first since the server started; null when not preloaded';

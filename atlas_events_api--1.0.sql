@@ -120,7 +120,7 @@ CREATE VIEW atlas_api.status AS
 COMMENT ON VIEW atlas_api.status IS 'State of the linking, for admins
 One row for all tenants of the database.';
 COMMENT ON COLUMN atlas_api.status.preloaded IS 'Are events linked in the background';
-COMMENT ON COLUMN atlas_api.status."workerState" IS 'What the linker does: starting, linking, idle, asleep, waiting, held, off';
+COMMENT ON COLUMN atlas_api.status."workerState" IS 'What the linker does: starting, linking, idle, asleep, waiting, backoff, held, off';
 COMMENT ON COLUMN atlas_api.status.submitted IS 'Events stored since the server started';
 COMMENT ON COLUMN atlas_api.status.linked IS 'Events linked since the server started';
 COMMENT ON COLUMN atlas_api.status."notFound" IS 'Related objects that were not found at first, since the server started';

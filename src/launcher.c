@@ -11,8 +11,8 @@
  * A linker is started when events were committed in its database, when one is
  * due for another attempt, and every naptime in any case. Of several max_workers,
  * the last is started for visits only. When there are more databases with work
- * than workers, the linker that has been at it longest is asked to leave for the
- * next one.
+ * than workers, the linker that has been at it longest makes room for the next one: see
+ * turns.c.
  */
 #include "postgres.h"
 
@@ -21,7 +21,6 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/tableam.h"
-#include "access/xact.h"
 #include "catalog/pg_database.h"
 #include "compat.h"
 #include "miscadmin.h"
@@ -30,17 +29,16 @@
 #include "postmaster/interrupt.h"
 #include "shmem.h"
 #include "storage/ipc.h"
+#include "turns.h"
 #include "utils/guc.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 #include "worker.h"
 
 #define RESTART_SECONDS 5		/* after the launcher itself failed */
 #define PROBE_NAPTIMES 60		/* databases without the extension */
-#define TURN_MILLISECONDS 1000	/* a linker's turn, when others wait */
 #define RETRY_MILLISECONDS 1000 /* when there was no worker slot */
 
 /* A database as the launcher sees it; those without a slot too. */
@@ -75,21 +73,6 @@ atlas_launcher_register(void)
 /* ----- Which databases there are ----- */
 
 static void
-begin_transaction(void)
-{
-	atlas_worker_is_busy = true;
-	StartTransactionCommand();
-	(void) GetTransactionSnapshot();
-}
-
-static void
-end_transaction(void)
-{
-	CommitTransactionCommand();
-	atlas_worker_is_busy = false;
-}
-
-static void
 see_database(Oid oid, TimestampTz now)
 {
 	bool		found;
@@ -122,7 +105,7 @@ read_databases(TimestampTz now)
 	TableScanDesc scan;
 	HeapTuple	tuple;
 
-	begin_transaction();
+	atlas_worker_begin();
 	pg_database = table_open(DatabaseRelationId, AccessShareLock);
 	scan = table_beginscan_catalog(pg_database, 0, NULL);
 	while (HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection)))
@@ -134,7 +117,7 @@ read_databases(TimestampTz now)
 	}
 	table_endscan(scan);
 	table_close(pg_database, AccessShareLock);
-	end_transaction();
+	atlas_worker_commit();
 }
 
 /* Forgets the databases that have been dropped. */
@@ -194,9 +177,9 @@ database_exists(Oid database)
 {
 	bool		result;
 
-	begin_transaction();
+	atlas_worker_begin();
 	result = SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(database));
-	end_transaction();
+	atlas_worker_commit();
 	return result;
 }
 
@@ -282,45 +265,9 @@ need_of(AtlasDatabase *slot, TimestampTz now)
 		return NO_NEED;
 	/* Where one worker has to do it all, a visit that is overdue is work too. */
 	if (atlas_max_workers == 1 &&
-		TimestampDifferenceExceeds(slot->next_visit, now, TURN_MILLISECONDS))
+		TimestampDifferenceExceeds(slot->next_visit, now, ATLAS_TURN_MILLISECONDS))
 		return PENDING_WORK;
 	return ROUTINE_VISIT;
-}
-
-/* Asks the linker that has had the longest turn to make room for others. */
-static void
-end_a_turn(TimestampTz now)
-{
-	AtlasDatabase *longest = NULL;
-
-	LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
-	for (int i = 0; i < ATLAS_MAX_DATABASES; i++)
-	{
-		AtlasDatabase *slot = &atlas_shared->databases[i];
-
-		if (!OidIsValid(slot->database) || slot->pid == 0)
-			continue;
-		if (slot->leave)
-		{
-			longest = NULL;		/* one is leaving already */
-			break;
-		}
-		if (slot->state == ATLAS_LINKER_IDLE)
-		{
-			longest = slot;
-			break;
-		}
-		if (TimestampDifferenceExceeds(slot->started_at, now, TURN_MILLISECONDS) &&
-			(longest == NULL || slot->started_at < longest->started_at))
-			longest = slot;
-	}
-	if (longest != NULL)
-	{
-		/* It may have more to do: it stays pending and comes back in turn. */
-		longest->leave = true;
-		atlas_shmem_nudge(longest);
-	}
-	LWLockRelease(atlas_shared->lock);
 }
 
 /* A worker slot is free only some time after the linker has gone. */
@@ -400,7 +347,13 @@ somebody_waits(TimestampTz now)
 
 	LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < ATLAS_MAX_DATABASES && !result; i++)
-		result = need_of(&atlas_shared->databases[i], now) != NO_NEED;
+	{
+		AtlasDatabase *slot = &atlas_shared->databases[i];
+
+		/* It tries again later, and another linker of ours may have the worker slot. */
+		result = need_of(slot, now) != NO_NEED ||
+			(OidIsValid(slot->database) && slot->state == ATLAS_LINKER_NO_SLOT);
+	}
 	LWLockRelease(atlas_shared->lock);
 	return result;
 }
@@ -445,10 +398,10 @@ start_linkers(TimestampTz now, TimestampTz next_round)
 		if (index < 0 || !start_linker(index, need, now))
 			break;
 	}
-	if (somebody_waits(now) && !slot_missing)
+	if (somebody_waits(now))
 	{
-		end_a_turn(now);
-		return TimestampTzPlusMilliseconds(now, TURN_MILLISECONDS);
+		atlas_turns_end_one(now);
+		return TimestampTzPlusMilliseconds(now, ATLAS_TURN_MILLISECONDS);
 	}
 	return next_look(now, next_round);
 }
@@ -481,6 +434,7 @@ forget_times(TimestampTz now)
 		slot->next_visit = Min(slot->next_visit, now);
 		slot->not_before = Min(slot->not_before, now);
 		slot->started_at = Min(slot->started_at, now);
+		slot->asked_at = Min(slot->asked_at, now);
 	}
 	LWLockRelease(atlas_shared->lock);
 }
@@ -507,6 +461,13 @@ forget_launcher(int code, Datum argument)
 	pg_atomic_write_u64(&atlas_shared->launcher_latch, 0);
 }
 
+/* For the status, which says so when the launcher does not look again in time. */
+static void
+announce(TimestampTz next)
+{
+	pg_atomic_write_u64(&atlas_shared->launcher_due, (uint64) next);
+}
+
 static void
 launcher_loop(void)
 {
@@ -520,6 +481,7 @@ launcher_loop(void)
 		TimestampTz until;
 
 		now = GetCurrentTimestamp();
+		announce(now);
 		CHECK_FOR_INTERRUPTS();
 		/* 1, so that the postmaster starts another one, unless it is at an end. */
 		if (ShutdownRequestPending)
@@ -545,6 +507,7 @@ launcher_loop(void)
 		}
 		check_handles(now);
 		until = start_linkers(now, next_round);
+		announce(until);
 
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 Max(TimestampDifferenceMilliseconds(now, until), 1), wait_event);

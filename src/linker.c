@@ -13,6 +13,9 @@
  * a crash undoes is linked again. Between batches the linker holds no lock, and
  * it leaves at once when its slot says so.
  *
+ * If other databases wait, and this linker has not made room for them in time, the
+ * launcher cancels what it does, or terminates it: see turns.c.
+ *
  * An error that is not an event's fault ends the linker; the launcher starts
  * another one after a while. While linking is off, or the queue is filled by a
  * subscription, it leaves without touching anything.
@@ -36,6 +39,7 @@
 
 #define MAX_RESTART_SECONDS 60
 #define RETRY_MILLISECONDS 5000 /* what is due, but locked */
+#define MAX_HALVINGS 20
 
 AtlasLinker atlas_linker = {.next_due = DT_NOEND};
 
@@ -63,6 +67,13 @@ set_state(AtlasLinkerState state)
 	LWLockRelease(atlas_shared->lock);
 }
 
+/* Has the launcher cut short what this linker did? The caller holds the lock, or it has ended. */
+static bool
+is_evicted(void)
+{
+	return atlas_linker.slot->pressure >= ATLAS_CANCELLED;
+}
+
 /* How long the next linker waits, if this one ends with an error. */
 static int
 restart_seconds(int failures)
@@ -80,7 +91,7 @@ detach(int code, Datum argument)
 
 	LWLockReleaseAll();
 	LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
-	has_failed = !in_good_order && slot->holders == 0;
+	has_failed = !in_good_order && slot->holders == 0 && !is_evicted();
 	slot->not_before = has_failed ?
 		TimestampTzPlusMilliseconds(now, restart_seconds(slot->failures) * INT64CONST(1000)) : 0;
 	slot->failures = has_failed ? slot->failures + 1 : 0;
@@ -91,7 +102,14 @@ detach(int code, Datum argument)
 							   TimestampTzPlusMilliseconds(now, RETRY_MILLISECONDS));
 	slot->state = atlas_linker.exit_state;
 	slot->pid = 0;
-	slot->leave = false;
+	/* The batch gets smaller until the linker comes to its end in time. */
+	if (is_evicted())
+		slot->halvings = Min(slot->halvings + 1, MAX_HALVINGS);
+	else if (in_good_order && slot->halvings > 0)
+		slot->halvings--;
+	slot->was_terminated = atlas_worker_is_terminated && !in_good_order;
+	slot->was_evicted = slot->was_terminated && is_evicted();
+	slot->pressure = ATLAS_NO_PRESSURE;
 	pg_atomic_write_u64(&slot->latch, 0);
 
 	/* What was not finished waits for the next linker. */
@@ -125,12 +143,13 @@ attach(Oid database)
 	}
 	welcome = slot->holders == 0;
 	slot->pid = MyProcPid;
-	slot->leave = false;
+	slot->pressure = ATLAS_NO_PRESSURE;
 	slot->started_at = GetCurrentTimestamp();
 	slot->state = ATLAS_LINKER_LINKING;
 	pg_atomic_write_u64(&slot->latch, (uint64) (uintptr_t) MyLatch);
 	LWLockRelease(atlas_shared->lock);
 	atlas_linker.slot = slot;
+	atlas_linker.batch_size = Max(atlas_batch_size >> slot->halvings, 1);
 	before_shmem_exit(detach, (Datum) 0);
 	return welcome;
 }
@@ -142,14 +161,15 @@ must_leave(void)
 {
 	bool		leave;
 
+	LWLockAcquire(atlas_shared->lock, LW_SHARED);
+	leave = atlas_linker.slot->pressure != ATLAS_NO_PRESSURE || atlas_linker.slot->holders > 0;
+	LWLockRelease(atlas_shared->lock);
+	/* It was cancelled for being late, but now it leaves. */
+	if (leave)
+		QueryCancelPending = false;
 	CHECK_FOR_INTERRUPTS();
 	/* The settings of the database may have changed as well: begin anew. */
-	if (ConfigReloadPending)
-		return true;
-	LWLockAcquire(atlas_shared->lock, LW_SHARED);
-	leave = atlas_linker.slot->leave || atlas_linker.slot->holders > 0 || ShutdownRequestPending;
-	LWLockRelease(atlas_shared->lock);
-	return leave;
+	return leave || ConfigReloadPending || ShutdownRequestPending;
 }
 
 /* After a linker was killed: first what it was at, one by one. */
@@ -158,8 +178,8 @@ recover(const pg_uuid_t *suspects, int nsuspects)
 {
 	if (nsuspects > 0)
 		ereport(LOG,
-				(errmsg("the atlas_events linker before this one was killed; %d events are linked one by one",
-						nsuspects)));
+				(errmsg("the atlas_events linker before this one was %s; %d events are linked one by one",
+						atlas_linker.was_evicted ? "terminated" : "killed", nsuspects)));
 	for (int i = 0; i < nsuspects; i++)
 		if (must_leave() || !atlas_step_suspect(suspects[i]))
 			return false;
@@ -211,6 +231,14 @@ wait_for_work(TimestampTz idle_since)
 	return true;
 }
 
+/* One that was smaller after an eviction is not for ever, unless an event is suspected. */
+static void
+grow_batch(void)
+{
+	if (!atlas_linker.was_evicted)
+		atlas_linker.batch_size = Min(atlas_linker.batch_size * 2, atlas_batch_size);
+}
+
 /* Links until nothing is left, or the next round is due; false: leave. */
 static bool
 link_all(TimestampTz *idle_since)
@@ -219,6 +247,7 @@ link_all(TimestampTz *idle_since)
 	TimestampTz now;
 	int			claimed;
 	int			relinked;
+	bool		full;
 
 	do
 	{
@@ -228,16 +257,18 @@ link_all(TimestampTz *idle_since)
 			return false;
 		if (claimed > 0)
 			*idle_since = GetCurrentTimestamp();
+		full = claimed >= atlas_linker.batch_size;
+		grow_batch();
 		/* Also now and then when there is always something new. */
 		now = GetCurrentTimestamp();
-		if (claimed >= atlas_batch_size && now >= last_relink &&
+		if (full && now >= last_relink &&
 			now < TimestampTzPlusMilliseconds(last_relink, atlas_poll_interval))
 			continue;
 		last_relink = now;
 		if (!atlas_step_relink(&relinked))
 			return false;
-		claimed = Max(claimed, relinked);
-	} while (claimed >= atlas_batch_size && !round_is_due());
+		full = full || relinked >= atlas_linker.batch_size;
+	} while (full && !round_is_due());
 	return true;
 }
 
@@ -288,11 +319,18 @@ work_failed(void)
 	AbortCurrentTransaction();
 	FlushErrorState();
 	RESUME_INTERRUPTS();
-	atlas_shmem_note_error(atlas_linker.slot, error->message);
-	ereport(LOG,
-			(errmsg("the atlas_events linker ends with this error, the next one starts in %d seconds",
-					restart_seconds(atlas_linker.slot->failures)),
-			 errdetail("Events wait until then. None is lost.")));
+	if (is_evicted())
+		ereport(LOG,
+				(errmsg("the atlas_events linker makes room for other databases, the next one starts in its turn"),
+				 errdetail("Events wait until then. None is lost.")));
+	else
+	{
+		atlas_shmem_note_error(atlas_linker.slot, error->message);
+		ereport(LOG,
+				(errmsg("the atlas_events linker ends with this error, the next one starts in %d seconds",
+						restart_seconds(atlas_linker.slot->failures)),
+				 errdetail("Events wait until then. None is lost.")));
+	}
 
 	atlas_step_end();
 	proc_exit(1);
@@ -311,13 +349,11 @@ database_name(void)
 	MemoryContext old;
 	char	   *result;
 
-	atlas_worker_is_busy = true;
-	StartTransactionCommand();
+	atlas_worker_begin();
 	old = MemoryContextSwitchTo(TopMemoryContext);
 	result = get_database_name(MyDatabaseId);
 	MemoryContextSwitchTo(old);
-	CommitTransactionCommand();
-	atlas_worker_is_busy = false;
+	atlas_worker_commit();
 	return result != NULL ? result : "";
 }
 

@@ -29,6 +29,7 @@
 
 #define CAREFUL_SECONDS 600		/* for so long batches are noted after a kill */
 #define KILLED_MESSAGE "the linker was killed while it linked this event"
+#define EVICTED_MESSAGE "the linker came to no end with this event and was terminated"
 
 static AtlasStatement select_subscription = {
 	.sql = "SELECT FROM pg_catalog.pg_subscription_rel WHERE srrelid OPERATOR(pg_catalog.=) $1",
@@ -146,6 +147,30 @@ atlas_step_round(bool *has_work)
 	return stay;
 }
 
+/*
+ * What the linker before was at, if it did not end in good order. One that was
+ * terminated did, as far as its events are concerned, unless that was because it
+ * came to no end.
+ */
+static bool
+read_state(pg_uuid_t **ids, int *nids)
+{
+	bool		was_terminated;
+	bool		found = atlas_linker_state_read(ids, nids);
+
+	LWLockAcquire(atlas_shared->lock, LW_SHARED);
+	was_terminated = atlas_linker.slot->was_terminated;
+	atlas_linker.was_evicted = atlas_linker.slot->was_evicted;
+	LWLockRelease(atlas_shared->lock);
+	/* One by one, so that the one that it is stuck with is known next time. */
+	if (atlas_linker.was_evicted)
+		atlas_linker.batch_size = 1;
+	if (!was_terminated || atlas_linker.was_evicted)
+		return found;
+	*nids = 0;
+	return false;
+}
+
 bool
 atlas_step_begin(pg_uuid_t **suspects, int *nsuspects)
 {
@@ -154,7 +179,7 @@ atlas_step_begin(pg_uuid_t **suspects, int *nsuspects)
 
 	if (!begin_step("beginning", &saved))
 		return false;
-	if (atlas_linker_state_read(&ids, nsuspects))
+	if (read_state(&ids, nsuspects))
 		atlas_linker.careful_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 													CAREFUL_SECONDS * INT64CONST(1000));
 	else
@@ -175,13 +200,14 @@ add_counts(const AtlasLinkCounts *counts)
 
 /*
  * The attempt is counted before it is made, in a transaction of its own, so the
- * event is FAILED only when the last one has been made and killed the linker as
+ * event is FAILED only when the last one has been made and ended the linker as
  * well. An unresolved reference is given up before it is looked up once more.
  */
 bool
 atlas_step_suspect(pg_uuid_t id)
 {
 	AtlasIdentity saved;
+	const char *reason = atlas_linker.was_evicted ? EVICTED_MESSAGE : KILLED_MESSAGE;
 	AtlasLinkCounts counts = {0};
 	bool		queued;
 	bool		unresolved;
@@ -190,8 +216,8 @@ atlas_step_suspect(pg_uuid_t id)
 		return false;
 	queued = atlas_queue_claim_again(&id, 1) > 0;
 	if (queued)
-		atlas_link_failed(&id, false, KILLED_MESSAGE);
-	unresolved = atlas_relink_give_up(&id, KILLED_MESSAGE);
+		atlas_link_failed(&id, false, reason);
+	unresolved = atlas_relink_give_up(&id, reason);
 	if (queued || unresolved)
 		ForceSyncCommit();
 	end_step(&saved);
@@ -202,7 +228,7 @@ atlas_step_suspect(pg_uuid_t id)
 		return false;
 	if (atlas_queue_claim_again(&id, 1) > 0)
 		atlas_link(&id, 1, &counts);
-	atlas_relink_given_up(&id, KILLED_MESSAGE);
+	atlas_relink_given_up(&id, reason);
 	ForceSyncCommit();
 	end_step(&saved);
 	add_counts(&counts);
@@ -228,6 +254,7 @@ atlas_step_relax(void)
 	note_batch(NULL, 0);
 	end_step(&saved);
 	atlas_linker.careful_until = 0;
+	atlas_linker.was_evicted = false;
 	return true;
 }
 
@@ -240,7 +267,7 @@ link_batch(int *claimed)
 
 	if (!begin_step("linking", &saved))
 		return false;
-	*claimed = atlas_link_batch(&atlas_linker.cursor, atlas_batch_size, &counts);
+	*claimed = atlas_link_batch(&atlas_linker.cursor, atlas_linker.batch_size, &counts);
 	end_step(&saved);
 	add_counts(&counts);
 	return true;
@@ -252,11 +279,11 @@ link_noted_batch(int *claimed)
 {
 	AtlasIdentity saved;
 	AtlasLinkCounts counts = {0};
-	pg_uuid_t  *ids = MemoryContextAlloc(TopMemoryContext, sizeof(pg_uuid_t) * atlas_batch_size);
+	pg_uuid_t  *ids = MemoryContextAlloc(TopMemoryContext, sizeof(pg_uuid_t) * atlas_linker.batch_size);
 
 	if (!begin_step("noting a batch", &saved))
 		return false;
-	*claimed = atlas_claim_batch(&atlas_linker.cursor, atlas_batch_size, ids);
+	*claimed = atlas_claim_batch(&atlas_linker.cursor, atlas_linker.batch_size, ids);
 	note_batch(ids, *claimed);
 	end_step(&saved);
 
@@ -292,13 +319,13 @@ atlas_step_relink(int *claimed)
 
 			if (!begin_step("noting a batch", &saved))
 				return false;
-			ids = palloc(sizeof(pg_uuid_t) * atlas_batch_size);
-			note_batch(ids, atlas_relink_events(atlas_batch_size, ids));
+			ids = palloc(sizeof(pg_uuid_t) * atlas_linker.batch_size);
+			note_batch(ids, atlas_relink_events(atlas_linker.batch_size, ids));
 			end_step(&saved);
 		}
 		if (!begin_step("linking again", &saved))
 			return false;
-		*claimed = atlas_relink_batch(atlas_batch_size);
+		*claimed = atlas_relink_batch(atlas_linker.batch_size);
 		end_step(&saved);
 	}
 	if (!begin_step("looking for work", &saved))

@@ -15,6 +15,8 @@ typedef struct AtlasLinker
 	AtlasLinkerState exit_state;	/* what the slot says afterwards */
 	bool		has_no_extension;
 	bool		finished;		/* there was nothing left to do */
+	int			batch_size;		/* atlas_events.batch_size, or less after an eviction */
+	bool		was_evicted;	/* the linker before: see turns.c */
 
 	AtlasCursor cursor;
 	bool		left_some;		/* events that somebody else has locked */

@@ -111,6 +111,17 @@ is_of_the_table(const ErrorData *error)
 		ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION;
 }
 
+/* Why a type could not be looked up, in words that say more than the error. */
+static const char *
+reason_of(const ErrorData *error, const char *object_type)
+{
+	if (atlas_is_lock_conflict(error))
+		return locked_reason(object_type);
+	if (atlas_is_cancel(error))
+		return psprintf("looking up object type %s took too long", object_type);
+	return error->message;
+}
+
 static void
 resolve_group(AtlasRef **refs, int nrefs)
 {
@@ -130,7 +141,7 @@ resolve_group(AtlasRef **refs, int nrefs)
 	error = atlas_try(look_up_group, &group);
 	if (error != NULL)
 	{
-		/* A linker's own statements are cancelled by the code of a view at most. */
+		/* A linker is cancelled when a lookup takes so long that other databases wait. */
 		group.deferred = atlas_is_lock_conflict(error) || atlas_is_shortage(error) ||
 			(atlas_is_cancel(error) && MyBgworkerEntry != NULL);
 		if (!group.deferred && !is_of_the_table(error))
@@ -138,8 +149,7 @@ resolve_group(AtlasRef **refs, int nrefs)
 		for (int i = 0; i < group.nlookups; i++)
 		{
 			group.lookups[i].result = ATLAS_UNAVAILABLE;
-			group.reasons[i] = atlas_is_lock_conflict(error) ?
-				locked_reason(refs[0]->object_type) : error->message;
+			group.reasons[i] = reason_of(error, refs[0]->object_type);
 		}
 	}
 	apply_results(&group);

@@ -44,6 +44,7 @@ start_shmem(void)
 		memset(atlas_shared, 0, sizeof(AtlasShared));
 		atlas_shared->lock = &GetNamedLWLockTranche(TRANCHE_NAME)->lock;
 		pg_atomic_init_u64(&atlas_shared->launcher_latch, 0);
+		pg_atomic_init_u64(&atlas_shared->launcher_due, 0);
 		for (int i = 0; i < ATLAS_MAX_DATABASES; i++)
 		{
 			AtlasDatabase *slot = &atlas_shared->databases[i];
@@ -85,7 +86,11 @@ take_slot(AtlasDatabase *slot, Oid database)
 	slot->state = ATLAS_LINKER_ASLEEP;
 	slot->pid = 0;
 	slot->holders = 0;
-	slot->leave = false;
+	slot->pressure = ATLAS_NO_PRESSURE;
+	slot->asked_at = 0;
+	slot->was_terminated = false;
+	slot->was_evicted = false;
+	slot->halvings = 0;
 	slot->started_at = 0;
 	slot->next_visit = 0;
 	slot->not_before = 0;

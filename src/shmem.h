@@ -35,13 +35,26 @@ typedef enum AtlasLinkerState
 	ATLAS_LINKER_SUBSCRIBED		/* the queue is filled by a subscription */
 } AtlasLinkerState;
 
+/* What was done to make a linker give way to other databases. */
+typedef enum AtlasPressure
+{
+	ATLAS_NO_PRESSURE,
+	ATLAS_ASKED,				/* to leave after its batch */
+	ATLAS_CANCELLED,			/* it did not leave in time: what it did was cancelled */
+	ATLAS_TERMINATED			/* nor then */
+} AtlasPressure;
+
 typedef struct AtlasDatabase
 {
 	Oid			database;		/* InvalidOid: the slot is free */
 	AtlasLinkerState state;
 	pid_t		pid;			/* of the linker, 0 without */
 	int			holders;		/* backends that want the database for themselves */
-	bool		leave;			/* the linker is to leave at once */
+	AtlasPressure pressure;		/* on the linker */
+	TimestampTz asked_at;		/* when it was asked to leave */
+	bool		was_terminated; /* the linker before, by whomever */
+	bool		was_evicted;	/* by the launcher, to make room */
+	int			halvings;		/* of the next linker's batch */
 	TimestampTz started_at;		/* of the linker */
 	TimestampTz next_visit;		/* when the launcher starts a linker anyway */
 	TimestampTz not_before;		/* not even for pending work: backoff */
@@ -63,6 +76,7 @@ typedef struct AtlasShared
 {
 	LWLock	   *lock;
 	pg_atomic_uint64 launcher_latch;	/* Latch *, 0 without */
+	pg_atomic_uint64 launcher_due;	/* TimestampTz by which it looks at the databases again */
 	AtlasDatabase databases[ATLAS_MAX_DATABASES];
 } AtlasShared;
 

@@ -21,6 +21,8 @@
 #include "utils/timestamp.h"
 #include "worker.h"
 
+#define LAUNCHER_SECONDS 5		/* that the launcher may take to look at the databases */
+
 enum
 {
 	STATUS_PRELOADED,
@@ -80,17 +82,54 @@ put_text(int status, const char *value, Datum *values, bool *nulls)
 		values[status] = CStringGetTextDatum(value);
 }
 
+/* What is known of the workers, besides the slot of this database. */
+typedef struct WorkerState
+{
+	bool		no_slot_left;	/* for another database */
+	bool		launcher_runs;
+	bool		launcher_is_late;	/* it has not looked at the databases in time */
+	bool		all_busy;		/* as many linkers run as may */
+} WorkerState;
+
+/* The caller holds the lock. */
+static WorkerState
+worker_state(TimestampTz now)
+{
+	WorkerState state = {0};
+	TimestampTz due = (TimestampTz) pg_atomic_read_u64(&atlas_shared->launcher_due);
+	int			running = 0;
+
+	for (int i = 0; i < ATLAS_MAX_DATABASES; i++)
+		if (OidIsValid(atlas_shared->databases[i].database) && atlas_shared->databases[i].pid != 0)
+			running++;
+	state.no_slot_left = atlas_shmem_find(InvalidOid) == NULL;
+	state.launcher_runs = pg_atomic_read_u64(&atlas_shared->launcher_latch) != 0;
+	state.launcher_is_late = TimestampDifferenceExceeds(due, now, LAUNCHER_SECONDS * 1000);
+	/* The last of several is for visits. */
+	state.all_busy = running >= Max(atlas_max_workers - 1, 1);
+	return state;
+}
+
+/* Does the next linker wait because the one before has ended with an error? */
+static bool
+is_in_backoff(const AtlasDatabase *slot, TimestampTz now)
+{
+	return slot->pid == 0 && slot->failures > 0 && slot->not_before > now;
+}
+
 static const char *
-state_name(const AtlasDatabase *slot)
+state_name(AtlasDatabase *slot, TimestampTz now)
 {
 	if (RecoveryInProgress())
 		return "off";
 	if (slot->holders > 0)
 		return "held";
+	if (is_in_backoff(slot, now))
+		return "backoff";
 	switch (slot->state)
 	{
 		case ATLAS_LINKER_ASLEEP:
-			return "asleep";
+			return pg_atomic_read_u32(&slot->pending) != 0 ? "waiting" : "asleep";
 		case ATLAS_LINKER_STARTING:
 			return "starting";
 		case ATLAS_LINKER_LINKING:
@@ -106,7 +145,7 @@ state_name(const AtlasDatabase *slot)
 	return NULL;
 }
 
-/* What the advice depends on, besides the slot. */
+/* What the advice depends on, besides the workers. */
 typedef struct QueueState
 {
 	bool		any_failed;
@@ -114,25 +153,49 @@ typedef struct QueueState
 	bool		is_late;		/* something has waited for longer than naptime */
 } QueueState;
 
+/* Why no linker can come; NULL when one can. */
+static const char *
+advice_for_absence(const AtlasDatabase *slot, const WorkerState *workers)
+{
+	if (slot->holders > 0)
+		return "A transaction renames, moves, copies or drops this database: events are linked when it has ended.";
+	if (slot->state == ATLAS_LINKER_OFF)
+		return "atlas_events.linking is off: set it to on to have events linked, and reload.";
+	if (slot->state == ATLAS_LINKER_SUBSCRIBED)
+		return "The queue is filled by a subscription: events are linked on the publisher.";
+	if (!workers->launcher_runs)
+		return "The launcher of atlas_events does not run: see the server log.";
+	if (workers->launcher_is_late)
+		return "The launcher of atlas_events does not answer: see in pg_stat_activity what it waits for.";
+	if (!OidIsValid(slot->database) && workers->no_slot_left)
+		return "atlas_events serves as many databases as it can, and this is not among them: call atlas_link_events() from time to time.";
+	if (slot->state == ATLAS_LINKER_NO_SLOT)
+		return "No background worker slot is free: increase max_worker_processes.";
+	return NULL;
+}
+
+/* Why events wait for long, though a linker can come. */
+static const char *
+advice_for_lateness(const AtlasDatabase *slot, const WorkerState *workers)
+{
+	if (slot->pid != 0)
+		return "Events wait for longer than atlas_events.naptime: see in pg_stat_activity what worker_pid does.";
+	if (workers->all_busy)
+		return "Events wait for longer than atlas_events.naptime: other databases have all atlas_events.max_workers.";
+	return "Events wait for longer than atlas_events.naptime: a linker is about to come; if none does see the server log.";
+}
+
 /* The first thing that a DBA should look at; NULL when all is well. */
 static const char *
-advice_for(const AtlasDatabase *slot, const QueueState *queue)
+advice_for(const AtlasDatabase *slot, const WorkerState *workers, const QueueState *queue)
 {
+	const char *advice;
+
 	if (RecoveryInProgress())
 		return "This server is a standby: events are linked on the primary.";
-	switch (slot->state)
-	{
-		case ATLAS_LINKER_NO_SLOT:
-			return "No background worker slot is free: increase max_worker_processes.";
-		case ATLAS_LINKER_OFF:
-			return "Set atlas_events.linking to on to have events linked.";
-		case ATLAS_LINKER_SUBSCRIBED:
-			return "The queue is filled by a subscription: events are linked on the publisher.";
-		default:
-			break;
-	}
-	if (pg_atomic_read_u64(&atlas_shared->launcher_latch) == 0)
-		return "The launcher of atlas_events does not run: see the server log.";
+	advice = advice_for_absence(slot, workers);
+	if (advice != NULL)
+		return advice;
 	if (slot->failures > 0 && slot->pid == 0)
 		return "The linker has ended with an error and is started again, within a minute: see last_error and the server log.";
 	if (slot->problem[0] != '\0')
@@ -141,11 +204,7 @@ advice_for(const AtlasDatabase *slot, const QueueState *queue)
 		return "Events are put off and tried again: see last_error in atlas_event_logs.";
 	if (queue->any_failed)
 		return "Events have failed: see last_error in atlas_event_logs, then call atlas_retry_failed().";
-	if (queue->is_late && slot->pid != 0)
-		return "Events wait for longer than atlas_events.naptime: see in pg_stat_activity what worker_pid does.";
-	if (queue->is_late)
-		return "Events wait for longer than atlas_events.naptime: other databases may have all atlas_events.max_workers.";
-	return NULL;
+	return queue->is_late ? advice_for_lateness(slot, workers) : NULL;
 }
 
 /* What the queue's query above has found, for the advice. */
@@ -173,6 +232,8 @@ put_shared(const QueueState *queue, Datum *values, bool *nulls)
 {
 	AtlasDatabase copy = {.state = ATLAS_LINKER_ASLEEP};
 	AtlasDatabase *slot;
+	WorkerState workers;
+	TimestampTz now = GetCurrentTimestamp();
 
 	values[STATUS_PRELOADED] = BoolGetDatum(atlas_shared != NULL);
 	nulls[STATUS_PRELOADED] = false;
@@ -194,18 +255,19 @@ put_shared(const QueueState *queue, Datum *values, bool *nulls)
 		values[STATUS_NOT_FOUND] = Int64GetDatum(pg_atomic_read_u64(&slot->not_found));
 		nulls[STATUS_SUBMITTED] = nulls[STATUS_LINKED] = nulls[STATUS_NOT_FOUND] = false;
 	}
+	workers = worker_state(now);
 	LWLockRelease(atlas_shared->lock);
 
 	values[STATUS_WORKER_PID] = Int32GetDatum(copy.pid);
 	nulls[STATUS_WORKER_PID] = copy.pid == 0;
-	put_text(STATUS_WORKER_STATE, state_name(&copy), values, nulls);
+	put_text(STATUS_WORKER_STATE, state_name(&copy, now), values, nulls);
 	if (copy.last_error_at != 0)
 	{
 		put_text(STATUS_LAST_ERROR, copy.last_error, values, nulls);
 		values[STATUS_LAST_ERROR_AT] = TimestampTzGetDatum(copy.last_error_at);
 		nulls[STATUS_LAST_ERROR_AT] = false;
 	}
-	put_text(STATUS_ADVICE, advice_for(&copy, queue), values, nulls);
+	put_text(STATUS_ADVICE, advice_for(&copy, &workers, queue), values, nulls);
 }
 
 Datum

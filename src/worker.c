@@ -8,15 +8,18 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "compat.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
+#include "utils/snapmgr.h"
 #include "worker.h"
 
 volatile sig_atomic_t atlas_worker_is_busy = false;
+volatile sig_atomic_t atlas_worker_is_terminated = false;
 
 /* The defaults of a transaction could make it wait for others, or fail. */
 static const AtlasSetting common_settings[] = {
@@ -39,7 +42,10 @@ static void
 handle_sigterm(SIGNAL_ARGS)
 {
 	if (atlas_worker_is_busy)
+	{
+		atlas_worker_is_terminated = true;
 		die(postgres_signal_arg);
+	}
 	else
 		SignalHandlerForShutdownRequest(postgres_signal_arg);
 }
@@ -71,5 +77,20 @@ atlas_worker_connect(Oid database, const AtlasSetting *settings)
 	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
 	configure(common_settings);
 	configure(settings);
+	atlas_worker_is_busy = false;
+}
+
+void
+atlas_worker_begin(void)
+{
+	atlas_worker_is_busy = true;
+	StartTransactionCommand();
+	(void) GetTransactionSnapshot();
+}
+
+void
+atlas_worker_commit(void)
+{
+	CommitTransactionCommand();
 	atlas_worker_is_busy = false;
 }

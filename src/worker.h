@@ -44,6 +44,13 @@ extern void atlas_worker_connect(Oid database, const AtlasSetting *settings);
  */
 extern volatile sig_atomic_t atlas_worker_is_busy;
 
+/* Was SIGTERM received while it was? */
+extern volatile sig_atomic_t atlas_worker_is_terminated;
+
+/* A transaction of a worker, with a snapshot. */
+extern void atlas_worker_begin(void);
+extern void atlas_worker_commit(void);
+
 /* hold.c: makes linkers leave a database that somebody wants for himself. */
 extern void atlas_hold_init(void);
 
