@@ -139,8 +139,11 @@ wait_for_no_linker();
 $node->safe_psql('atlas', sprintf $requeue, "'3'");
 linked_ok($node, 'atlas', 'while no linker runs, a round of naptime finds what nobody was told of');
 
-# Now only poll_interval can be it, for a round comes in an hour.
+# Now only poll_interval can be it, for a round comes in an hour, and nothing is
+# looked up again.
 $node->safe_psql('postgres', "ALTER SYSTEM SET atlas_events.$_ = '1h'") foreach qw(naptime idle_timeout);
+$node->safe_psql('postgres', 'ALTER SYSTEM SET atlas_events.relink_window = 0');
+$node->safe_psql('atlas', 'UPDATE atlas_event_unresolved SET next_attempt_at = NULL');
 $node->reload;
 for my $round (1 .. 3)
 {
@@ -150,7 +153,7 @@ for my $round (1 .. 3)
 	$node->safe_psql('atlas', "COMMIT PREPARED 'poll'");
 	linked_ok($node, 'atlas', 'while a linker runs, it looks for it every poll_interval');
 }
-$node->safe_psql('postgres', "ALTER SYSTEM RESET atlas_events.$_") foreach qw(naptime idle_timeout);
+$node->safe_psql('postgres', "ALTER SYSTEM RESET atlas_events.$_") foreach qw(naptime idle_timeout relink_window);
 $node->reload;
 oracle_ok($node, 'atlas', \@ids);
 

@@ -134,7 +134,9 @@ for (1 .. $parts)
 note "the linker: kB @sizes";
 is(wait_for_linker($node, 'atlas'), $pid, 'it is the same linker all the time');
 cmp_ok($sizes[-1] - $sizes[1], '<', $allowed, 'a linker needs no more memory in the end');
-is_deeply([ worker_errors($node) ], [], 'no worker logs an error');
+# A linker waits for a second at most until a transaction has made the extension anew.
+is_deeply([ grep { !/canceling statement due to lock timeout/ } worker_errors($node) ],
+	[], 'no worker logs any other error');
 oracle_ok($node, 'atlas', []);
 $node->stop;
 done_testing();

@@ -54,9 +54,9 @@ advice_ok(
 	'when events wait behind a linker that works, the advice is to look what it does');
 is(status_of($node, 'atlas', 'worker_pid, worker_state, queue_depth, oldest_pending_age IS NOT NULL'),
 	"$pid|linking|100|t", 'the status says who works, and how long events wait');
-is( $node->safe_psql(
-		'atlas', "SELECT state, query, wait_event FROM pg_stat_activity WHERE pid = $pid"),
-	'active|linking|PgSleep',
+is( poll_value(
+		$node, 'atlas', "SELECT state, query FROM pg_stat_activity WHERE pid = $pid AND wait_event = 'PgSleep'"),
+	'active|linking',
 	'pg_stat_activity shows what it does');
 
 # ----- A linker that ends with an error -----
