@@ -387,7 +387,8 @@ is_malformed(const AtlasEvent *event)
 			(strcmp(problem->field, "/payload") == 0 && strcmp(problem->code, "invalid") == 0))
 			return true;
 	}
-	return event->error.status == ATLAS_TOO_LARGE;
+	/* A payload that is too large is not read, if there are other problems, too. */
+	return event->error.status == ATLAS_TOO_LARGE || event->size > atlas_max_event_size;
 }
 
 /* The whole body as jsonb; NULL if that cannot be. */
