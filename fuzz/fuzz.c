@@ -15,7 +15,6 @@
 #include "catalog/pg_type.h"
 #include "body.h"
 #include "error.h"
-#include "fingerprint.h"
 #include "fmgr.h"
 #include "fuzz.h"
 #include "libpq/pqsignal.h"
@@ -238,7 +237,6 @@ read_body(const char *body, Size size, bool is_array, const char *copy)
 		atlas_event_from_json(&event, body, size);
 		atlas_fuzz_check_event(&event, copy);
 		check_problems(&event.error);
-		(void) atlas_fingerprint(&event);
 	}
 }
 

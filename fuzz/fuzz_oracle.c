@@ -4,8 +4,9 @@
  *
  * Where the two differ on purpose:
  *
- * - nesting of more than 2048 levels outside of the payload is malformed for us;
- *	 there is no such field, so it is no event either way
+ * - nesting of more than 2048 levels outside of the payload, and a number that int64
+ *	 or double cannot hold and that is the whole body, is malformed for us; neither
+ *	 is an event either way
  * - a number that jsonb cannot hold, and U+0000, outside of the payload is a
  *	 problem of the field that has it for us; jsonb refuses the whole
  * - an id that is a number must be written as an integer, which jsonb forgets
@@ -17,6 +18,7 @@
  */
 #include "postgres.h"
 
+#include "fingerprint.h"
 #include "fuzz.h"
 #include "jsonb_text.h"
 #include "mb/pg_wchar.h"
@@ -244,6 +246,26 @@ check_time(const AtlasEvent *event, const JsonbValue *theirs)
 		atlas_fuzz_fail("occurredAt is another time");
 }
 
+/* The event as jsonb must be the same one, unless jsonb prints it larger. */
+static void
+check_jsonb_form(const AtlasEvent *event, JsonbValue *object)
+{
+	AtlasEvent	other;
+
+	if (event->related_unread)
+		return;
+	atlas_event_init(&other, "", event->received_at);
+	atlas_event_from_jsonb(&other, JsonbValueToJsonb(object));
+	if (other.error.status == ATLAS_TOO_LARGE)
+		return;
+	if (other.error.status != 0)
+		atlas_fuzz_fail("it is refused as jsonb: %s",
+						((AtlasProblem *) linitial(other.error.problems))->message);
+	if (memcmp(atlas_fingerprint(event), atlas_fingerprint(&other),
+			   VARSIZE(atlas_fingerprint(event))) != 0)
+		atlas_fuzz_fail("it is another event as jsonb");
+}
+
 static void
 check_accepted(const AtlasEvent *event, JsonbValue *object)
 {
@@ -266,6 +288,7 @@ check_accepted(const AtlasEvent *event, JsonbValue *object)
 	check_payload(event, field_of(object, "payload"));
 	check_related(event, field_of(object, "relatedObjects"));
 	check_time(event, field_of(object, "occurredAt"));
+	check_jsonb_form(event, object);
 }
 
 /* ----- An event that is refused, and why ----- */
@@ -278,8 +301,10 @@ has(const AtlasProblem *problem, const char *text)
 
 /* Is it malformed for jansson only? */
 static bool
-is_beyond_jansson(const AtlasProblem *problem)
+is_beyond_jansson(const AtlasProblem *problem, const JsonbValue *body)
 {
+	if (is(body, jbvNumeric))
+		return has(problem, "too big") || has(problem, "real number overflow");
 	return has(problem, "maximum parsing depth reached");
 }
 
@@ -327,7 +352,7 @@ is_true(const AtlasProblem *problem, JsonbValue *event)
 	if (is_no_utf8(problem))
 		return true;
 	if (strcmp(problem->code, "malformed_json") == 0)
-		return is_beyond_jansson(problem);
+		return is_beyond_jansson(problem, event);
 	if (strcmp(problem->code, "unknown_field") == 0)
 		return value != NULL || strlen(name) > 60;	/* shortened */
 	if (strcmp(problem->code, "blank") == 0)
@@ -387,7 +412,8 @@ is_malformed(const AtlasEvent *event)
 			(strcmp(problem->field, "/payload") == 0 && strcmp(problem->code, "invalid") == 0))
 			return true;
 	}
-	return event->error.status == ATLAS_TOO_LARGE;
+	/* A payload that is too large is not read, if there are other problems, too. */
+	return event->error.status == ATLAS_TOO_LARGE || event->size > atlas_max_event_size;
 }
 
 /* The whole body as jsonb; NULL if that cannot be. */

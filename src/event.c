@@ -14,6 +14,7 @@
 
 #include "conversion.h"
 #include "event.h"
+#include "jsonb_text.h"
 #include "mb/pg_wchar.h"
 #include "parser/scansup.h"
 #include "utils/timestamp.h"
@@ -65,6 +66,15 @@ atlas_event_refuse_related(AtlasEvent *event, int index)
 		atlas_add_problem(&event->error, "invalid",
 						  psprintf("%s/relatedObjects/%d", event->pointer, index),
 						  "must be an object");
+}
+
+void
+atlas_event_take_payload(AtlasEvent *event, Jsonb *payload)
+{
+	event->payload = payload;
+	event->size += atlas_jsonb_text_length(&payload->root);
+	if (!JB_ROOT_IS_OBJECT(payload))
+		atlas_event_note(event, NULL, "invalid", "payload", "must be a JSON object");
 }
 
 char *

@@ -100,6 +100,9 @@ extern void atlas_event_note(AtlasEvent *event, AtlasReference *reference, const
 							 const char *field, const char *message_format,...)
 			pg_attribute_printf(5, 6);
 
+/* Sets a payload that came as jsonb. */
+extern void atlas_event_take_payload(AtlasEvent *event, Jsonb *payload);
+
 /* A related object that is no object at all refuses the event. */
 extern void atlas_event_refuse_related(AtlasEvent *event, int index);
 

@@ -8,8 +8,8 @@
  * with an event is collected in it, with line and column if it is no JSON; what
  * is wrong with the array itself is raised.
  *
- * A body of jsonb is printed and read like a text, event by event, after it was
- * measured: an event that is too large is not printed at all.
+ * Of an event in jsonb the payload is taken as it is, and the rest is printed and
+ * read like a text. What is too large is found before it is printed.
  *
  * jansson's memory is freed in a PG_FINALLY: reading an event may raise errors.
  */
@@ -20,6 +20,8 @@
 #include "json_payload.h"
 #include "jsonb_text.h"
 #include "miscadmin.h"
+#include "utils/fmgrprotos.h"
+#include "utils/json.h"
 #include "utils/timestamp.h"
 
 /* U+0000 is a problem of the field that has it, and not of the whole body. */
@@ -55,7 +57,7 @@ read_body(AtlasEvent *event, const char *json, Size length, AtlasCounted *counte
 	json_t	   *object;
 
 	atlas_event_check_size(event, length);
-	if (event->error.status != 0)
+	if (event->error.status == ATLAS_TOO_LARGE)
 		return;
 	body = atlas_body(json, length, counted);
 	if (body.json == NULL)
@@ -90,16 +92,94 @@ atlas_event_from_json(AtlasEvent *event, const char *json, Size length)
 	read_body(event, json, length, &counted);
 }
 
+/* Appends a value of jsonb; false if it is too large for an event. */
+static bool
+print_value(StringInfo json, const JsonbValue *value)
+{
+	switch (value->type)
+	{
+		case jbvNull:
+			appendStringInfoString(json, "null");
+			break;
+		case jbvBool:
+			appendStringInfoString(json, value->val.boolean ? "true" : "false");
+			break;
+		case jbvNumeric:
+			appendStringInfoString(json, DatumGetCString(DirectFunctionCall1(numeric_out,
+																			 NumericGetDatum(value->val.numeric))));
+			break;
+		case jbvString:
+			escape_json(json, pnstrdup(value->val.string.val, value->val.string.len));
+			break;
+		default:
+			if (atlas_jsonb_text_length(value->val.binary.data) > atlas_max_event_size)
+				return false;
+			(void) JsonbToCString(json, value->val.binary.data, value->val.binary.len);
+			break;
+	}
+	return json->len <= atlas_max_event_size;
+}
+
+/*
+ * Prints an object, and takes its payload, if it is an object or an array. Returns
+ * false if some of it is too large.
+ */
+static bool
+print_envelope(AtlasEvent *event, JsonbContainer *object, StringInfo json)
+{
+	JsonbIterator *iterator = JsonbIteratorInit(object);
+	JsonbValue	key;
+	JsonbValue	value;
+
+	(void) JsonbIteratorNext(&iterator, &key, true);
+	appendStringInfoChar(json, '{');
+	while (JsonbIteratorNext(&iterator, &key, true) == WJB_KEY)
+	{
+		(void) JsonbIteratorNext(&iterator, &value, true);
+		if (value.type == jbvBinary && key.val.string.len == strlen("payload") &&
+			memcmp(key.val.string.val, "payload", key.val.string.len) == 0)
+		{
+			atlas_event_take_payload(event, JsonbValueToJsonb(&value));
+			continue;
+		}
+		if (json->len > 1)
+			appendStringInfoString(json, ", ");
+		escape_json(json, pnstrdup(key.val.string.val, key.val.string.len));
+		appendStringInfoString(json, ": ");
+		if (!print_value(json, &value))
+			return false;
+	}
+	appendStringInfoChar(json, '}');
+	return true;
+}
+
+/* Reads an event from an object or an array of jsonb. */
+static void
+read_jsonb(AtlasEvent *event, JsonbContainer *container)
+{
+	AtlasCounted counted;
+	StringInfoData json;
+
+	if (!JsonContainerIsObject(container))
+	{
+		atlas_add_problem(&event->error, "invalid", event->pointer,
+						  "an event must be a JSON object");
+		return;
+	}
+	initStringInfo(&json);
+	if (!print_envelope(event, container, &json) ||
+		json.len + event->size + strlen(", \"payload\": ") > atlas_max_event_size)
+		atlas_event_check_size(event, atlas_jsonb_text_length(container));
+	counted = (AtlasCounted) {json.data, {1, 0}};
+	if (event->error.status != ATLAS_TOO_LARGE)
+		read_body(event, json.data, json.len, &counted);
+	pfree(json.data);
+}
+
 void
 atlas_event_from_jsonb(AtlasEvent *event, Jsonb *jsonb)
 {
-	char	   *json;
-
-	atlas_event_check_size(event, atlas_jsonb_text_length(&jsonb->root));
-	if (event->error.status != 0)
-		return;
-	json = JsonbToCString(NULL, &jsonb->root, VARSIZE(jsonb));
-	atlas_event_from_json(event, json, strlen(json));
+	read_jsonb(event, &jsonb->root);
 }
 
 /* Raises an error unless the body is an array, whatever its items are. */
@@ -176,27 +256,6 @@ atlas_events_from_json(const char *json, Size length, int *nevents)
 	return events;
 }
 
-/* Reads an event from an item of an array of jsonb. */
-static void
-read_item(AtlasEvent *event, const JsonbValue *item)
-{
-	AtlasCounted counted;
-	char	   *json;
-
-	if (item->type != jbvBinary)
-	{
-		atlas_add_problem(&event->error, "invalid", "", "an event must be a JSON object");
-		return;
-	}
-	atlas_event_check_size(event, atlas_jsonb_text_length(item->val.binary.data));
-	if (event->error.status != 0)
-		return;
-	json = JsonbToCString(NULL, item->val.binary.data, item->val.binary.len);
-	counted = (AtlasCounted) {json, {1, 0}};
-	read_body(event, json, strlen(json), &counted);
-	pfree(json);
-}
-
 AtlasEvent *
 atlas_events_from_jsonb(Jsonb *jsonb, int *nevents)
 {
@@ -219,8 +278,13 @@ atlas_events_from_jsonb(Jsonb *jsonb, int *nevents)
 	(void) JsonbIteratorNext(&iterator, &value, true);
 	while (JsonbIteratorNext(&iterator, &value, true) == WJB_ELEM)
 	{
+		AtlasEvent *event = &events[next++];
+
 		CHECK_FOR_INTERRUPTS();
-		read_item(&events[next++], &value);
+		if (value.type == jbvBinary)
+			read_jsonb(event, value.val.binary.data);
+		else
+			atlas_add_problem(&event->error, "invalid", "", "an event must be a JSON object");
 	}
 	return events;
 }

@@ -9,7 +9,6 @@
 #include "catalog/pg_type.h"
 #include "event.h"
 #include "funcapi.h"
-#include "jsonb_text.h"
 #include "utils/array.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
@@ -96,15 +95,6 @@ take_related(AtlasEvent *event, ArrayType *array)
 	}
 }
 
-static void
-take_payload(AtlasEvent *event, Datum value)
-{
-	event->payload = DatumGetJsonbP(value);
-	event->size += atlas_jsonb_text_length(&event->payload->root);
-	if (!JB_ROOT_IS_OBJECT(event->payload))
-		atlas_event_note(event, NULL, "invalid", "payload", "must be a JSON object");
-}
-
 void
 atlas_event_from_datums(AtlasEvent *event, const Datum *values, const bool *nulls)
 {
@@ -121,7 +111,7 @@ atlas_event_from_datums(AtlasEvent *event, const Datum *values, const bool *null
 	event->idempotency_key = text_or_null(values[ATLAS_FIELD_IDEMPOTENCY_KEY],
 										  nulls[ATLAS_FIELD_IDEMPOTENCY_KEY]);
 	if (!nulls[ATLAS_FIELD_PAYLOAD])
-		take_payload(event, values[ATLAS_FIELD_PAYLOAD]);
+		atlas_event_take_payload(event, DatumGetJsonbP(values[ATLAS_FIELD_PAYLOAD]));
 	if (!nulls[ATLAS_FIELD_RELATED_OBJECTS])
 		take_related(event, DatumGetArrayTypeP(values[ATLAS_FIELD_RELATED_OBJECTS]));
 	if (!nulls[ATLAS_FIELD_OCCURRED_AT])

@@ -401,11 +401,11 @@ copy_number(Copy *copy, Scanner *scanner, Size depth)
 		return;
 	}
 	if (!number.is_integer)
-		strcpy(replacement, "0.5");
+		strlcpy(replacement, "0.5", sizeof(replacement));
 	else if (number.integer_digits > ATLAS_SHORT_INTEGER_DIGITS)
 		snprintf(replacement, sizeof(replacement), INT64_FORMAT, ATLAS_LONG_INTEGER + (int64) start);
 	else if (number.is_negative && number.is_zero)
-		strcpy(replacement, depth == 1 ? "{}" : "[]");	/* jansson would forget the sign */
+		strlcpy(replacement, depth == 1 ? "{}" : "[]", sizeof(replacement));	/* jansson would forget the sign */
 	else
 		return;
 	copy_until(copy, start);

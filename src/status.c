@@ -16,6 +16,7 @@
 #include "funcapi.h"
 #include "housekeeping.h"
 #include "miscadmin.h"
+#include "object_type.h"
 #include "shmem.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -198,6 +199,9 @@ advice_for(const AtlasDatabase *slot, const WorkerState *workers, const QueueSta
 		return advice;
 	if (slot->failures > 0 && slot->pid == 0)
 		return "The linker has ended with an error and is started again, within a minute: see last_error and the server log.";
+	advice = atlas_object_types_advice();
+	if (advice != NULL)
+		return advice;
 	if (slot->problem[0] != '\0')
 		return atlas_housekeeping_advice(slot);
 	if (queue->any_put_off)

@@ -128,7 +128,7 @@ test('bytes that are no UTF-8 are 400', () => assertStatuses([
 	['beyond Unicode', withBytes(0xf4, 0x90, 0x80, 0x80), 400],
 	['UTF-16', Buffer.from(json(), 'utf16le'), 400],
 	['gzip', gzipSync(json()), 400],
-	['a byte order mark', '\ufeff' + json(), 400],
+	['a byte order mark, which is skipped before the whole', '\ufeff' + json(), [200, 400, 200, 400]],
 ]))
 
 test('a body that is compressed is 415, which PostgREST says if it did not have to parse it first', () => assertStatuses([
@@ -173,12 +173,16 @@ const hostile = ['a\r\nEvil: 1', 'a\nEvil: 1', 'Ä€😀', "'; DROP TABLE custo
 const fieldStatuses = { objectType: 400, objectId: 404, externalId: 409, name: 200, description: 200, icon: 400, payload: 400,
 	relatedObjects: 400, occurredAt: 400 }
 
+/* Names are of one line; a related object is looked up later, whatever it is. */
+const statusOf = (field, text) => field === 'name' && /[\p{Cc}\u2028]/u.test(text) ? 400 : fieldStatuses[field]
+
 test('CRLF, SQL and other than ASCII have the status of the field they are in, and are text', async () => {
 	/* A batch of which nothing is stored is 400, whatever the reason. */
 	const each = (status) => status === 200 ? 200 : [status, 400, status, status]
-	await assertStatuses(hostile.flatMap((text) => Object.entries(fieldStatuses).map(([field, status]) => [
-		`${field} ${JSON.stringify(text)}`, json({ [field]: field === 'relatedObjects' ? [{ objectType: text, objectId: text }] : text }),
-		each(status)])))
+	await assertStatuses(hostile.flatMap((text) => Object.keys(fieldStatuses).map((field) => [
+		`${field} ${JSON.stringify(text)}`, json({ [field]: text }), each(statusOf(field, text))])))
+	await assertStatuses(hostile.map((text) => [`as a related object: ${text}`,
+		json({ relatedObjects: [{ objectType: text, objectId: text, [text]: text }] }), 200]))
 	await assertStatuses(hostile.map((text) => [`as the name of a field: ${text}`, json({ [text]: 1 }), 400]))
 	for (const text of hostile) {
 		const sent = event({ description: text, payload: { [text]: text }, idempotencyKey: text + randomUUID(),
@@ -227,9 +231,10 @@ async function assertRaw(method, path, options, status) {
 
 test('nothing of an event reaches the status line or a header', async () => {
 	for (const text of hostile)
-		for (const [field, status] of Object.entries({ ...fieldStatuses, [text]: 400 })) {
+		for (const field of [...Object.keys(fieldStatuses), text]) {
+			const status = statusOf(field, text) ?? 400
 			const body = json({ [field]: text })
-			assertHead(await rawRequest(BASE_URL, 'POST', '/v1/events', { body }), field === 'relatedObjects' ? 400 : status)
+			assertHead(await rawRequest(BASE_URL, 'POST', '/v1/events', { body }), status)
 			assertHead(await rawRequest(POSTGREST_URL, 'POST', '/rpc/submit_event',
 				{ body, headers: { 'Content-Type': 'text/plain' } }), status, 'PostgREST')
 		}

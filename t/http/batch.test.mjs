@@ -53,7 +53,8 @@ for (const [way, submit] of Object.entries(WAYS)) {
 		assert.deepEqual(statuses(answer), [[0, 400], [1, 200], [2, 404], [3, 409], [4, 413], [5, 200]])
 		assert.deepEqual(answer.json.results.map(({ code }) => code),
 			['PT400', undefined, 'PT404', 'PT409', 'PT413', undefined])
-		assert.deepEqual(answer.json.results[0].details,
+		assert.equal(answer.json.results[0].details, '/name: name is required')
+		assert.deepEqual(answer.json.results[0].errors,
 			[{ field: '/name', code: 'required', message: 'name is required' }])
 		assert.match(answer.json.results[4].details, /262144 bytes.* \d{6}\./)
 		assert.deepEqual(await storedNames(reader), [events[1].name, events[5].name].sort())
@@ -69,6 +70,21 @@ for (const [way, submit] of Object.entries(WAYS)) {
 		assert.deepEqual([answer.json.code, answer.json.message], ['PT400', 'Invalid Event'])
 		assert.equal(answer.json.requestId, answer.headers.get('x-request-id'))
 		assert.deepEqual(await storedNames(reader), [])
+	})
+
+	test(`what an item is refused with has the shape of a single answer, and of the rejections, ${way}`, async () => {
+		const { submitter, reader } = newTenant()
+		const { submitter: other, reader: otherReader } = newTenant()
+		const events = [nameless(), absent(), conflicting(), event({ name: undefined, icon: 'ab', payload: [] })]
+		const { json: { results } } = await submit(events, { as: submitter })
+		const { json: noted } = await get('/rejections?order=index', { as: reader })
+		for (const [index, { status, ...result }] of results.entries()) {
+			const { status: single, json: { requestId, ...answer } } = await postDirectly('/rpc/submit_event', events[index], { as: other })
+			assert.deepEqual({ status, ...result }, { index, status: single, ...answer })
+			const { code, message, details, hint, errors } = noted[index]
+			assert.deepEqual({ code, message, details, hint, ...errors && { errors } }, answer)
+		}
+		assert.equal((await get('/rejections', { as: otherReader })).json.length, events.length)
 	})
 
 	test(`an empty batch is 200, ${way}`, async () => {
@@ -127,8 +143,18 @@ test('an item of malformed JSON is refused with its line and column, and the oth
 		{ as: submitter })
 	assert.equal(answer.status, 207, answer.text)
 	assert.deepEqual(statuses(answer), [[0, 200], [1, 400], [2, 200]])
-	assert.match(answer.json.results[1].details[0].message, /^line 2, column \d+: /)
+	assert.match(answer.json.results[1].details, /^line 2, column \d+: /)
 	assert.deepEqual(await storedNames(reader), [first.name, last.name].sort())
+})
+
+test('a byte order mark is skipped, and what was sent is noted without it', async () => {
+	const { submitter, reader } = newTenant()
+	const answer = await post('/events/batch', `\ufeff${JSON.stringify([event(), nameless()])}`, { as: submitter })
+	assert.equal(answer.status, 207, answer.text)
+	assert.deepEqual(statuses(answer), [[0, 200], [1, 400]])
+	const { json: [rejection] } = await get('/rejections', { as: reader })
+	assert.match(rejection.request, /^\{"objectType"/)
+	assert.equal((await post('/events', `\ufeff${JSON.stringify(event())}`, { as: submitter })).status, 200)
 })
 
 test('a batch that is cut off is 400 as a whole, with line and column', async () => {

@@ -207,11 +207,11 @@ test('an empty body is 400', async () => {
 
 test('all problems of an event are named, each with its field', async () => {
 	const answer = await post('/events', { objectType: 'NOPE', unknown: 1, payload: [], icon: 'ab',
-		relatedObjects: [{ objectType: 'ACCOUNT' }] })
+		relatedObjects: [{ objectType: 'ACCOUNT' }, 7] })
 	assertError(answer, 400, { code: 'PT400', message: 'Invalid Event' })
 	assert.deepEqual(answer.json.errors.map(({ field, code }) => `${field} ${code}`).sort(), [
 		'/icon invalid', '/name required', '/objectId required', '/objectType unknown_type', '/payload invalid',
-		'/relatedObjects/0/objectId required', '/unknown unknown_field',
+		'/relatedObjects/1 invalid', '/unknown unknown_field',
 	])
 	for (const { field, message } of answer.json.errors)
 		assert.ok(answer.json.details.includes(`${field}: ${message}`), answer.json.details)
