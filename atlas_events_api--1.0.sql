@@ -185,7 +185,8 @@ COMMENT ON FUNCTION atlas_api_private.check_headers(jsonb) IS
 'Raises PT400 or PT415 for what the API does not do: counts by estimate, encoded bodies, and query parameters that a path of the OpenAPI document does not have (header X-Original-Request, see check_parameters()).';
 
 -- The tenant is a setting for superusers. The time limit counts from the next
--- statement, which is the request's own.
+-- statement, which is the request's own. A page is small, but a plan for any page
+-- is estimated for the whole log, and to compile it would take seconds.
 CREATE FUNCTION atlas_api_private.check_token() RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp AS
@@ -229,6 +230,7 @@ BEGIN
     PERFORM set_config('atlas_events.tenant', coalesce(claims ->> 'tenant', ''), true),
             set_config('atlas_api.request_id', request_id, true),
             set_config('application_name', 'atlas_events_api ' || request_id, true),
+            set_config('jit', 'off', true),
             set_config('statement_timeout', CASE
                 WHEN current_setting('request.path', true) IN ('/rpc/submit_event', '/rpc/submit_events')
                 THEN '30s' ELSE '5s' END, true);
