@@ -188,7 +188,7 @@ volatility: ALTER FUNCTION atlas_tenant() VOLATILE
 parallel safety: ALTER FUNCTION atlas_tenant() PARALLEL UNSAFE
 strictness: ALTER FUNCTION atlas_link_events(int) STRICT
 setting of a function: ALTER FUNCTION atlas_api_private.check_request() SET work_mem = 64
-right of the definer: ALTER FUNCTION atlas_api_private.check_token() SECURITY INVOKER
+right of the definer: ALTER FUNCTION atlas_api_private.check_request() SECURITY INVOKER
 function that is granted: GRANT EXECUTE ON FUNCTION atlas_link_events(int) TO PUBLIC
 view that is granted: REVOKE SELECT ON atlas_events_status FROM pg_monitor
 column that is granted: GRANT SELECT (name) ON atlas_events TO pg_monitor
