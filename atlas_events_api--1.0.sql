@@ -159,8 +159,82 @@ CREATE FUNCTION atlas_api_private.app_setting(name text) RETURNS text
 
 COMMENT ON FUNCTION atlas_api_private.app_setting(text) IS 'A setting app.settings of PostgREST; null when it is not set, and in sessions that are not PostgREST''s';
 
--- The headers tell what a proxy in front of PostgREST was asked for: the query of
--- the original request is not necessarily PostgREST's.
+-- Runs before each request, as the role of the token, with PostgREST's own
+-- settings of the request in place. The tenant is a setting for superusers.
+--
+-- A function with a search_path of its own could not change that of the request.
+-- So the first statement, which is qualified, changes it for the others; the
+-- last one is for the request, see atlas_api_refused. (At its root PostgREST
+-- describes its resources by statements of its own, which cast to regclass, and
+-- takes no filters.)
+--
+-- The time limit counts from the next statement, which is the request's own. A
+-- page is small, but a plan for any page is estimated for the whole log, and to
+-- compile it would take seconds.
+CREATE FUNCTION atlas_api_private.check_request() RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER AS
+$$
+DECLARE
+    audience pg_catalog.text;
+    claims pg_catalog.jsonb;
+    headers pg_catalog.jsonb;
+    request_id pg_catalog.text;
+    path pg_catalog.text;
+    problem pg_catalog.text;
+BEGIN
+    PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    IF NOT atlas_api_private.is_request() THEN
+        RAISE insufficient_privilege
+            USING MESSAGE = 'check_request() is for PostgREST, connected as atlas_authenticator';
+    END IF;
+    audience := atlas_api_private.app_setting('audience');
+    IF audience IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'PT500', MESSAGE = 'Internal Server Error',
+            DETAIL = 'app.settings.audience is not set.',
+            HINT = 'Set app.settings.audience in the configuration of PostgREST.';
+    END IF;
+
+    claims := nullif(current_setting('request.jwt.claims', true), '');
+    problem := CASE
+        WHEN jsonb_typeof(claims -> 'role') IS DISTINCT FROM 'string' THEN
+            'The token has no claim "role".'
+        WHEN NOT coalesce(claims -> 'aud' ? audience, false) THEN
+            'The token is not for this audience (claim "aud").'
+        WHEN claims ? 'tenant' AND
+             (jsonb_typeof(claims -> 'tenant') <> 'string' OR
+              length(claims ->> 'tenant') NOT BETWEEN 1 AND 255) THEN
+            'The claim "tenant" must be a string of 1 to 255 characters.'
+    END;
+    IF problem IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'PT401', MESSAGE = 'Unauthorized', DETAIL = problem,
+            HINT = 'Send a token as "Authorization: Bearer ..." that was issued for this API.';
+    END IF;
+
+    headers := nullif(current_setting('request.headers', true), '');
+    IF headers ?| '{prefer,content-encoding,x-original-request}' THEN
+        PERFORM atlas_api_private.check_headers(headers);
+    END IF;
+
+    request_id := headers ->> 'x-request-id';
+    IF request_id IS NULL OR request_id !~ '^[A-Za-z0-9._-]{8,40}$' THEN
+        request_id := gen_random_uuid();
+    END IF;
+    path := current_setting('request.path', true);
+    PERFORM set_config('atlas_events.tenant', coalesce(claims ->> 'tenant', ''), true),
+            set_config('atlas_api.request_id', request_id, true),
+            set_config('application_name', 'atlas_events_api ' || request_id, true),
+            set_config('statement_timeout',
+                CASE WHEN path IN ('/rpc/submit_event', '/rpc/submit_events') THEN '30s' ELSE '5s' END, true),
+            set_config('jit', 'off', true),
+            set_config('search_path', CASE path WHEN '/' THEN 'atlas_api, pg_catalog, pg_temp'
+                ELSE 'atlas_api_refused, atlas_api, pg_catalog, pg_temp' END, true);
+END
+$$;
+
+COMMENT ON FUNCTION atlas_api_private.check_request() IS
+'Checks the token of a request and takes the tenant from it: the db-pre-request of PostgREST.
+Raises PT401 when the token has no role, is not for the audience of app.settings.audience, or has a malformed tenant, and what check_headers() raises. What is asked for may take 5 s, or 30 s if it submits. The id of the request becomes part of application_name, which log_line_prefix shows with %a.';
+
 CREATE FUNCTION atlas_api_private.check_headers(headers jsonb) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp AS
@@ -183,79 +257,6 @@ $$;
 
 COMMENT ON FUNCTION atlas_api_private.check_headers(jsonb) IS
 'Raises PT400 or PT415 for what the API does not do: counts by estimate, encoded bodies, and query parameters that a path of the OpenAPI document does not have (header X-Original-Request, see check_parameters()).';
-
--- The tenant is a setting for superusers. The time limit counts from the next
--- statement, which is the request's own.
-CREATE FUNCTION atlas_api_private.check_token() RETURNS void
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path = pg_catalog, pg_temp AS
-$$
-DECLARE
-    audience text := atlas_api_private.app_setting('audience');
-    claims jsonb := nullif(current_setting('request.jwt.claims', true), '')::jsonb;
-    headers jsonb := nullif(current_setting('request.headers', true), '')::jsonb;
-    request_id text := headers ->> 'x-request-id';
-    problem text;
-BEGIN
-    IF NOT atlas_api_private.is_request() THEN
-        RAISE insufficient_privilege
-            USING MESSAGE = 'check_request() is for PostgREST, connected as atlas_authenticator';
-    END IF;
-    IF audience IS NULL THEN
-        RAISE EXCEPTION USING ERRCODE = 'PT500', MESSAGE = 'Internal Server Error',
-            DETAIL = 'app.settings.audience is not set.',
-            HINT = 'Set app.settings.audience in the configuration of PostgREST.';
-    END IF;
-
-    problem := CASE
-        WHEN jsonb_typeof(claims -> 'role') IS DISTINCT FROM 'string' THEN
-            'The token has no claim "role".'
-        WHEN NOT coalesce(claims -> 'aud' ? audience, false) THEN
-            'The token is not for this audience (claim "aud").'
-        WHEN claims ? 'tenant' AND
-             (jsonb_typeof(claims -> 'tenant') <> 'string' OR
-              length(claims ->> 'tenant') NOT BETWEEN 1 AND 255) THEN
-            'The claim "tenant" must be a string of 1 to 255 characters.'
-    END;
-    IF problem IS NOT NULL THEN
-        RAISE EXCEPTION USING ERRCODE = 'PT401', MESSAGE = 'Unauthorized', DETAIL = problem,
-            HINT = 'Send a token as "Authorization: Bearer ..." that was issued for this API.';
-    END IF;
-    PERFORM atlas_api_private.check_headers(headers);
-
-    IF request_id IS NULL OR request_id !~ '^[A-Za-z0-9._-]{8,40}$' THEN
-        request_id := gen_random_uuid();
-    END IF;
-    PERFORM set_config('atlas_events.tenant', coalesce(claims ->> 'tenant', ''), true),
-            set_config('atlas_api.request_id', request_id, true),
-            set_config('application_name', 'atlas_events_api ' || request_id, true),
-            set_config('statement_timeout', CASE
-                WHEN current_setting('request.path', true) IN ('/rpc/submit_event', '/rpc/submit_events')
-                THEN '30s' ELSE '5s' END, true);
-END
-$$;
-
-COMMENT ON FUNCTION atlas_api_private.check_token() IS 'What check_request() does, but for the search_path';
-
--- Runs before each request, as the role of the token, with PostgREST's own
--- settings of the request in place. A function with a search_path of its own
--- cannot change that of the request, so names here are qualified, and nothing is
--- an operator. At its root PostgREST describes its resources by statements of its
--- own, with casts to regclass, and takes no filters.
-CREATE FUNCTION atlas_api_private.check_request() RETURNS void
-    LANGUAGE plpgsql AS
-$$
-BEGIN
-    PERFORM atlas_api_private.check_token();
-    IF pg_catalog.texteq(pg_catalog.current_setting('request.path', true), '/') IS NOT TRUE THEN
-        PERFORM pg_catalog.set_config('search_path', 'atlas_api_refused, atlas_api, pg_catalog, pg_temp', true);
-    END IF;
-END
-$$;
-
-COMMENT ON FUNCTION atlas_api_private.check_request() IS
-'Checks the token of a request and takes the tenant from it: the db-pre-request of PostgREST.
-Raises PT401 when the token has no role, is not for the audience of app.settings.audience, or has a malformed tenant. What is asked for may take 5 s, or 30 s if it submits. The id of the request becomes part of application_name, which log_line_prefix shows with %a.';
 
 CREATE FUNCTION atlas_api_private.request_id() RETURNS text
     LANGUAGE sql STABLE
@@ -1344,7 +1345,7 @@ BEGIN
     GRANT USAGE ON SCHEMA atlas_api, atlas_api_private TO atlas_submitter, atlas_reader;
     GRANT USAGE ON SCHEMA atlas_api_refused TO atlas_submitter, atlas_reader;
     GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA atlas_api_refused TO atlas_submitter, atlas_reader;
-    GRANT EXECUTE ON FUNCTION atlas_api_private.check_request(), atlas_api_private.check_token(), atlas_api.openapi()
+    GRANT EXECUTE ON FUNCTION atlas_api_private.check_request(), atlas_api.openapi()
         TO atlas_submitter, atlas_reader;
     GRANT EXECUTE ON FUNCTION atlas_api_private.is_request(), atlas_api_private.request_id(), atlas_api_private.subject(),
         atlas_api_private.is_reader(), atlas_api_private.tenant(),

@@ -111,6 +111,7 @@ for my $time (
 	is( api_call($node, 'atlas', q{to_json(current_setting('statement_timeout'))}, path => $path)->{body},
 		$limit, "what is asked of $path may take $limit");
 }
+is(api_call($node, 'atlas', q{to_json(current_setting('jit'))})->{body}, 'off', 'no plan is compiled');
 is( api_call($node, 'atlas', q{to_json(current_setting('search_path'))}, path => '/event_logs')->{body},
 	'atlas_api_refused, atlas_api, pg_catalog, pg_temp', 'operators and types that are refused come first');
 is( api_call($node, 'atlas', q{to_json('pg_class'::regclass::oid::int)}, path => '/')->{body},

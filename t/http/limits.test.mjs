@@ -63,7 +63,6 @@ test('2,100 slow connections without a token, and ten expensive reads: health an
 				sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") === `${READERS}`)
 			const others = await Promise.all([health(), ...Array.from({ length: 20 }, () => post('/events', event(), { as: submitter }))])
 			assert.deepEqual(others.map(({ status }) => status), others.map(() => 200))
-			assert.equal(sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"), `${READERS}`)
 			const statuses = (await Promise.all(reads)).map(({ status }) => status).sort()
 			assert.deepEqual(statuses, [...Array(10 - READERS).fill(429), ...Array(READERS).fill(503)])
 		})
