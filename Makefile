@@ -42,7 +42,7 @@ include $(PGXS)
 $(OBJS): $(wildcard src/*.h fuzz/*.h)
 
 ifdef FUZZ
-src/event_json.o src/json_payload.o: override CPPFLAGS += -include fuzz/palloc.h
+src/conversion.o src/event_fields.o src/event_json.o src/json_payload.o: override CPPFLAGS += -include fuzz/palloc.h
 endif
 
 # The TAP tests use PostgreSQL's own modules, which pgxs installs beside the

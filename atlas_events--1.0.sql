@@ -35,11 +35,11 @@ COMMENT ON TYPE atlas_event IS 'An event as submit_event() takes it; the fields 
 COMMENT ON COLUMN atlas_event.object_type IS 'Type of the primary object: where the event shows up in timelines, search and rules';
 COMMENT ON COLUMN atlas_event.object_id IS 'Atlas id of the primary object; this or external_id is required';
 COMMENT ON COLUMN atlas_event.external_id IS 'Id of the primary object in the submitter''s own system of record';
-COMMENT ON COLUMN atlas_event.name IS 'Expressive name of the event, 1 to 255 characters; required';
+COMMENT ON COLUMN atlas_event.name IS 'Expressive name of the event, 1 to 255 characters, one of which shows, and no control characters; required';
 COMMENT ON COLUMN atlas_event.description IS 'The highlights at a glance, plain text or HTML';
-COMMENT ON COLUMN atlas_event.icon IS 'An absolute http(s) URL, or one Unicode character (grapheme cluster)';
+COMMENT ON COLUMN atlas_event.icon IS 'An absolute http(s) URL of at most 2,048 characters, or one Unicode character (grapheme cluster of at most 32 code points) that shows';
 COMMENT ON COLUMN atlas_event.payload IS 'Any JSON object';
-COMMENT ON COLUMN atlas_event.related_objects IS 'Further objects on whose timelines the event appears, linked afterwards, best effort';
+COMMENT ON COLUMN atlas_event.related_objects IS 'Further objects on whose timelines the event appears, linked afterwards, best effort: whatever is wrong with one of them becomes its outcome';
 COMMENT ON COLUMN atlas_event.occurred_at IS 'When it happened; now when null';
 COMMENT ON COLUMN atlas_event.idempotency_key IS 'Makes a retry safe: the same key stores the event once';
 
@@ -86,11 +86,11 @@ COMMENT ON COLUMN atlas_events.tenant_id IS 'Tenant that submitted it; empty wit
 COMMENT ON COLUMN atlas_events.object_type IS 'Canonical type of the primary object';
 COMMENT ON COLUMN atlas_events.object_id IS 'Id of the primary object, as its own row prints it';
 COMMENT ON COLUMN atlas_events.external_id IS 'External id of the primary object: its own row''s, else the submitted one';
-COMMENT ON COLUMN atlas_events.name IS 'Name of the event';
+COMMENT ON COLUMN atlas_events.name IS 'Name of the event: escape it where you show it';
 COMMENT ON COLUMN atlas_events.description IS 'Plain text or HTML, as submitted';
-COMMENT ON COLUMN atlas_events.icon IS 'URL or one grapheme cluster';
+COMMENT ON COLUMN atlas_events.icon IS 'URL or one grapheme cluster: escape it where you show it';
 COMMENT ON COLUMN atlas_events.payload IS 'JSON object, as submitted';
-COMMENT ON COLUMN atlas_events.related_objects IS 'Array of {objectType, objectId, externalId} in submitted order; null when there are none';
+COMMENT ON COLUMN atlas_events.related_objects IS 'Array of {objectType, objectId, externalId} in submitted order, with the reason of one that can never be looked up; null when there are none';
 
 CREATE TABLE atlas_event_queue (
     event_id uuid NOT NULL PRIMARY KEY,
@@ -102,9 +102,12 @@ CREATE TABLE atlas_event_queue (
 );
 
 -- What is to be linked at once comes last and in the order of the linker's cursor,
--- after what is to be tried again later.
+-- after what is to be tried again later. The condition is true for every row. It keeps
+-- the index from statements that do not compare submitted_xid: once the queue was found
+-- empty by a vacuum, the planner thinks that lookups by event_id are as cheap here as
+-- in the primary key, and they read the whole index, with all entries of dead rows.
 CREATE INDEX atlas_event_queue_cursor_idx
-    ON atlas_event_queue (next_attempt_at, submitted_xid, event_id);
+    ON atlas_event_queue (next_attempt_at, submitted_xid, event_id) WHERE submitted_xid IS NOT NULL;
 
 COMMENT ON TABLE atlas_event_queue IS 'Events whose related objects are not linked yet; removing the row makes the event LINKED';
 COMMENT ON COLUMN atlas_event_queue.event_id IS 'The event';
@@ -152,9 +155,9 @@ COMMENT ON COLUMN atlas_event_unresolved.event_id IS 'The event';
 COMMENT ON COLUMN atlas_event_unresolved.position IS 'Place of the reference in the event''s related objects, from 1';
 COMMENT ON COLUMN atlas_event_unresolved.attempts IS 'Times it was looked up';
 COMMENT ON COLUMN atlas_event_unresolved.tenant_id IS 'Tenant of the event';
-COMMENT ON COLUMN atlas_event_unresolved.object_type IS 'Type of the object referred to';
-COMMENT ON COLUMN atlas_event_unresolved.object_id IS 'Id as submitted';
-COMMENT ON COLUMN atlas_event_unresolved.external_id IS 'External id as submitted';
+COMMENT ON COLUMN atlas_event_unresolved.object_type IS 'Type of the object referred to; empty if it was not given';
+COMMENT ON COLUMN atlas_event_unresolved.object_id IS 'Id as submitted, its first 255 characters';
+COMMENT ON COLUMN atlas_event_unresolved.external_id IS 'External id as submitted, its first 255 characters';
 COMMENT ON COLUMN atlas_event_unresolved.outcome IS 'NOT_FOUND: no such object; ERROR: it could not be looked up';
 COMMENT ON COLUMN atlas_event_unresolved.reason IS 'Why, in words';
 COMMENT ON COLUMN atlas_event_unresolved.first_attempt_at IS 'When it was looked up first';
@@ -172,7 +175,7 @@ COMMENT ON TABLE atlas_event_keys IS 'Idempotency keys and the events stored und
 COMMENT ON COLUMN atlas_event_keys.tenant_id IS 'Tenant that used the key';
 COMMENT ON COLUMN atlas_event_keys.idempotency_key IS 'The key, unique for its tenant';
 COMMENT ON COLUMN atlas_event_keys.event_id IS 'The event that was stored first';
-COMMENT ON COLUMN atlas_event_keys.event_hash IS 'SHA-256 of the normalised event, to tell a retry from a different event';
+COMMENT ON COLUMN atlas_event_keys.event_hash IS 'SHA-256 of the event, to tell a retry, however it is written, from a different event';
 
 CREATE TABLE atlas_object_types (
     object_type text COLLATE "C" NOT NULL PRIMARY KEY,
@@ -211,15 +214,25 @@ ALTER TABLE atlas_object_types ENABLE ALWAYS TRIGGER atlas_object_types_changed;
 ALTER TABLE atlas_object_types ENABLE ALWAYS TRIGGER atlas_object_types_emptied;
 
 -- The linker's own note of what it is at, so that after a crash the next
--- linker knows which events to approach with care. Never dumped.
+-- linker knows which events to approach with care. Never dumped. The key is for
+-- publications of all tables: without one the row could not be deleted.
 CREATE TABLE atlas_linker_state (
-    started_at timestamptz NOT NULL,
+    started_at timestamptz NOT NULL PRIMARY KEY,
     batch uuid[] NOT NULL DEFAULT '{}'
 );
 
 COMMENT ON TABLE atlas_linker_state IS 'One row while a linker is at work; a row that a new linker finds says that the one before was killed';
 COMMENT ON COLUMN atlas_linker_state.started_at IS 'When the linker began';
 COMMENT ON COLUMN atlas_linker_state.batch IS 'Events it is at, noted only after a crash';
+
+-- ---------------------------------------------------------------------
+-- Replication. Each table has a primary key, or partitions that have one. Where
+-- changes of the partitions are published as changes of their parent, the subscriber
+-- wants to know by what the parent's rows are found; it uses its partitions' keys.
+-- ---------------------------------------------------------------------
+
+ALTER TABLE atlas_events REPLICA IDENTITY FULL;
+ALTER TABLE atlas_event_links REPLICA IDENTITY FULL;
 
 -- ---------------------------------------------------------------------
 -- Dump and restore. Partitions are dumped as ordinary tables.
@@ -375,7 +388,7 @@ CREATE FUNCTION submit_events(text) RETURNS json
 
 COMMENT ON FUNCTION submit_events(text) IS
 'Stores several events, given as a JSON array, each standing for itself.
-Returns {"accepted":n,"rejected":n,"results":[...]}, one result an event in order, with index, status, and the receipt or the error. Raises PT400 only when the whole is no JSON array, PT413 when it has more than atlas_events.max_batch_size items.';
+Returns {"accepted":n,"rejected":n,"results":[...]}, one result an event in order, with index, status, and the receipt or the error: code, message, details, hint, and with status 400 errors, an array of {field, code, message}. At most 1,000 problems are listed, and the first one of each event. Raises PT400 only when the whole is no JSON array, PT413 when it has more than atlas_events.max_batch_size items.';
 
 CREATE FUNCTION submit_events(json) RETURNS json
     AS 'MODULE_PATHNAME', 'submit_events_text'
@@ -493,7 +506,7 @@ UNION ALL
            e.occurred_at, e.received_at, NULL::timestamptz
       FROM atlas_event_queue q,
            LATERAL (SELECT * FROM atlas_events e WHERE e.event_id = q.event_id OFFSET 0) e
-     WHERE q.next_attempt_at = 'infinity'
+     WHERE q.next_attempt_at = 'infinity' AND q.submitted_xid >= '0'
      ORDER BY q.event_id DESC
 );
 

@@ -17,6 +17,7 @@
 #include "src/link.h"
 #include "src/object_type.h"
 #include "src/partition.h"
+#include "src/setting_guard.h"
 #include "src/shmem.h"
 #include "src/submit.h"
 #include "src/wakeup.h"
@@ -43,7 +44,7 @@ define_limits(void)
 {
 	DefineCustomIntVariable("atlas_events.max_event_size",
 							"Largest event that is accepted.",
-							"Counts the text of all fields and the payload; of JSON, the whole request.",
+							"Counts the text of all fields and of the payload as it is read back; of JSON, the whole request.",
 							&atlas_max_event_size, 256 * 1024, 1024, 64 * 1024 * 1024,
 							PGC_SUSET, GUC_UNIT_BYTE, NULL, NULL, NULL);
 	DefineCustomIntVariable("atlas_events.max_related_objects",
@@ -60,6 +61,11 @@ define_limits(void)
 							"How long ago an event may have occurred.",
 							NULL,
 							&atlas_oldest_event, 10 * SECONDS_A_YEAR, 0, INT_MAX,
+							PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("atlas_events.max_clock_skew",
+							"How far ahead of the server's clock an event may have occurred.",
+							NULL,
+							&atlas_max_clock_skew, 300, 0, INT_MAX,
 							PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
 }
 
@@ -121,6 +127,8 @@ define_workers(void)
 void
 _PG_init(void)
 {
+	List	   *without_right = atlas_settings_without_right();
+
 	DefineCustomStringVariable("atlas_events.tenant",
 							   "The tenant that this session acts for.",
 							   "Events, objects and timelines of other tenants are not seen.",
@@ -130,6 +138,7 @@ _PG_init(void)
 	define_linking();
 	define_workers();
 	MarkGUCPrefixReserved("atlas_events");
+	atlas_settings_refuse(without_right);
 
 	atlas_extension_init();
 	atlas_partition_init();

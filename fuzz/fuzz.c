@@ -13,7 +13,9 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "body.h"
 #include "error.h"
+#include "fingerprint.h"
 #include "fmgr.h"
 #include "fuzz.h"
 #include "libpq/pqsignal.h"
@@ -65,6 +67,14 @@ atlas_fuzz_input(Datum (*function) (FunctionCallInfo), const char *string, Error
 	}
 	PG_END_TRY();
 	return result;
+}
+
+const char *
+atlas_fuzz_skip_mark(const char *body)
+{
+	Size		length = strlen(body);
+
+	return atlas_skip_byte_order_mark(body, &length);
 }
 
 /* ----- The allocations of the decoder, see palloc.h ----- */
@@ -228,6 +238,7 @@ read_body(const char *body, Size size, bool is_array, const char *copy)
 		atlas_event_from_json(&event, body, size);
 		atlas_fuzz_check_event(&event, copy);
 		check_problems(&event.error);
+		(void) atlas_fingerprint(&event);
 	}
 }
 
@@ -242,7 +253,7 @@ test_one_input(const uint8 *data, size_t size)
 	make_valid(body, size);
 	MemoryContextSwitchTo(input_context);
 	current_body = copy = pnstrdup(body, size);
-	is_array = copy[strspn(copy, " \t\r\n")] == '[';
+	is_array = atlas_fuzz_skip_mark(copy)[strspn(atlas_fuzz_skip_mark(copy), " \t\r\n")] == '[';
 	PG_TRY();
 	{
 		read_body(body, size, is_array, copy);

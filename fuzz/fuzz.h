@@ -19,6 +19,9 @@ extern void *atlas_fuzz_repalloc(void *pointer, Size size);
 extern void atlas_fuzz_pfree(void *pointer);
 extern char *atlas_fuzz_pnstrdup(const char *string, Size length);
 
+/* What follows a byte order mark, which jsonb does not skip. */
+extern const char *atlas_fuzz_skip_mark(const char *body);
+
 /* Calls an input function; NULL and the error where it raises one. */
 extern Datum atlas_fuzz_input(Datum (*function) (FunctionCallInfo), const char *string,
 							  ErrorData **error);

@@ -54,11 +54,12 @@ SELECT r ->> 'index' AS index, r ->> 'status' AS status, r ->> 'code' AS code, r
  ORDER BY (r ->> 'index')::int;
 -- The details are those of a single event.
 SELECT r ->> 'index' AS index, d ->> 'field' AS field, d ->> 'code' AS code
-  FROM response, json_array_elements(body -> 'results') r, json_array_elements(r -> 'details') d
+  FROM response, json_array_elements(body -> 'results') r, json_array_elements(r -> 'errors') d
  WHERE r ->> 'code' = 'PT400';
-SELECT r ->> 'index' AS index, r ->> 'details' AS details, r ->> 'hint' AS hint
+-- The same in words, as an answer over HTTP has it.
+SELECT r ->> 'index' AS index, r ->> 'details' AS details, r ->> 'hint' AS hint, json_typeof(r -> 'errors') AS errors
   FROM response, json_array_elements(body -> 'results') r
- WHERE r ->> 'code' IN ('PT404', 'PT409');
+ WHERE r ->> 'code' IS NOT NULL;
 -- What is stored is in order, and each event has its own payload.
 SELECT name, payload FROM atlas_events WHERE name IN ('first', 'second', 'third') ORDER BY event_id;
 
@@ -72,7 +73,7 @@ SELECT r ->> 'index' AS index, r ->> 'status' AS status, d ->> 'field' AS field,
  {"objectType":"CONVERSATION","objectId":"1","name":"x","payload":{"a":tru}},
  {"objectType":"CONVERSATION","objectId":"1","name":"\u0000"}, {"name" "x"},
  {"objectType":"CONVERSATION","objectId":"1","name":"last"}]') -> 'results') r
-  LEFT JOIN LATERAL json_array_elements(r -> 'details') d ON true;
+  LEFT JOIN LATERAL json_array_elements(r -> 'errors') d ON true;
 
 -- One event that is too large does not keep the others out.
 SELECT r ->> 'index' AS index, r ->> 'status' AS status, r ->> 'code' AS code, r ->> 'message' AS message, r ->> 'hint' AS hint

@@ -58,8 +58,7 @@ SELECT what, p.code, p.message
     (11, 'another key', replace(:'event', 'order-1', 'order-2'))) v (n, what, event),
     test.problems(event) p
  ORDER BY n;
--- Numbers that are equal but not written alike are not the same payload.
-SELECT p.code FROM test.problems(replace(:'event', '49.99', '49.990')) p;
+-- Another serialisation is the same event: see fingerprint.sql.
 
 -- With a time the time counts: once it was given, it is part of the event.
 \set timed '{"objectType":"CUSTOMER","externalId":"195959","name":"Timed","occurredAt":"2025-02-03T04:05:06Z","idempotencyKey":"timed"}'

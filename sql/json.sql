@@ -35,7 +35,7 @@ SELECT body, p.* FROM (VALUES
     ('"payload":{"a":1}{}')) v (body),
     test.problems('{"objectType":"CUSTOMER","externalId":"195959","name":"x",' || body || '}') p;
 
--- Outside of it a character 0 and half a surrogate pair are malformed.
+-- Outside of it a character 0 is refused, and half a surrogate pair is malformed.
 SELECT code, message FROM test.problems('{"objectType":"CUSTOMER","externalId":"195959","name":"a\u0000b"}');
 SELECT code, message FROM test.problems('{"objectType":"CUSTOMER","externalId":"195959","name":"\ud83d"}');
 SELECT code FROM test.problems('{"objectType":"CUSTOMER","externalId":"195959","name":"\ud83d\udcd6"}');
@@ -81,8 +81,14 @@ SELECT name, payload FROM atlas_events WHERE name IN ('dup', 'last');
 SELECT code, message, detail FROM test.error_of(
     $$SELECT submit_event('{"objectType":"CUSTOMER","externalId":"195959","name":"dup","name":"last"}'::json)$$);
 
--- White space, and a byte order mark, which JSON does not allow.
+-- White space, and a byte order mark, which is skipped at the beginning and nowhere else.
 SELECT * FROM test.problems(E' \t\r\n{ "objectType" : "CUSTOMER" ,\r\n "externalId" : "195959" , "name" : "x" , "payload" : { } } \n');
 SELECT code FROM test.problems(U&'\FEFF{"objectType":"CUSTOMER","externalId":"195959","name":"x"}');
+SELECT code, message FROM test.problems(U&'\FEFF{"objectType":"CUSTOMER",\000A"externalId":"195959","name":x}');
+SELECT code FROM test.problems(U&'\FEFF\FEFF{"objectType":"CUSTOMER","externalId":"195959","name":"x"}');
+SELECT code FROM test.problems(U&' \FEFF{"objectType":"CUSTOMER","externalId":"195959","name":"x"}');
+SELECT code FROM test.problems(U&'\FEFF');
+SELECT r ->> 'status' AS status, r ->> 'details' AS details
+  FROM json_array_elements(submit_events(U&'\FEFF[{"objectType":"CUSTOMER","externalId":"195959","name":"x"},\000A{"name":x}]') -> 'results') r;
 
 DROP FUNCTION stored_payload;

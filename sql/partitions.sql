@@ -103,6 +103,63 @@ SELECT tableoid::regclass AS partition FROM atlas_events WHERE name = '2022-06-0
 DROP TABLE the_rest;
 
 -- ---------------------------------------------------------------------
+-- From within a query on the log, of the same session
+-- ---------------------------------------------------------------------
+-- A month that is there takes the event; the first one of a month is refused.
+CREATE FUNCTION submit_in_loop(at text) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    i record;
+BEGIN
+    FOR i IN SELECT FROM atlas_event_logs LIMIT 1 LOOP
+        RETURN submit(at);
+    END LOOP;
+END
+$$;
+SELECT submit_in_loop('2023-01-02 00:00:00');
+SELECT * FROM test.error_of($$SELECT submit_in_loop('2020-02-01 00:00:00')$$);
+SAVEPOINT before;
+SELECT submit('2020-02-01 00:00:00');
+-- Linking makes partitions as well; it puts such events off, and blames none.
+CREATE FUNCTION link_in_loop() RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    i record;
+BEGIN
+    FOR i IN SELECT * FROM atlas_event_logs LIMIT 1 LOOP
+        RETURN atlas_link_events();
+    END LOOP;
+END
+$$;
+SELECT link_in_loop() AS linked;
+SELECT processing_status, attempts, last_error FROM atlas_event_logs WHERE name = '2020-02-01 00:00:00';
+ROLLBACK TO before;
+-- As the hint says.
+DO $$
+DECLARE
+    times text[] := ARRAY(SELECT '2020-02-01 00:00:00' FROM atlas_event_logs LIMIT 1);
+BEGIN
+    PERFORM submit(VARIADIC times);
+END
+$$;
+SELECT tableoid::regclass AS partition FROM atlas_events WHERE name = '2020-02-01 00:00:00';
+ROLLBACK TO before;
+-- From a trigger: a row of the log that brings another one, of the same month or of a new one.
+CREATE FUNCTION submit_again() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.name !~ 'again' THEN
+        PERFORM public.submit_event('CONVERSATION', '1', NEW.name || ' again', occurred_at => NEW.occurred_at - TG_ARGV[0]::interval);
+    END IF;
+    RETURN NEW;
+END
+$$;
+CREATE TRIGGER again AFTER INSERT ON atlas_events FOR EACH ROW EXECUTE FUNCTION submit_again('1 hour');
+SELECT submit('2020-03-10 00:00:00');
+SELECT tableoid::regclass AS partition, name FROM atlas_events WHERE name ~ '^2020-03-10' ORDER BY event_id;
+DROP TRIGGER again ON atlas_events;
+CREATE TRIGGER again AFTER INSERT ON atlas_events FOR EACH ROW EXECUTE FUNCTION submit_again('1 month');
+SELECT code, message FROM test.error_of($$SELECT submit('2020-05-10 00:00:00')$$);
+ROLLBACK TO before;
+
+-- ---------------------------------------------------------------------
 -- Detached and dropped
 -- ---------------------------------------------------------------------
 ALTER TABLE atlas_events DETACH PARTITION atlas_events_2025_03;

@@ -8,6 +8,7 @@ CREATE VIEW stored AS
 -- ---------------------------------------------------------------------
 -- The sample request of the Events API
 -- ---------------------------------------------------------------------
+SELECT now() AS before \gset
 SELECT test.receipt(submit_event('{"objectType": "CUSTOMER", "objectId": "c19a7d78-37a1-4ee4-9e68-aae0d4c93f7e",
  "name": "form sample", "description": "Viewed HelpCenter Article - How does it work?",
  "icon": "📖", "externalId": "195959",
@@ -16,7 +17,7 @@ SELECT test.receipt(submit_event('{"objectType": "CUSTOMER", "objectId": "c19a7d
 \x on
 SELECT tenant_id, object_type, object_id, external_id, name, description, icon, payload, related_objects,
        occurred_at = received_at AS occurred_when_received,
-       now() - received_at < interval '1 minute' AS received_just_now
+       received_at BETWEEN :'before' AND now() AS received_just_now
   FROM stored WHERE name = 'form sample';
 \x off
 

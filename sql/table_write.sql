@@ -181,6 +181,16 @@ ALTER TABLE atlas_events ALTER COLUMN icon SET NOT NULL;
 SELECT * FROM obeyed('') LIMIT 1;
 ALTER TABLE atlas_events ALTER COLUMN icon DROP NOT NULL;
 
+-- Types that round, once the view is gone that keeps them from being changed.
+SELECT t.relation, n, o.error, o.log, o.links, o.answer AS rounded
+  FROM (VALUES ('atlas_events', 104, 'received_at'), ('atlas_event_links', 52, 'linked_at')) t (relation, many, attribute), unnest(ARRAY[1, many]) n,
+       obeyed(t.relation, NULL, n,
+              'ALTER EXTENSION atlas_events DROP VIEW atlas_event_logs; DROP VIEW atlas_event_logs; ALTER TABLE %1$s ALTER COLUMN ' || attribute || ' TYPE timestamptz(0)',
+              'SELECT bool_and(' || attribute || ' = date_trunc(''second'', ' || attribute || ')) FROM %1$s') o ORDER BY n, t.relation;
+-- A number that is the table's to give.
+SELECT n, o.* FROM unnest(ARRAY[1, 104]) n,
+       obeyed('atlas_event_queue', NULL, n, 'ALTER TABLE %1$s ALTER COLUMN attempts DROP DEFAULT, ALTER COLUMN attempts ADD GENERATED ALWAYS AS IDENTITY', 'SELECT 0') o;
+
 -- ---------------------------------------------------------------------
 -- Indexes
 -- ---------------------------------------------------------------------

@@ -56,40 +56,98 @@ atlas_try_and_undo(void (*function) (void *), void *argument)
 	return run_in_subtransaction(function, argument, true);
 }
 
-typedef struct Range
+/* A batch some item of which fails. */
+typedef struct Bisection
 {
 	void	   *batch;
+	AtlasProcess process;
+	AtlasFail	fail;
+	bool	   *failed;			/* which items, from the first of the batch */
+} Bisection;
+
+typedef struct Range
+{
+	const Bisection *bisection;
 	int			from;
 	int			to;
-	AtlasProcess process;
+	bool		kept;
 } Range;
 
 static void
 process_range(void *argument)
 {
-	Range	   *range = argument;
+	const Range *range = argument;
 
-	range->process(range->batch, range->from, range->to);
+	range->bisection->process(range->bisection->batch, range->from, range->to, range->kept);
 }
 
-void
-atlas_bisect(void *batch, int from, int to, AtlasProcess process, AtlasFail fail)
+/* Processes the runs of items that have not failed. */
+static void
+process_others(void *argument)
 {
-	Range		range = {batch, from, to, process};
-	ErrorData  *error = atlas_try(process_range, &range);
-	int			middle = from + (to - from) / 2;
+	const Range *range = argument;
+	const bool *failed = range->bisection->failed;
+	int			end;
+
+	for (int start = range->from; start < range->to; start = end)
+	{
+		for (end = start; end < range->to && !failed[end]; end++)
+			;
+		if (end > start)
+			range->bisection->process(range->bisection->batch, start, end, true);
+		else
+			end++;
+	}
+}
+
+/* Tries some items in a subtransaction, to keep what they do or not; false if they fail. */
+static bool
+try_range(Bisection *bisection, void (*function) (void *), int from, int to, bool kept)
+{
+	Range		range = {bisection, from, to, kept};
+	ErrorData  *error = kept ? atlas_try(function, &range) : atlas_try_and_undo(function, &range);
 
 	if (error == NULL)
-		return;
+		return true;
 	if (atlas_stops_batch(error))
 		ReThrowError(error);
 	if (to - from == 1)
 	{
-		fail(batch, from, error);
-		return;
+		bisection->failed[from] = true;
+		bisection->fail(bisection->batch, from, error);
 	}
-	atlas_bisect(batch, from, middle, process, fail);
-	atlas_bisect(batch, middle, to, process, fail);
+	return false;
+}
+
+/* Finds those that fail. */
+static void
+bisect(Bisection *bisection, int from, int to)
+{
+	int			middle = from + (to - from) / 2;
+
+	if (try_range(bisection, process_range, from, to, false) || to - from == 1)
+		return;
+	bisect(bisection, from, middle);
+	bisect(bisection, middle, to);
+}
+
+void
+atlas_bisect(void *batch, int nitems, AtlasProcess process, AtlasFail fail)
+{
+	Bisection	bisection = {batch, process, fail, palloc0(sizeof(bool) * nitems)};
+	int			middle = nitems / 2;
+
+	if (try_range(&bisection, process_range, 0, nitems, true) || nitems == 1)
+		return;
+	bisect(&bisection, 0, middle);
+	bisect(&bisection, middle, nitems);
+	if (try_range(&bisection, process_others, 0, nitems, true))
+		return;
+
+	/* They fail together, though none does alone. */
+	for (int i = 0; i < nitems; i++)
+		if (!bisection.failed[i])
+			(void) try_range(&bisection, process_range, i, i + 1, true);
 }
 
 bool

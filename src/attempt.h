@@ -8,18 +8,26 @@
 
 #include "datatype/timestamp.h"
 
-/* Does some of a batch's items, [from, to). Raises an error to fail. */
-typedef void (*AtlasProcess) (void *batch, int from, int to);
+/*
+ * Does some of a batch's items, [from, to), and raises an error to fail. Unless it
+ * is kept, what it does is undone afterwards.
+ */
+typedef void (*AtlasProcess) (void *batch, int from, int to, bool kept);
 
 /* Records that one item fails, and why. */
 typedef void (*AtlasFail) (void *batch, int item, const ErrorData *error);
 
 /*
- * Processes the items in a subtransaction. If that fails, does it in halves,
- * until the failing item stands alone; that one is recorded. A cancel and a lock
- * that is not to be had are raised: the items have no part in them.
+ * Processes the items in a subtransaction. If that fails, tries halves of them, and
+ * so on, until the failing items stand alone; those are recorded, and the others are
+ * processed together. A cancel and a lock that is not to be had are raised: the items
+ * have no part in them.
+ *
+ * The trials are all undone, so however many items fail, few subtransactions that
+ * have written something are left: with more than 64 the snapshots of every session
+ * become expensive until the transaction ends.
  */
-extern void atlas_bisect(void *batch, int from, int to, AtlasProcess process, AtlasFail fail);
+extern void atlas_bisect(void *batch, int nitems, AtlasProcess process, AtlasFail fail);
 
 /* Runs a function in a subtransaction; returns its error, or NULL. */
 extern ErrorData *atlas_try(void (*function) (void *), void *argument);

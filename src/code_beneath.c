@@ -254,9 +254,10 @@ add_parts(CodeWalk *walk, const PartOf *parts, int nparts, Oid whole)
 static void
 add_children(CodeWalk *walk, Oid relation)
 {
+	List	   *children = find_inheritance_children(relation, NoLock);
 	ListCell   *cell;
 
-	foreach(cell, find_inheritance_children(relation, NoLock))
+	foreach(cell, children)
 		add_object(walk, RelationRelationId, lfirst_oid(cell));
 }
 

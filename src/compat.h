@@ -87,6 +87,13 @@
 #define ATLAS_TRANSACTION_TIMEOUT
 #endif
 
+/* All settings, those that were made before they were defined included. */
+#if PG_VERSION_NUM >= 160000
+#define atlas_all_settings(count) get_guc_variables(count)
+#else
+#define atlas_all_settings(count) (*(count) = GetNumConfigOptions(), get_guc_variables())
+#endif
+
 /* 17 lets an extension name what it waits for. */
 #if PG_VERSION_NUM >= 170000
 #define atlas_wait_event(name) WaitEventExtensionNew(name)

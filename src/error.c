@@ -10,41 +10,56 @@
 
 #include "error.h"
 #include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+
+/* So many problems are told in words; programs get them all. */
+#define PROBLEMS_IN_WORDS 10
+
+/* The first problem of an event is always listed, so that its submitter learns why. */
+static bool
+has_room(const AtlasError *error, int nproblems)
+{
+	return nproblems == 0 ||
+		(nproblems < ATLAS_MAX_PROBLEMS && (error->room == NULL || *error->room > 0));
+}
+
+void
+atlas_format_message(char *buffer, const char *format, va_list args)
+{
+	if (vsnprintf(buffer, ATLAS_MAX_MESSAGE + 1, format, args) > ATLAS_MAX_MESSAGE)
+		buffer[pg_mbcliplen(buffer, ATLAS_MAX_MESSAGE, ATLAS_MAX_MESSAGE - 1)] = '\0';
+}
 
 void
 atlas_add_problem(AtlasError *error, const char *code, const char *field, const char *message_format,...)
 {
 	AtlasProblem *problem;
-	StringInfoData message;
 	int			nproblems = list_length(error->problems);
+	char		message[ATLAS_MAX_MESSAGE + 1] = "there are more problems than these";
 
-	if (nproblems > ATLAS_MAX_PROBLEMS)
+	if (error->is_full)
 		return;
-	if (nproblems == ATLAS_MAX_PROBLEMS)
+	if (!has_room(error, nproblems))
 	{
+		error->is_full = true;
 		code = "too_many";
 		field = "";
-		message_format = "there are more problems than these";
 	}
-
-	initStringInfo(&message);
-	for (;;)
+	else
 	{
 		va_list		args;
-		int			needed;
 
+		if (nproblems > 0 && error->room != NULL)
+			(*error->room)--;
 		va_start(args, message_format);
-		needed = appendStringInfoVA(&message, message_format, args);
+		atlas_format_message(message, message_format, args);
 		va_end(args);
-		if (needed == 0)
-			break;
-		enlargeStringInfo(&message, needed);
 	}
 
 	problem = palloc(sizeof(AtlasProblem));
 	problem->field = field;
 	problem->code = code;
-	problem->message = message.data;
+	problem->message = pstrdup(message);
 	error->status = ATLAS_INVALID_EVENT;
 	error->problems = lappend(error->problems, problem);
 }
@@ -143,4 +158,26 @@ atlas_problems_to_json(const List *problems)
 	PG_END_TRY();
 
 	return array;
+}
+
+char *
+atlas_problems_in_words(const List *problems)
+{
+	StringInfoData words;
+	ListCell   *cell;
+
+	initStringInfo(&words);
+	foreach(cell, problems)
+	{
+		const AtlasProblem *problem = lfirst(cell);
+
+		if (foreach_current_index(cell) == PROBLEMS_IN_WORDS)
+			break;
+		if (words.len > 0)
+			appendStringInfoString(&words, "; ");
+		if (problem->field[0] != '\0')
+			appendStringInfo(&words, "%s: ", problem->field);
+		appendStringInfoString(&words, problem->message);
+	}
+	return words.data;
 }

@@ -6,24 +6,24 @@
  * The readers (event_json.c, event_record.c) fill an AtlasEvent and record what
  * they could not read; then atlas_event_validate() adds what is missing or out
  * of bounds. Every problem is collected, so that a submitter can mend them all
- * at once. Whether the object types exist is asked later, by object_type.c.
+ * at once. What is wrong with a related object is noted with that object and
+ * becomes its outcome when the event is linked. Whether the object types exist is
+ * asked later, by submit.c.
  */
 #include "postgres.h"
 
-#include <utf8proc.h>
-
+#include "conversion.h"
 #include "event.h"
 #include "mb/pg_wchar.h"
 #include "parser/scansup.h"
 #include "utils/timestamp.h"
+#include "visible.h"
 
 int			atlas_max_event_size = 256 * 1024;
 int			atlas_max_related_objects = 100;
 int			atlas_max_batch_size = 10000;
 int			atlas_oldest_event = 10 * 365 * SECS_PER_DAY;
-
-/* How far a submitter's clock may be ahead of ours. */
-#define MAX_CLOCK_LEAD_SECONDS 300
+int			atlas_max_clock_skew = 300;
 
 void
 atlas_event_init(AtlasEvent *event, const char *pointer, TimestampTz received_at)
@@ -34,12 +34,37 @@ atlas_event_init(AtlasEvent *event, const char *pointer, TimestampTz received_at
 }
 
 char *
-atlas_event_pointer(const AtlasEvent *event, const AtlasReference *reference, const char *field)
+atlas_event_pointer(const AtlasEvent *event, const char *field)
 {
-	if (reference == NULL || reference == &event->primary)
-		return psprintf("%s/%s", event->pointer, field);
-	return psprintf("%s/relatedObjects/%d/%s", event->pointer,
-					(int) (reference - event->related), field);
+	return psprintf("%s/%s", event->pointer, field);
+}
+
+void
+atlas_event_note(AtlasEvent *event, AtlasReference *reference, const char *code, const char *field,
+				 const char *message_format,...)
+{
+	bool		is_primary = reference == NULL || reference == &event->primary;
+	char		message[ATLAS_MAX_MESSAGE + 1];
+	va_list		args;
+
+	if (is_primary ? event->error.is_full : reference->problem != NULL)
+		return;
+	va_start(args, message_format);
+	atlas_format_message(message, message_format, args);
+	va_end(args);
+	if (is_primary)
+		atlas_add_problem(&event->error, code, atlas_event_pointer(event, field), "%s", message);
+	else
+		reference->problem = psprintf("%s %s", field, message);
+}
+
+void
+atlas_event_refuse_related(AtlasEvent *event, int index)
+{
+	if (!event->error.is_full)
+		atlas_add_problem(&event->error, "invalid",
+						  psprintf("%s/relatedObjects/%d", event->pointer, index),
+						  "must be an object");
 }
 
 char *
@@ -69,6 +94,9 @@ is_blank(const text *value)
 	return true;
 }
 
+#define TYPE_REQUIRED "objectType is required"
+#define ID_REQUIRED "objectId or externalId is required"
+
 /* Has a problem been found with this field already, or with what holds it? */
 static bool
 has_problem(const AtlasEvent *event, const char *pointer)
@@ -89,10 +117,9 @@ has_problem(const AtlasEvent *event, const char *pointer)
 
 /* Reports that a field is missing, unless it was there and could not be read. */
 static void
-report_missing(AtlasEvent *event, const AtlasReference *reference, const char *field,
-			   const char *message)
+report_missing(AtlasEvent *event, const char *field, const char *message)
 {
-	char	   *pointer = atlas_event_pointer(event, reference, field);
+	char	   *pointer = atlas_event_pointer(event, field);
 
 	if (!has_problem(event, pointer))
 		atlas_add_problem(&event->error, "required", pointer, "%s", message);
@@ -100,99 +127,88 @@ report_missing(AtlasEvent *event, const AtlasReference *reference, const char *f
 
 /* Checks a text of limited length, which may not be blank; NULL is fine. */
 static void
-check_text(AtlasEvent *event, const AtlasReference *reference, const text *value, int max_length,
+check_text(AtlasEvent *event, AtlasReference *reference, const text *value, int max_length,
 		   const char *field)
 {
 	if (value == NULL)
 		return;
 	if (is_blank(value))
-		atlas_add_problem(&event->error, "blank", atlas_event_pointer(event, reference, field),
-						  "must not be empty");
+		atlas_event_note(event, reference, "blank", field, "must not be empty");
 	else if (VARSIZE_ANY_EXHDR(value) > max_length && characters(value) > max_length)
-		atlas_add_problem(&event->error, "too_long", atlas_event_pointer(event, reference, field),
-						  "has %d characters, at most %d are allowed",
-						  characters(value), max_length);
+		atlas_event_note(event, reference, "too_long", field,
+						 "has %d characters, at most %d are allowed",
+						 characters(value), max_length);
 }
 
 static void
-check_reference(AtlasEvent *event, const AtlasReference *reference)
+check_ids(AtlasEvent *event, AtlasReference *reference)
 {
-	if (reference->object_type == NULL)
-		report_missing(event, reference, "objectType", "objectType is required");
-	if (reference->object_id == NULL && reference->external_id == NULL &&
-		!has_problem(event, atlas_event_pointer(event, reference, "externalId")))
-		report_missing(event, reference, "objectId", "objectId or externalId is required");
 	check_text(event, reference, reference->object_id, ATLAS_MAX_ID_LENGTH, "objectId");
 	check_text(event, reference, reference->external_id, ATLAS_MAX_ID_LENGTH, "externalId");
 }
 
-/* Is this an absolute http(s) URL without blanks or control characters? */
-static bool
-is_url(const char *utf8, int length)
+static void
+check_primary(AtlasEvent *event)
 {
-	int			host;
+	AtlasReference *primary = &event->primary;
 
-	if (length > 7 && pg_strncasecmp(utf8, "http://", 7) == 0)
-		host = 7;
-	else if (length > 8 && pg_strncasecmp(utf8, "https://", 8) == 0)
-		host = 8;
-	else
-		return false;
-	if (strchr("/?#:@", utf8[host]) != NULL)
-		return false;
-	for (int i = 0; i < length; i++)
-		if ((unsigned char) utf8[i] <= ' ' || utf8[i] == 0x7f)
-			return false;
-	return true;
+	if (primary->object_type == NULL)
+		report_missing(event, "objectType", TYPE_REQUIRED);
+	if (primary->object_id == NULL && primary->external_id == NULL &&
+		!has_problem(event, atlas_event_pointer(event, "externalId")))
+		report_missing(event, "objectId", ID_REQUIRED);
+	check_ids(event, primary);
 }
 
-/* Is this one grapheme cluster that shows? */
-static bool
-is_one_grapheme_cluster(const char *utf8, int length)
+static void
+check_related(AtlasEvent *event, AtlasReference *reference)
 {
-	utf8proc_int32_t previous = -1;
-	utf8proc_int32_t state = 0;
-	int			position = 0;
+	if (reference->problem != NULL)
+		return;
+	if (reference->object_type == NULL)
+		reference->problem = TYPE_REQUIRED;
+	else if (reference->object_id == NULL && reference->external_id == NULL)
+		reference->problem = ID_REQUIRED;
+	else
+		check_ids(event, reference);
+}
 
-	while (position < length)
+static void
+check_event_name(AtlasEvent *event)
+{
+	Size		length;
+	char	   *utf8;
+	const char *code;
+	const char *problem;
+
+	if (event->name == NULL)
 	{
-		utf8proc_int32_t character;
-		utf8proc_ssize_t width = utf8proc_iterate((const utf8proc_uint8_t *) utf8 + position,
-												  length - position, &character);
-
-		if (width <= 0)
-			return false;
-		if (previous < 0)
-		{
-			utf8proc_category_t category = utf8proc_category(character);
-
-			if (category == UTF8PROC_CATEGORY_CN ||
-				(category >= UTF8PROC_CATEGORY_ZS && category <= UTF8PROC_CATEGORY_CS))
-				return false;	/* unassigned, blank, control, format */
-		}
-		else if (utf8proc_grapheme_break_stateful(previous, character, &state))
-			return false;
-		previous = character;
-		position += width;
+		report_missing(event, "name", "name is required");
+		return;
 	}
-	return position > 0;
+	check_text(event, NULL, event->name, ATLAS_MAX_NAME_LENGTH, "name");
+	utf8 = atlas_to_utf8(VARDATA_ANY(event->name), VARSIZE_ANY_EXHDR(event->name), &length);
+
+	/* Bytes that are no UTF-8 are text in a database of SQL_ASCII. */
+	problem = utf8 == NULL ? NULL : atlas_problem_of_name(utf8, length, &code);
+	if (problem != NULL && !is_blank(event->name))
+		atlas_event_note(event, NULL, code, "name", "%s", problem);
 }
 
 static void
 check_icon(AtlasEvent *event)
 {
-	int			length;
+	Size		length;
 	char	   *utf8;
 
 	if (event->icon == NULL)
 		return;
-	length = VARSIZE_ANY_EXHDR(event->icon);
-	utf8 = pg_server_to_any(VARDATA_ANY(event->icon), length, PG_UTF8);
-	if (utf8 != VARDATA_ANY(event->icon))
-		length = strlen(utf8);
-	if (!is_url(utf8, length) && !is_one_grapheme_cluster(utf8, length))
-		atlas_add_problem(&event->error, "invalid", atlas_event_pointer(event, NULL, "icon"),
-						  "must be one character (grapheme cluster) or an absolute http(s) URL");
+	utf8 = atlas_to_utf8(VARDATA_ANY(event->icon), VARSIZE_ANY_EXHDR(event->icon), &length);
+	if (utf8 == NULL ||
+		(!atlas_is_url(utf8, length) && !atlas_is_visible_character(utf8, length)))
+		atlas_event_note(event, NULL, "invalid", "icon",
+						 "must be one character (grapheme cluster) that shows, or an absolute http(s) URL of at most %d characters",
+						 ATLAS_MAX_URL_LENGTH);
 }
 
 static void
@@ -204,15 +220,14 @@ check_occurred_at(AtlasEvent *event)
 		return;
 	}
 	if (event->occurred_at >
-		TimestampTzPlusMilliseconds(event->received_at, MAX_CLOCK_LEAD_SECONDS * INT64CONST(1000)))
-		atlas_add_problem(&event->error, "too_late", atlas_event_pointer(event, NULL, "occurredAt"),
-						  "is more than %d minutes ahead of the server's clock",
-						  MAX_CLOCK_LEAD_SECONDS / 60);
+		TimestampTzPlusMilliseconds(event->received_at, (int64) atlas_max_clock_skew * 1000))
+		atlas_event_note(event, NULL, "too_late", "occurredAt",
+						 "is further ahead of the server's clock than atlas_events.max_clock_skew");
 	else if (event->occurred_at <
 			 TimestampTzPlusMilliseconds(event->received_at, -(int64) atlas_oldest_event * 1000) ||
 			 event->occurred_at < SetEpochTimestamp())
-		atlas_add_problem(&event->error, "too_early", atlas_event_pointer(event, NULL, "occurredAt"),
-						  "is longer ago than atlas_events.oldest_event, or before 1970");
+		atlas_event_note(event, NULL, "too_early", "occurredAt",
+						 "is longer ago than atlas_events.oldest_event, or before 1970");
 }
 
 static Size
@@ -256,15 +271,13 @@ atlas_event_validate(AtlasEvent *event)
 	if (event->error.status == ATLAS_TOO_LARGE)
 		return;
 
-	check_reference(event, &event->primary);
-	if (event->name == NULL)
-		report_missing(event, NULL, "name", "name is required");
-	check_text(event, NULL, event->name, ATLAS_MAX_NAME_LENGTH, "name");
+	check_primary(event);
+	check_event_name(event);
 	check_text(event, NULL, event->idempotency_key, ATLAS_MAX_ID_LENGTH, "idempotencyKey");
 	check_icon(event);
 	check_occurred_at(event);
 	for (int i = 0; i < event->nrelated; i++)
-		check_reference(event, &event->related[i]);
+		check_related(event, &event->related[i]);
 	check_size(event);
 }
 

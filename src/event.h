@@ -21,6 +21,7 @@ typedef struct AtlasReference
 	char	   *object_type;	/* folded: upper case, '_' for blank and hyphen */
 	text	   *object_id;		/* NULL when not given, like all of these */
 	text	   *external_id;
+	const char *problem;		/* why a related object can never be looked up */
 } AtlasReference;
 
 typedef struct AtlasEvent
@@ -32,6 +33,8 @@ typedef struct AtlasEvent
 	Jsonb	   *payload;
 	AtlasReference *related;
 	int			nrelated;
+	bool		related_unread; /* some of them had what the references do not tell */
+	Jsonb	   *related_as_sent;	/* then, with an idempotency key: all of them */
 	bool		occurred_at_given;
 	TimestampTz occurred_at;	/* received_at when not given */
 	TimestampTz received_at;
@@ -63,6 +66,7 @@ extern int	atlas_max_event_size;	/* bytes */
 extern int	atlas_max_related_objects;
 extern int	atlas_max_batch_size;
 extern int	atlas_oldest_event; /* seconds */
+extern int	atlas_max_clock_skew;	/* seconds */
 
 /* event.c */
 
@@ -84,9 +88,20 @@ extern void atlas_event_check_size(AtlasEvent *event, Size size);
 /* Refuses more events in one call than max_batch_size. */
 extern void atlas_event_check_batch_size(int nevents);
 
-/* JSON pointer of a field of the event, or of one of its references, palloc'd. */
-extern char *atlas_event_pointer(const AtlasEvent *event, const AtlasReference *reference,
-								 const char *field);
+/* JSON pointer of a field of the event, palloc'd. */
+extern char *atlas_event_pointer(const AtlasEvent *event, const char *field);
+
+/*
+ * Notes what is wrong with a field of the event, or of one of its references: a
+ * problem of the event if it is the primary one (or NULL), else of the reference, as
+ * whatever is wrong with a related object refuses no event.
+ */
+extern void atlas_event_note(AtlasEvent *event, AtlasReference *reference, const char *code,
+							 const char *field, const char *message_format,...)
+			pg_attribute_printf(5, 6);
+
+/* A related object that is no object at all refuses the event. */
+extern void atlas_event_refuse_related(AtlasEvent *event, int index);
 
 /* Folds an object type the way that input is folded, palloc'd. */
 extern char *atlas_fold_object_type(const char *type, int length);
@@ -96,13 +111,19 @@ extern void atlas_event_from_datums(AtlasEvent *event, const Datum *values, cons
 extern void atlas_event_from_record(AtlasEvent *event, Datum record, bool isnull);
 
 /*
- * event_json.c: the request body of the Events API, in the server's encoding. An
- * idempotency key that is set beforehand counts as if the body had it.
+ * event_json.c: the request body of the Events API, in the server's encoding, or as
+ * jsonb. An idempotency key that is set beforehand counts as if the body had it.
  */
 extern void atlas_event_from_json(AtlasEvent *event, const char *json, Size length);
+extern void atlas_event_from_jsonb(AtlasEvent *event, Jsonb *jsonb);
 extern AtlasEvent *atlas_events_from_json(const char *json, Size length, int *nevents);
+extern AtlasEvent *atlas_events_from_jsonb(Jsonb *jsonb, int *nevents);
 
-/* event_json.c: the related objects as the log stores them */
+/*
+ * event_related.c: the related objects as the log stores them, and what is to be
+ * known of one of them when it is linked
+ */
 extern Jsonb *atlas_references_to_jsonb(const AtlasReference *references, int nreferences);
+extern AtlasReference atlas_reference_from_jsonb(const JsonbValue *item);
 
 #endif							/* ATLAS_EVENT_H */

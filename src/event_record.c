@@ -9,6 +9,7 @@
 #include "catalog/pg_type.h"
 #include "event.h"
 #include "funcapi.h"
+#include "jsonb_text.h"
 #include "utils/array.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
@@ -65,7 +66,7 @@ type_or_null(Datum value, bool isnull)
 }
 
 static void
-read_related(AtlasEvent *event, ArrayType *array)
+take_related(AtlasEvent *event, ArrayType *array)
 {
 	Datum	   *items;
 	bool	   *nulls;
@@ -84,9 +85,11 @@ read_related(AtlasEvent *event, ArrayType *array)
 		bool		isnull[REFERENCE_NFIELDS];
 		AtlasReference *reference = &event->related[i];
 
-		/* A null item is left empty, and reported as such. */
 		if (!deform_record(items[i], nulls[i], REFERENCE_NFIELDS, fields, isnull))
+		{
+			atlas_event_refuse_related(event, i);
 			continue;
+		}
 		reference->object_type = type_or_null(fields[0], isnull[0]);
 		reference->object_id = text_or_null(fields[1], isnull[1]);
 		reference->external_id = text_or_null(fields[2], isnull[2]);
@@ -94,13 +97,12 @@ read_related(AtlasEvent *event, ArrayType *array)
 }
 
 static void
-read_payload(AtlasEvent *event, Datum value)
+take_payload(AtlasEvent *event, Datum value)
 {
 	event->payload = DatumGetJsonbP(value);
-	event->size += VARSIZE(event->payload);
+	event->size += atlas_jsonb_text_length(&event->payload->root);
 	if (!JB_ROOT_IS_OBJECT(event->payload))
-		atlas_add_problem(&event->error, "invalid", atlas_event_pointer(event, NULL, "payload"),
-						  "must be a JSON object");
+		atlas_event_note(event, NULL, "invalid", "payload", "must be a JSON object");
 }
 
 void
@@ -119,9 +121,9 @@ atlas_event_from_datums(AtlasEvent *event, const Datum *values, const bool *null
 	event->idempotency_key = text_or_null(values[ATLAS_FIELD_IDEMPOTENCY_KEY],
 										  nulls[ATLAS_FIELD_IDEMPOTENCY_KEY]);
 	if (!nulls[ATLAS_FIELD_PAYLOAD])
-		read_payload(event, values[ATLAS_FIELD_PAYLOAD]);
+		take_payload(event, values[ATLAS_FIELD_PAYLOAD]);
 	if (!nulls[ATLAS_FIELD_RELATED_OBJECTS])
-		read_related(event, DatumGetArrayTypeP(values[ATLAS_FIELD_RELATED_OBJECTS]));
+		take_related(event, DatumGetArrayTypeP(values[ATLAS_FIELD_RELATED_OBJECTS]));
 	if (!nulls[ATLAS_FIELD_OCCURRED_AT])
 	{
 		event->occurred_at_given = true;

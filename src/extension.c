@@ -20,6 +20,7 @@
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "nodes/pg_list.h"
+#include "setting_guard.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
@@ -140,6 +141,7 @@ atlas_extension(void)
 {
 	const AtlasExtension *result = atlas_extension_if_any();
 
+	atlas_settings_check();
 	if (result == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
@@ -169,16 +171,30 @@ fill_in_schema(const char *sql)
 }
 
 static void
+free_plan(void *plan)
+{
+	(void) SPI_freeplan(plan);
+}
+
+/*
+ * The plan may be running: a trigger can come back here. At the end of the
+ * transaction, whichever it is, none is.
+ */
+static void
 forget_plan(AtlasStatement *statement)
 {
-	SPIPlanPtr	plan = statement->plan;
+	if (statement->plan != NULL)
+	{
+		MemoryContextCallback *callback = MemoryContextAlloc(TopTransactionContext,
+															 sizeof(MemoryContextCallback));
 
-	statement->plan = NULL;
+		callback->func = free_plan;
+		callback->arg = statement->plan;
+		MemoryContextRegisterResetCallback(TopTransactionContext, callback);
+		statement->plan = NULL;
+	}
 	list_free(statement->relations);
 	statement->relations = NIL;
-	/* A trigger that comes back here must not free what is being run. */
-	if (plan != NULL && statement->running == 0)
-		SPI_freeplan(plan);
 }
 
 SPIPlanPtr
@@ -341,10 +357,7 @@ atlas_execute(AtlasStatement *statement, Datum *values, const char *nulls,
 	SPIPlanPtr	plan = atlas_plan(statement);
 	int			code;
 
-	/* After an error the count stays, and at worst a plan is not freed. */
-	statement->running++;
 	code = SPI_execute_plan(plan, values, nulls, read_only, limit);
-	statement->running--;
 	if (code < 0)
 		elog(ERROR, "could not execute \"%s\": %s", statement->sql, SPI_result_code_string(code));
 	restore_search_path(guc_level);

@@ -38,7 +38,6 @@ typedef struct AtlasStatement
 	Oid			parameters[ATLAS_MAX_PARAMETERS];
 	SPIPlanPtr	plan;
 	List	   *relations;		/* OIDs of the relations that the plan uses */
-	int			running;		/* executions under way, nested ones included */
 	uint64		generation;		/* of the extension that it was planned for */
 } AtlasStatement;
 

@@ -5,10 +5,12 @@
  * DROP DATABASE, ALTER DATABASE ... RENAME or SET TABLESPACE and CREATE DATABASE
  * ... TEMPLATE fail while anybody else is connected to the database. Before such
  * a command runs, the linker is asked to leave, and none is started until the
- * transaction has ended. It leaves between two batches, which takes milliseconds;
- * one that is stuck is terminated.
+ * transaction has ended, or the subtransaction if it is rolled back: that of a
+ * command that fails is. The linker leaves between two batches, which takes
+ * milliseconds; one that is stuck is terminated.
  *
- * Only a role that may run the command does this. CREATE EXTENSION also comes by
+ * Only a role that may run the command does this, and only where it can be run: all
+ * but RENAME are refused in a transaction block. CREATE EXTENSION also comes by
  * here: it wakes the launcher, which would not know of the database otherwise.
  */
 #include "postgres.h"
@@ -38,7 +40,14 @@
 
 static ProcessUtility_hook_type previous_process_utility = NULL;
 
-/* The slots that this transaction holds, and the database that it has dropped. */
+/* A slot that is held; NULL when the database has none. */
+typedef struct Held
+{
+	AtlasDatabase *slot;
+	int			level;			/* nesting level of the transaction that holds it */
+} Held;
+
+/* What this transaction holds, the outer levels first, and the database that it has dropped. */
 static List *held = NIL;
 static Oid	dropped = InvalidOid;
 
@@ -92,6 +101,21 @@ is_common_template(Oid database)
 	return result;
 }
 
+/* Would the command be run, as far as it can be known beforehand? */
+static bool
+may_take(const Node *statement, Oid database, bool is_top_level)
+{
+	bool		is_owner = atlas_owns_database(database, GetUserId());
+
+	if (IsA(statement, RenameStmt))
+		return is_owner && have_createdb_privilege();
+	if (IsInTransactionBlock(is_top_level))
+		return false;
+	if (IsA(statement, CreatedbStmt))
+		return have_createdb_privilege() && (is_owner || is_common_template(database));
+	return is_owner;
+}
+
 static bool
 linker_is_there(const AtlasDatabase *slot)
 {
@@ -119,50 +143,72 @@ terminate_linker(const AtlasDatabase *slot)
 static AtlasDatabase *
 hold(Oid database, bool is_template)
 {
-	AtlasDatabase *slot;
 	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
+	Held	   *entry = palloc(sizeof(Held));
 
 	/* Room for it first: nothing may fail between taking and noting it. */
-	held = lappend(held, NULL);
+	entry->slot = NULL;
+	entry->level = GetCurrentTransactionNestLevel();
+	held = lappend(held, entry);
 	MemoryContextSwitchTo(old);
 	if (!is_template)
 		(void) atlas_shmem_database(database);
 
 	LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
-	slot = atlas_shmem_find(database);
-	if (slot != NULL)
-		slot->holders++;
+	entry->slot = atlas_shmem_find(database);
+	if (entry->slot != NULL)
+		entry->slot->holders++;
 	LWLockRelease(atlas_shared->lock);
-	llast(held) = slot;
-	if (slot != NULL)
-		atlas_shmem_nudge(slot);
-	return slot;
+	if (entry->slot != NULL)
+		atlas_shmem_nudge(entry->slot);
+	return entry->slot;
 }
 
-/* Lets linkers come again; not to a database that has been dropped. */
+/* Lets linkers come again, except to a database that is gone, for all but the first entries. */
 static void
-end_of_transaction(XactEvent event, void *arg)
+release(int nkept, Oid gone)
 {
-	ListCell   *cell;
-
-	if (held == NIL || (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT &&
-						event != XACT_EVENT_PREPARE))
-		return;
 	LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
-	foreach(cell, held)
+	for (int i = nkept; i < list_length(held); i++)
 	{
-		AtlasDatabase *slot = lfirst(cell);
+		AtlasDatabase *slot = ((Held *) list_nth(held, i))->slot;
 
 		if (slot == NULL)
 			continue;
 		slot->holders--;
-		if (event == XACT_EVENT_COMMIT && slot->database == dropped && slot->pid == 0)
+		if (OidIsValid(gone) && slot->database == gone && slot->pid == 0)
 			slot->database = InvalidOid;
 	}
 	LWLockRelease(atlas_shared->lock);
+	held = list_truncate(held, nkept);
+	atlas_shmem_wake_launcher();
+}
+
+static void
+end_of_transaction(XactEvent event, void *arg)
+{
+	if (held == NIL || (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT &&
+						event != XACT_EVENT_PREPARE))
+		return;
+	release(0, event == XACT_EVENT_COMMIT ? dropped : InvalidOid);
 	held = NIL;					/* it is in TopTransactionContext */
 	dropped = InvalidOid;
-	atlas_shmem_wake_launcher();
+}
+
+static void
+end_of_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+{
+	int			level = GetCurrentTransactionNestLevel();
+	int			nkept = list_length(held);
+
+	while (nkept > 0 && ((Held *) list_nth(held, nkept - 1))->level >= level)
+	{
+		nkept--;
+		if (event == SUBXACT_EVENT_COMMIT_SUB)
+			((Held *) list_nth(held, nkept))->level = level - 1;
+	}
+	if (event == SUBXACT_EVENT_ABORT_SUB && nkept < list_length(held))
+		release(nkept, InvalidOid);
 }
 
 static void
@@ -202,8 +248,7 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 		strcmp(((CreateExtensionStmt *) pstmt->utilityStmt)->extname, ATLAS_EXTENSION_NAME) == 0;
 
 	if (OidIsValid(database) && database != MyDatabaseId &&
-		(atlas_owns_database(database, GetUserId()) ||
-		 (is_template && is_common_template(database))))
+		may_take(pstmt->utilityStmt, database, context == PROCESS_UTILITY_TOPLEVEL))
 	{
 		AtlasDatabase *slot = hold(database, is_template);
 
@@ -230,4 +275,5 @@ atlas_hold_init(void)
 	previous_process_utility = ProcessUtility_hook;
 	ProcessUtility_hook = process_utility;
 	RegisterXactCallback(end_of_transaction, NULL);
+	RegisterSubXactCallback(end_of_subtransaction, NULL);
 }

@@ -8,19 +8,17 @@
  * do not deadlock; whoever comes second waits for the first to commit and then
  * sees its event.
  *
- * What "the same event" is, is decided by a hash of all that was submitted.
- * The time counts only if it was given: a retry without it is no new event.
+ * What "the same event" is, is decided by a hash of all that was submitted: see
+ * fingerprint.c.
  */
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "common/cryptohash.h"
-#include "common/sha2.h"
+#include "event_id.h"
 #include "extension.h"
-#include "port/pg_bswap.h"
+#include "fingerprint.h"
+#include "miscadmin.h"
 #include "submit.h"
-#include "utils/builtins.h"
-#include "utils/jsonb.h"
 #include "values.h"
 
 static AtlasStatement select_keys = {
@@ -46,73 +44,6 @@ static AtlasStatement insert_keys = {
 	.nparameters = 4,
 	.parameters = {TEXTOID, TEXTARRAYOID, UUIDARRAYOID, BYTEAARRAYOID},
 };
-
-/* Adds a value to the hash, with its length, or that there is none. */
-static void
-hash_bytes_of(pg_cryptohash_ctx *context, const void *data, int length)
-{
-	uint32		header = pg_hton32(data == NULL ? PG_UINT32_MAX : (uint32) length);
-
-	if (pg_cryptohash_update(context, (const uint8 *) &header, sizeof(header)) < 0 ||
-		(data != NULL && pg_cryptohash_update(context, data, length) < 0))
-		elog(ERROR, "could not compute hash");
-}
-
-static void
-hash_text(pg_cryptohash_ctx *context, const text *value)
-{
-	hash_bytes_of(context, value ? VARDATA_ANY(value) : NULL,
-				  value ? VARSIZE_ANY_EXHDR(value) : 0);
-}
-
-static void
-hash_reference(pg_cryptohash_ctx *context, const AtlasReference *reference)
-{
-	hash_bytes_of(context, reference->object_type, strlen(reference->object_type));
-	hash_text(context, reference->object_id);
-	hash_text(context, reference->external_id);
-}
-
-static void
-hash_fields(pg_cryptohash_ctx *context, const AtlasEvent *event)
-{
-	uint64		time = pg_hton64((uint64) event->occurred_at);
-	char	   *payload = NULL;
-
-	if (event->payload != NULL)
-		payload = JsonbToCString(NULL, &event->payload->root, VARSIZE(event->payload));
-	hash_reference(context, &event->primary);
-	hash_text(context, event->name);
-	hash_text(context, event->description);
-	hash_text(context, event->icon);
-	hash_bytes_of(context, payload, payload ? strlen(payload) : 0);
-	hash_bytes_of(context, event->occurred_at_given ? &time : NULL, sizeof(time));
-	for (int i = 0; i < event->nrelated; i++)
-		hash_reference(context, &event->related[i]);
-}
-
-static bytea *
-hash_event(const AtlasEvent *event)
-{
-	bytea	   *result = palloc(VARHDRSZ + PG_SHA256_DIGEST_LENGTH);
-	pg_cryptohash_ctx *context = pg_cryptohash_create(PG_SHA256);
-
-	if (context == NULL || pg_cryptohash_init(context) < 0)
-		elog(ERROR, "could not compute hash");
-	PG_TRY();
-	{
-		hash_fields(context, event);
-		if (pg_cryptohash_final(context, (uint8 *) VARDATA(result), PG_SHA256_DIGEST_LENGTH) < 0)
-			elog(ERROR, "could not compute hash");
-	}
-	PG_FINALLY();
-	{
-		pg_cryptohash_free(context);
-	}
-	PG_END_TRY();
-	SET_VARSIZE(result, VARHDRSZ + PG_SHA256_DIGEST_LENGTH);
-	return result;
-}
 
 /* By key, and in the order of the call where keys are equal. */
 static int
@@ -141,10 +72,21 @@ open_with_key(AtlasSubmission *submissions, int nsubmissions, int *nfound)
 	return found;
 }
 
-/* The key was used before, for an event with this hash. */
+/* Is this the first of the submissions with its key? They are sorted by key. */
+static bool
+is_first_with_key(AtlasSubmission *const *sorted, int index)
+{
+	return index == 0 || atlas_compare_text(sorted[index - 1]->event.idempotency_key,
+											sorted[index]->event.idempotency_key) != 0;
+}
+
+/* The key belongs to an event with this hash: stored before, or the submission's own. */
 static void
 resolve(AtlasSubmission *submission, const pg_uuid_t *event_id, const bytea *hash)
 {
+	submission->key_resolved = true;
+	if (atlas_event_id_compare(event_id, &submission->event_id) == 0)
+		return;
 	if (atlas_compare_text((const text *) hash, (const text *) submission->hash) != 0)
 		atlas_refuse(&submission->event.error, ATLAS_CONFLICT,
 					 "The idempotency key was used before, with a different event.",
@@ -168,7 +110,8 @@ resolve_known(AtlasSubmission **sorted, int nsorted)
 		return;
 	atlas_column_init(&keys, nsorted);
 	for (int i = 0; i < nsorted; i++)
-		atlas_column_add_pointer(&keys, sorted[i]->event.idempotency_key);
+		if (is_first_with_key(sorted, i))
+			atlas_column_add_pointer(&keys, sorted[i]->event.idempotency_key);
 	values[0] = PointerGetDatum(atlas_session_tenant());
 	values[1] = atlas_column_array(&keys, TEXTOID);
 	(void) atlas_execute(&select_keys, values, NULL, false, 0);
@@ -196,52 +139,68 @@ atlas_find_replays(AtlasSubmission *submissions, int nsubmissions)
 	AtlasSubmission **sorted = open_with_key(submissions, nsubmissions, &nsorted);
 
 	for (int i = 0; i < nsorted; i++)
-		sorted[i]->hash = hash_event(&sorted[i]->event);
+		sorted[i]->hash = atlas_fingerprint(&sorted[i]->event);
 	resolve_known(sorted, nsorted);
 }
 
-void
-atlas_claim_keys(AtlasSubmission *submissions, int nsubmissions)
+/*
+ * Writes the keys that nobody has, for the first submission with each. Returns whether
+ * that was one for each of the submissions.
+ */
+static bool
+insert_free_keys(AtlasSubmission *const *sorted, int nsorted)
 {
-	int			nsorted;
-	AtlasSubmission **sorted = open_with_key(submissions, nsubmissions, &nsorted);
-	AtlasSubmission *first = NULL;
 	AtlasColumn keys;
 	AtlasColumn event_ids;
 	AtlasColumn hashes;
 	Datum		values[4];
 
-	if (nsorted == 0)
-		return;
-
-	/* Within the call, the first event with a key is the one that is stored. */
 	atlas_column_init(&keys, nsorted);
 	atlas_column_init(&event_ids, nsorted);
 	atlas_column_init(&hashes, nsorted);
 	for (int i = 0; i < nsorted; i++)
 	{
-		if (first != NULL && atlas_compare_text(first->event.idempotency_key,
-										  sorted[i]->event.idempotency_key) == 0)
+		if (!is_first_with_key(sorted, i))
 			continue;
-		first = sorted[i];
-		atlas_column_add_pointer(&keys, first->event.idempotency_key);
-		atlas_column_add_pointer(&event_ids, &first->event_id);
-		atlas_column_add_pointer(&hashes, first->hash);
+		atlas_column_add_pointer(&keys, sorted[i]->event.idempotency_key);
+		atlas_column_add_pointer(&event_ids, &sorted[i]->event_id);
+		atlas_column_add_pointer(&hashes, sorted[i]->hash);
 	}
 	values[0] = PointerGetDatum(atlas_session_tenant());
 	values[1] = atlas_column_array(&keys, TEXTOID);
 	values[2] = atlas_column_array(&event_ids, UUIDOID);
 	values[3] = atlas_column_array(&hashes, BYTEAOID);
+	return atlas_execute(&insert_keys, values, NULL, false, 0) == nsorted;
+}
 
-	/* All taken, none twice: the usual case. Else look who was first. */
-	if (atlas_execute(&insert_keys, values, NULL, false, 0) == nsorted)
-		return;
+/* Leaves those whose key belongs to nobody, in their order. */
+static int
+keep_unresolved(AtlasSubmission **sorted, int nsorted)
+{
+	int			nkept = 0;
+
 	for (int i = 0; i < nsorted; i++)
-	{
-		pg_uuid_t	own = sorted[i]->event_id;
+		if (!sorted[i]->key_resolved)
+			sorted[nkept++] = sorted[i];
+	return nkept;
+}
 
-		resolve_known(&sorted[i], 1);
-		if (sorted[i]->duplicate && memcmp(&own, &sorted[i]->event_id, UUID_LEN) == 0)
-			sorted[i]->duplicate = false;
+/*
+ * Usually all keys are free and none is there twice. Else it is looked up whose they
+ * are, of all at once. A key that belonged to another event when it was to be written
+ * can be gone by then: it is written once more, so that no event is stored without
+ * its key.
+ */
+void
+atlas_claim_keys(AtlasSubmission *submissions, int nsubmissions)
+{
+	int			nsorted;
+	AtlasSubmission **sorted = open_with_key(submissions, nsubmissions, &nsorted);
+
+	while (nsorted > 0 && !insert_free_keys(sorted, nsorted))
+	{
+		CHECK_FOR_INTERRUPTS();
+		resolve_known(sorted, nsorted);
+		nsorted = keep_unresolved(sorted, nsorted);
 	}
 }

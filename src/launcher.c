@@ -75,6 +75,21 @@ atlas_launcher_register(void)
 /* ----- Which databases there are ----- */
 
 static void
+begin_transaction(void)
+{
+	atlas_worker_is_busy = true;
+	StartTransactionCommand();
+	(void) GetTransactionSnapshot();
+}
+
+static void
+end_transaction(void)
+{
+	CommitTransactionCommand();
+	atlas_worker_is_busy = false;
+}
+
+static void
 see_database(Oid oid, TimestampTz now)
 {
 	bool		found;
@@ -107,8 +122,7 @@ read_databases(TimestampTz now)
 	TableScanDesc scan;
 	HeapTuple	tuple;
 
-	StartTransactionCommand();
-	(void) GetTransactionSnapshot();
+	begin_transaction();
 	pg_database = table_open(DatabaseRelationId, AccessShareLock);
 	scan = table_beginscan_catalog(pg_database, 0, NULL);
 	while (HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection)))
@@ -120,7 +134,7 @@ read_databases(TimestampTz now)
 	}
 	table_endscan(scan);
 	table_close(pg_database, AccessShareLock);
-	CommitTransactionCommand();
+	end_transaction();
 }
 
 /* Forgets the databases that have been dropped. */
@@ -180,10 +194,9 @@ database_exists(Oid database)
 {
 	bool		result;
 
-	StartTransactionCommand();
-	(void) GetTransactionSnapshot();
+	begin_transaction();
 	result = SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(database));
-	CommitTransactionCommand();
+	end_transaction();
 	return result;
 }
 
@@ -543,12 +556,12 @@ void
 atlas_launcher_main(Datum argument)
 {
 	HASHCTL		control = {0};
+	static const AtlasSetting settings[] = {
+		{"application_name", "atlas_events launcher"},
+		{NULL, NULL}
+	};
 
-	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
-	BackgroundWorkerUnblockSignals();
-	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
-	pgstat_report_appname("atlas_events launcher");
+	atlas_worker_connect(InvalidOid, settings);
 
 	control.keysize = sizeof(Oid);
 	control.entrysize = sizeof(KnownDatabase);

@@ -179,7 +179,7 @@ typedef struct TableSearch
 static WantedText *
 first_match(const TableSearch *search, TupleTableSlot *slot)
 {
-	WantedText	row;
+	WantedText	row = {0};
 	WantedText *match;
 	text	   *key = text_in_slot(slot, search->key);
 

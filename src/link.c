@@ -9,7 +9,8 @@
  * the event that makes it fail stands alone. Events whose references cannot be
  * looked up now, because a table is locked, are put off and the others go on.
  * An event that is in the queue but not in the log is put off as well: in a restore
- * the queue may come first.
+ * the queue may come first, and the first event of a month is visible a moment before
+ * its partition is known to other sessions.
  */
 #include "postgres.h"
 
@@ -19,8 +20,11 @@
 #include "extension.h"
 #include "link.h"
 #include "link_write.h"
+#include "miscadmin.h"
 #include "partition.h"
+#include "queue.h"
 #include "utils/builtins.h"
+#include "utils/inval.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 #include "values.h"
@@ -44,23 +48,13 @@ typedef struct LinkBatch
 	pg_uuid_t  *ids;
 	int			nids;
 	bool		links_may_exist;
+	bool		makes_partitions;	/* at this moment */
 	AtlasLinkCounts *counts;
 } LinkBatch;
 
 /* ----- Phase: read the events ----- */
 
-static text *
-object_field(JsonbContainer *object, const char *key)
-{
-	JsonbValue	value;
-
-	if (getKeyJsonValueFromContainer(object, key, strlen(key), &value) == NULL ||
-		value.type != jbvString)
-		return NULL;
-	return cstring_to_text_with_len(value.val.string.val, value.val.string.len);
-}
-
-/* The references as the log stores them: see atlas_references_to_jsonb(). */
+/* The references as the log stores them: see event_related.c. */
 static void
 read_references(AtlasLinkEvent *event, Jsonb *related)
 {
@@ -70,20 +64,21 @@ read_references(AtlasLinkEvent *event, Jsonb *related)
 	event->nrefs = nrefs;
 	for (int i = 0; i < nrefs; i++)
 	{
-		JsonbValue *item = getIthJsonbValueFromContainer(&related->root, i);
+		AtlasReference reference =
+		atlas_reference_from_jsonb(getIthJsonbValueFromContainer(&related->root, i));
 		AtlasRef   *ref = &event->refs[i];
-		text	   *object_type;
 
-		if (item == NULL || item->type != jbvBinary ||
-			(object_type = object_field(item->val.binary.data, "objectType")) == NULL)
+		CHECK_FOR_INTERRUPTS();
+		if (reference.object_type == NULL)
 			ereport(ERROR,
 					(errcode(ERRCODE_DATA_CORRUPTED),
 					 errmsg("related object %d of event %s is not readable", i + 1,
 							atlas_event_id_string(&event->id))));
-		ref->object_type = text_to_cstring(object_type);
+		ref->object_type = reference.object_type;
+		ref->problem = reference.problem;
 		ref->lookup.tenant = event->tenant;
-		ref->lookup.object_id = object_field(item->val.binary.data, "objectId");
-		ref->lookup.external_id = object_field(item->val.binary.data, "externalId");
+		ref->lookup.object_id = reference.object_id;
+		ref->lookup.external_id = reference.external_id;
 	}
 }
 
@@ -116,6 +111,8 @@ atlas_select_events(const pg_uuid_t *ids, int nids)
 {
 	Datum		values[3];
 
+	/* A transaction that has locked the log before hears of no new partition by itself. */
+	AcceptInvalidationMessages();
 	values[0] = atlas_uuid_array(ids, nids);
 	values[1] = UUIDPGetDatum(&ids[0]);
 	values[2] = UUIDPGetDatum(&ids[nids - 1]);
@@ -131,9 +128,51 @@ read_events(const pg_uuid_t *ids, int nids, int *nevents)
 	*nevents = atlas_select_events(ids, nids);
 	events = palloc(sizeof(AtlasLinkEvent) * Max(*nevents, 1));
 	for (int i = 0; i < *nevents; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		read_event(&events[i], SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
+	}
 	SPI_freetuptable(SPI_tuptable);
 	qsort(events, *nevents, sizeof(AtlasLinkEvent), compare_events);
+	return events;
+}
+
+/* Lists the ids that there is no event of; both are sorted. */
+static int
+list_missing(const pg_uuid_t *ids, int nids, const AtlasLinkEvent *events, int nevents,
+			 pg_uuid_t *missing)
+{
+	int			next = 0;
+	int			nmissing = 0;
+
+	for (int i = 0; i < nids; i++)
+	{
+		if (next < nevents && atlas_event_id_compare(&events[next].id, &ids[i]) == 0)
+			next++;
+		else
+			missing[nmissing++] = ids[i];
+	}
+	return nmissing;
+}
+
+/*
+ * Reads the events, and once more if some of them are missing, when it is known whose
+ * transactions are about to end. Of all others everything must be known by then.
+ */
+static AtlasLinkEvent *
+read_and_list_missing(const pg_uuid_t *ids, int nids, int *nevents, AtlasMissing *missing)
+{
+	AtlasLinkEvent *events = read_events(ids, nids, nevents);
+
+	memset(missing, 0, sizeof(*missing));
+	if (*nevents == nids)
+		return events;
+	missing->ids = palloc(sizeof(pg_uuid_t) * nids);
+	missing->ending = palloc(sizeof(pg_uuid_t) * nids);
+	missing->nids = list_missing(ids, nids, events, *nevents, missing->ids);
+	missing->nending = atlas_queue_ending(missing->ids, missing->nids, missing->ending);
+	events = read_events(ids, nids, nevents);
+	missing->nids = list_missing(ids, nids, events, *nevents, missing->ids);
 	return events;
 }
 
@@ -158,26 +197,39 @@ resolve_references(AtlasLinkEvent *events, int nevents)
 
 	for (int i = 0; i < nevents; i++)
 		for (int j = 0; j < events[i].nrefs; j++)
-			refs[nrefs++] = &events[i].refs[j];
+		{
+			AtlasRef   *ref = &events[i].refs[j];
+
+			ref->outcome = ATLAS_REFERENCE_ERROR;
+			ref->reason = ref->problem;
+			if (ref->problem == NULL)
+				refs[nrefs++] = ref;
+		}
 	atlas_resolve(refs, nrefs);
 }
 
 static void
-link_events(void *argument, int from, int to)
+link_events(void *argument, int from, int to, bool kept)
 {
 	LinkBatch  *batch = argument;
 	TimestampTz now = GetCurrentTimestamp();
 	AtlasLinkCounts counts = {0};
+	AtlasMissing missing;
 	int			nevents;
-	AtlasLinkEvent *events = read_events(&batch->ids[from], to - from, &nevents);
+	AtlasLinkEvent *events = read_and_list_missing(&batch->ids[from], to - from, &nevents, &missing);
 
+	batch->makes_partitions = true;
 	ensure_partitions(events, nevents);
+	batch->makes_partitions = false;
 	resolve_references(events, nevents);
 	atlas_write_events(events, nevents, batch->links_may_exist, now, &counts);
-	atlas_write_missing(&batch->ids[from], to - from, events, nevents, now);
+	atlas_write_missing(&missing, now);
 
-	batch->counts->linked += counts.linked;
-	batch->counts->not_found += counts.not_found;
+	if (kept)
+	{
+		batch->counts->linked += counts.linked;
+		batch->counts->not_found += counts.not_found;
+	}
 }
 
 static void
@@ -185,15 +237,16 @@ link_all(void *argument)
 {
 	LinkBatch  *batch = argument;
 
-	link_events(batch, 0, batch->nids);
+	link_events(batch, 0, batch->nids, true);
 }
 
+/* An event is not to blame for a month whose partition cannot be made. */
 static void
 fail_event(void *argument, int item, const ErrorData *error)
 {
 	LinkBatch  *batch = argument;
 
-	if (atlas_is_shortage(error))
+	if (atlas_is_shortage(error) || batch->makes_partitions)
 		atlas_put_off(&batch->ids[item], error->message);
 	else
 		atlas_link_failed(&batch->ids[item], true, error->message);
@@ -218,7 +271,7 @@ atlas_link(const pg_uuid_t *ids, int nids, AtlasLinkCounts *counts)
 	if (atlas_stops_batch(error))
 		ReThrowError(error);
 	batch.links_may_exist = true;
-	atlas_bisect(&batch, 0, nids, link_events, fail_event);
+	atlas_bisect(&batch, nids, link_events, fail_event);
 }
 
 int

@@ -24,7 +24,7 @@ static AtlasStatement retry_failed = {
 	"UPDATE @extschema@.atlas_event_queue"
 	"   SET attempts = 0, next_attempt_at = NULL, last_error = NULL,"
 	"       submitted_xid = pg_catalog.pg_current_xact_id()"
-	" WHERE next_attempt_at OPERATOR(pg_catalog.=) 'infinity'"
+	" WHERE next_attempt_at OPERATOR(pg_catalog.=) 'infinity' AND submitted_xid OPERATOR(pg_catalog.>=) '0'"
 	"   AND ($1 IS NULL OR event_id OPERATOR(pg_catalog.=) $1)",
 	.nparameters = 1,
 	.parameters = {UUIDOID},

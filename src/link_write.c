@@ -12,13 +12,14 @@
 #include "extension.h"
 #include "link.h"
 #include "link_write.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 #include "values.h"
 
 #define FIRST_BACKOFF_SECONDS 1
 #define MAX_BACKOFF_SECONDS 60
-#define MISSING_MILLISECONDS 200
+#define ENDING_MILLISECONDS 100	/* until the transaction of an event may have ended */
 #define DEFERRAL_LOG_SECONDS 60	/* between two lines about the same reason */
 
 static AtlasTable links_table = {
@@ -45,13 +46,14 @@ static AtlasStatement insert_unresolved = {
 	"INSERT INTO @extschema@.atlas_event_unresolved"
 	"       (event_id, position, tenant_id, object_type, object_id, external_id, outcome, reason,"
 	"        first_attempt_at, next_attempt_at)"
-	" SELECT u.*, $9, $10"
+	" SELECT *"
 	"   FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3),"
 	"                   pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6),"
-	"                   pg_catalog.unnest($7), pg_catalog.unnest($8)) AS u",
+	"                   pg_catalog.unnest($7), pg_catalog.unnest($8), pg_catalog.unnest($9),"
+	"                   pg_catalog.unnest($10)) AS u",
 	.nparameters = 10,
 	.parameters = {UUIDARRAYOID, INT2ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
-	TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
+	TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID},
 };
 
 static AtlasStatement delete_queued = {
@@ -70,20 +72,6 @@ static AtlasStatement defer_queued = {
 	" WHERE q.event_id OPERATOR(pg_catalog.=) d.event_id",
 	.nparameters = 3,
 	.parameters = {UUIDARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID},
-};
-
-/*
- * An event may be missing for a moment: the first one of a month is visible just
- * before its partition is known to other sessions. Or for long, in a restore.
- */
-static AtlasStatement defer_missing = {
-	.sql =
-	"UPDATE @extschema@.atlas_event_queue"
-	"   SET next_attempt_at = CASE WHEN next_attempt_at IS NULL THEN $2 ELSE $3 END,"
-	"       last_error = 'the event is not there'"
-	" WHERE event_id OPERATOR(pg_catalog.=) ANY ($1)",
-	.nparameters = 3,
-	.parameters = {UUIDARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
 };
 
 static AtlasStatement fail_queued = {
@@ -114,6 +102,7 @@ atlas_link_rows_add(AtlasRows *rows, const pg_uuid_t *event_id, const AtlasRef *
 	static const bool nulls[ATLAS_MAX_COLUMNS] = {false};
 	Datum		values[ATLAS_MAX_COLUMNS];
 
+	CHECK_FOR_INTERRUPTS();
 	values[0] = UUIDPGetDatum(event_id);
 	values[1] = TimestampTzGetDatum(now);
 	values[2] = PointerGetDatum(ref->lookup.tenant);
@@ -122,26 +111,40 @@ atlas_link_rows_add(AtlasRows *rows, const pg_uuid_t *event_id, const AtlasRef *
 	atlas_rows_add(rows, values, nulls);
 }
 
-static bool
-same_object(const AtlasRef *a, const AtlasRef *b)
+/* By type and id. There may be many, so a sort can be interrupted. */
+static int
+compare_objects(const void *a, const void *b)
 {
-	return strcmp(a->object_type, b->object_type) == 0 &&
-		atlas_compare_text(a->lookup.found_id, b->lookup.found_id) == 0;
+	const AtlasRef *left = *(const AtlasRef *const *) a;
+	const AtlasRef *right = *(const AtlasRef *const *) b;
+	int			result = strcmp(left->object_type, right->object_type);
+
+	CHECK_FOR_INTERRUPTS();
+	return result != 0 ? result : atlas_compare_text(left->lookup.found_id, right->lookup.found_id);
 }
 
-/* Is the object the primary one, or linked by an earlier reference? */
 static bool
-is_repeated(const AtlasLinkEvent *event, int position)
+is_primary_object(const AtlasLinkEvent *event, const AtlasRef *ref)
 {
-	const AtlasRef *ref = &event->refs[position];
+	return strcmp(ref->object_type, event->object_type) == 0 &&
+		atlas_compare_text(ref->lookup.found_id, event->object_id) == 0;
+}
 
-	if (strcmp(ref->object_type, event->object_type) == 0 &&
-		atlas_compare_text(ref->lookup.found_id, event->object_id) == 0)
-		return true;
-	for (int i = 0; i < position; i++)
-		if (event->refs[i].outcome == ATLAS_LINKED && same_object(&event->refs[i], ref))
-			return true;
-	return false;
+/* The references to the objects to link: each object once, and not the primary one. */
+static int
+distinct_objects(const AtlasLinkEvent *event, const AtlasRef **refs)
+{
+	int			nrefs = 0;
+	int			ndistinct = 0;
+
+	for (int i = 0; i < event->nrefs; i++)
+		if (event->refs[i].outcome == ATLAS_LINKED && !is_primary_object(event, &event->refs[i]))
+			refs[nrefs++] = &event->refs[i];
+	qsort(refs, nrefs, sizeof(AtlasRef *), compare_objects);
+	for (int i = 0; i < nrefs; i++)
+		if (i == 0 || compare_objects(&refs[i - 1], &refs[i]) != 0)
+			refs[ndistinct++] = refs[i];
+	return ndistinct;
 }
 
 static const AtlasRef *
@@ -171,11 +174,16 @@ write_links(const AtlasLinkEvent *events, int nevents, bool may_exist, Timestamp
 	atlas_link_rows_init(&rows, atlas_count_references(events, nevents));
 	for (int i = 0; i < nevents; i++)
 	{
+		const AtlasRef **refs;
+		int			nrefs;
+
 		if (first_deferred(&events[i]) != NULL)
 			continue;
-		for (int j = 0; j < events[i].nrefs; j++)
-			if (events[i].refs[j].outcome == ATLAS_LINKED && !is_repeated(&events[i], j))
-				atlas_link_rows_add(&rows, &events[i].id, &events[i].refs[j], now);
+		refs = palloc(sizeof(AtlasRef *) * Max(events[i].nrefs, 1));
+		nrefs = distinct_objects(&events[i], refs);
+		for (int j = 0; j < nrefs; j++)
+			atlas_link_rows_add(&rows, &events[i].id, refs[j], now);
+		pfree(refs);
 	}
 	if (may_exist)
 		atlas_rows_insert(&rows);
@@ -188,12 +196,13 @@ static int
 write_unresolved(const AtlasLinkEvent *events, int nevents, TimestampTz now)
 {
 	static const Oid types[] = {
-		UUIDOID, INT2OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID
+		UUIDOID, INT2OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
+		TIMESTAMPTZOID, TIMESTAMPTZOID
 	};
 	AtlasColumn columns[lengthof(types)];
 	int			size = atlas_count_references(events, nevents);
-	Datum		values[lengthof(types) + 2];
-	char		nulls[lengthof(types) + 2];
+	TimestampTz next = atlas_relink_time(now, 1);
+	Datum		values[lengthof(types)];
 
 	for (int i = 0; i < lengthof(types); i++)
 		atlas_column_init(&columns[i], size);
@@ -205,6 +214,7 @@ write_unresolved(const AtlasLinkEvent *events, int nevents, TimestampTz now)
 		{
 			const AtlasRef *ref = &events[i].refs[j];
 
+			CHECK_FOR_INTERRUPTS();
 			if (ref->outcome == ATLAS_LINKED)
 				continue;
 			atlas_column_add(&columns[0], UUIDPGetDatum(&events[i].id));
@@ -216,19 +226,19 @@ write_unresolved(const AtlasLinkEvent *events, int nevents, TimestampTz now)
 			atlas_column_add(&columns[6], CStringGetTextDatum(
 								ref->outcome == ATLAS_REFERENCE_NOT_FOUND ? "NOT_FOUND" : "ERROR"));
 			atlas_column_add(&columns[7], CStringGetTextDatum(ref->reason));
+			atlas_column_add(&columns[8], TimestampTzGetDatum(now));
+			if (atlas_relink_window == 0 || ref->problem != NULL)
+				atlas_column_add_null(&columns[9]);
+			else
+				atlas_column_add(&columns[9], TimestampTzGetDatum(next));
 		}
 	}
 	if (columns[0].nvalues == 0)
 		return 0;
 
-	memset(nulls, ' ', sizeof(nulls));
 	for (int i = 0; i < lengthof(types); i++)
 		values[i] = atlas_column_array(&columns[i], types[i]);
-	values[lengthof(types)] = TimestampTzGetDatum(now);
-	values[lengthof(types) + 1] = TimestampTzGetDatum(atlas_relink_time(now, 1));
-	if (atlas_relink_window == 0)
-		nulls[lengthof(types) + 1] = 'n';
-	(void) atlas_execute(&insert_unresolved, values, nulls, false, 0);
+	(void) atlas_execute(&insert_unresolved, values, NULL, false, 0);
 	return columns[0].nvalues;
 }
 
@@ -343,27 +353,26 @@ write_deferred(const AtlasLinkEvent *events, int nevents, TimestampTz now)
 }
 
 void
-atlas_write_missing(const pg_uuid_t *ids, int nids, const AtlasLinkEvent *events, int nevents,
-					TimestampTz now)
+atlas_write_missing(const AtlasMissing *missing, TimestampTz now)
 {
-	AtlasColumn missing;
-	Datum		values[3];
+	Deferrals	deferrals;
+	TimestampTz soon = TimestampTzPlusMilliseconds(now, ENDING_MILLISECONDS);
+	TimestampTz later = put_off(now);
 	int			next = 0;
 
-	if (nevents == nids)
-		return;
-	atlas_column_init(&missing, nids);
-	for (int i = 0; i < nids; i++)
+	init_deferrals(&deferrals, missing->nids);
+	for (int i = 0; i < missing->nids; i++)
 	{
-		if (next < nevents && atlas_event_id_compare(&events[next].id, &ids[i]) == 0)
+		const pg_uuid_t *id = &missing->ids[i];
+
+		while (next < missing->nending && atlas_event_id_compare(&missing->ending[next], id) < 0)
 			next++;
+		if (next < missing->nending && atlas_event_id_compare(&missing->ending[next], id) == 0)
+			defer(&deferrals, id, soon, "the transaction that submitted the event is about to end");
 		else
-			atlas_column_add(&missing, UUIDPGetDatum(&ids[i]));
+			defer(&deferrals, id, later, "the event is not there");
 	}
-	values[0] = atlas_column_array(&missing, UUIDOID);
-	values[1] = TimestampTzGetDatum(TimestampTzPlusMilliseconds(now, MISSING_MILLISECONDS));
-	values[2] = TimestampTzGetDatum(put_off(now));
-	(void) atlas_execute(&defer_missing, values, NULL, false, 0);
+	write_deferrals(&deferrals);
 }
 
 void

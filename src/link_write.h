@@ -19,6 +19,15 @@ typedef struct AtlasLinkEvent
 	int			nrefs;
 } AtlasLinkEvent;
 
+/* Events that are in the queue and not in the log. Both lists are sorted. */
+typedef struct AtlasMissing
+{
+	pg_uuid_t  *ids;
+	int			nids;
+	pg_uuid_t  *ending;			/* those whose transaction was about to end */
+	int			nending;
+} AtlasMissing;
+
 extern int	atlas_count_references(const AtlasLinkEvent *events, int nevents);
 
 /*
@@ -28,9 +37,8 @@ extern int	atlas_count_references(const AtlasLinkEvent *events, int nevents);
 extern void atlas_write_events(const AtlasLinkEvent *events, int nevents, bool links_may_exist,
 							   TimestampTz now, AtlasLinkCounts *counts);
 
-/* Puts off what was claimed and is not in the log; both are sorted. */
-extern void atlas_write_missing(const pg_uuid_t *ids, int nids, const AtlasLinkEvent *events,
-								int nevents, TimestampTz now);
+/* Puts off what is not in the log: for a moment, or, as in a restore, for longer. */
+extern void atlas_write_missing(const AtlasMissing *missing, TimestampTz now);
 
 /* Puts off an event that is not to blame for anything. */
 extern void atlas_put_off(const pg_uuid_t *id, const char *reason);

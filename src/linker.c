@@ -30,8 +30,6 @@
 #include "shmem.h"
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
-#include "tcop/tcopprot.h"
-#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "worker.h"
@@ -41,17 +39,21 @@
 
 AtlasLinker atlas_linker = {.next_due = DT_NOEND};
 
-static bool in_good_order = false;	/* it is not an error that ends it */
+/* The queue and the tables of objects are only ever read by index. */
+static const AtlasSetting settings[] = {
+	{"application_name", "atlas_events linker"},
+	{"synchronous_commit", "off"},
+	{"lock_timeout", "1s"},
+	{"plan_cache_mode", "auto"},
+	{"enable_seqscan", "off"},
+	{"enable_indexscan", "on"},
+	{"enable_bitmapscan", "on"},
+	{"max_parallel_workers_per_gather", "0"},
+	{"jit", "off"},
+	{NULL, NULL}
+};
 
-/* Between two steps there is time to leave in good order. */
-static void
-handle_sigterm(SIGNAL_ARGS)
-{
-	if (atlas_linker.in_step)
-		die(postgres_signal_arg);
-	else
-		SignalHandlerForShutdownRequest(postgres_signal_arg);
-}
+static bool in_good_order = false;	/* it is not an error that ends it */
 
 static void
 set_state(AtlasLinkerState state)
@@ -131,38 +133,6 @@ attach(Oid database)
 	atlas_linker.slot = slot;
 	before_shmem_exit(detach, (Datum) 0);
 	return welcome;
-}
-
-/*
- * Settings of the database or the server are for its users. The queue and the
- * tables of objects are only ever read by index.
- */
-static void
-configure(void)
-{
-	static const struct
-	{
-		const char *name;
-		const char *value;
-	}			settings[] = {
-		{"application_name", "atlas_events linker"},
-		{"search_path", "pg_catalog, pg_temp"},
-		{"synchronous_commit", "off"},
-		{"default_transaction_isolation", "read committed"},
-		{"default_transaction_read_only", "off"},
-		{"default_transaction_deferrable", "off"},
-		{"session_replication_role", "origin"},
-		{"statement_timeout", "0"},
-		{"idle_in_transaction_session_timeout", "0"},
-		{"lock_timeout", "1s"},
-		{"enable_seqscan", "off"},
-		{"jit", "off"},
-		ATLAS_TRANSACTION_TIMEOUT
-		{"row_security", "on"},
-	};
-
-	for (int i = 0; i < lengthof(settings); i++)
-		SetConfigOption(settings[i].name, settings[i].value, PGC_SUSET, PGC_S_OVERRIDE);
 }
 
 /* ----- The life of a linker ----- */
@@ -341,11 +311,13 @@ database_name(void)
 	MemoryContext old;
 	char	   *result;
 
+	atlas_worker_is_busy = true;
 	StartTransactionCommand();
 	old = MemoryContextSwitchTo(TopMemoryContext);
 	result = get_database_name(MyDatabaseId);
 	MemoryContextSwitchTo(old);
 	CommitTransactionCommand();
+	atlas_worker_is_busy = false;
 	return result != NULL ? result : "";
 }
 
@@ -354,10 +326,7 @@ atlas_linker_main(Datum argument)
 {
 	ErrorContextCallback context = {.callback = add_context};
 
-	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	pqsignal(SIGTERM, handle_sigterm);
-	BackgroundWorkerUnblockSignals();
-	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(argument), InvalidOid, 0);
+	atlas_worker_connect(DatumGetObjectId(argument), settings);
 	context.arg = database_name();
 	context.previous = error_context_stack;
 	error_context_stack = &context;
@@ -365,7 +334,6 @@ atlas_linker_main(Datum argument)
 	if (attach(DatumGetObjectId(argument)))
 	{
 		atlas_linker.cursor.context = TopMemoryContext;
-		configure();
 		PG_TRY();
 		{
 			pg_atomic_write_u32(&atlas_linker.slot->pending, 0);

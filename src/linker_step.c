@@ -16,10 +16,10 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "extension.h"
+#include "housekeeping.h"
 #include "link.h"
 #include "linker_state.h"
 #include "linker_step.h"
-#include "partition.h"
 #include "pgstat.h"
 #include "storage/lmgr.h"
 #include "utils/memutils.h"
@@ -59,7 +59,7 @@ lock_extension(void)
 static bool
 begin_step(const char *activity, AtlasIdentity *saved)
 {
-	atlas_linker.in_step = true;
+	atlas_worker_is_busy = true;
 	pgstat_report_activity(STATE_RUNNING, activity);
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
@@ -68,7 +68,7 @@ begin_step(const char *activity, AtlasIdentity *saved)
 		atlas_linker.has_no_extension = true;
 		atlas_linker.finished = true;
 		CommitTransactionCommand();
-		atlas_linker.in_step = false;
+		atlas_worker_is_busy = false;
 		return false;
 	}
 	PushActiveSnapshot(GetTransactionSnapshot());
@@ -86,7 +86,7 @@ end_step(const AtlasIdentity *saved)
 	CommitTransactionCommand();
 	pgstat_report_stat(false);
 	pgstat_report_activity(STATE_IDLE, NULL);
-	atlas_linker.in_step = false;
+	atlas_worker_is_busy = false;
 }
 
 /* May this linker link here? atlas_linker.exit_state says why not. */
@@ -108,6 +108,19 @@ may_link(void)
 	return true;
 }
 
+/* Housekeeping has a transaction of its own: what goes wrong there stops no linking. */
+static bool
+keep_house(TimestampTz now)
+{
+	AtlasIdentity saved;
+
+	if (!begin_step("making partitions", &saved))
+		return false;
+	atlas_keep_house(atlas_linker.slot, now);
+	end_step(&saved);
+	return true;
+}
+
 bool
 atlas_step_round(bool *has_work)
 {
@@ -118,12 +131,6 @@ atlas_step_round(bool *has_work)
 	if (!begin_step("looking for work", &saved))
 		return false;
 	stay = may_link();
-	/* A subscription needs the partitions too. */
-	if (stay || atlas_linker.exit_state == ATLAS_LINKER_SUBSCRIBED)
-	{
-		atlas_partition_ahead(ATLAS_LOG, now);
-		atlas_partition_ahead(ATLAS_LINKS, now);
-	}
 	if (stay)
 	{
 		*has_work = atlas_queue_has_work();
@@ -132,6 +139,10 @@ atlas_step_round(bool *has_work)
 	end_step(&saved);
 	atlas_linker.cursor.sweep_next = true;
 	atlas_linker.next_round = TimestampTzPlusMilliseconds(now, (int64) atlas_naptime * 1000);
+
+	/* A subscription needs the partitions too. */
+	if ((stay || atlas_linker.exit_state == ATLAS_LINKER_SUBSCRIBED) && !keep_house(now))
+		return false;
 	return stay;
 }
 

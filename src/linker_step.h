@@ -5,8 +5,6 @@
 #ifndef ATLAS_LINKER_STEP_H
 #define ATLAS_LINKER_STEP_H
 
-#include <signal.h>
-
 #include "link.h"
 #include "shmem.h"
 
@@ -27,8 +25,6 @@ typedef struct AtlasLinker
 	TimestampTz careful_until;	/* 0: they are not */
 	bool		state_noted;
 	bool		batch_noted;
-
-	volatile sig_atomic_t in_step;
 } AtlasLinker;
 
 extern AtlasLinker atlas_linker;

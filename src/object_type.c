@@ -389,29 +389,14 @@ atlas_object_types_advice(void)
 	return NULL;
 }
 
-/* Makes the name canonical, or says that the type is unknown. */
-static void
-make_canonical(AtlasEvent *event, AtlasReference *reference)
+bool
+atlas_make_type_canonical(AtlasReference *reference)
 {
-	AtlasObjectType *type;
+	AtlasObjectType *type = atlas_object_type(reference->object_type);
 
-	if (reference->object_type == NULL)
-		return;					/* reported already */
-	type = atlas_object_type(reference->object_type);
 	if (type != NULL)
 		reference->object_type = pstrdup(type->name);
-	else
-		atlas_add_problem(&event->error, "unknown_type",
-						  atlas_event_pointer(event, reference, "objectType"),
-						  "is neither a built-in object type nor a registered one");
-}
-
-void
-atlas_object_types_of_event(AtlasEvent *event)
-{
-	make_canonical(event, &event->primary);
-	for (int i = 0; i < event->nrelated; i++)
-		make_canonical(event, &event->related[i]);
+	return type != NULL;
 }
 
 PG_FUNCTION_INFO_V1(atlas_object_types_changed);

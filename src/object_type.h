@@ -111,9 +111,8 @@ extern const char *atlas_object_types_advice(void);
 extern bool atlas_in_code_of_owner(void);
 extern void atlas_refuse_code_of_owner(void);
 
-/* Adds a problem for each unknown object type of the event, and makes the
- * names of the known ones canonical. */
-extern void atlas_object_types_of_event(AtlasEvent *event);
+/* Makes the type of a reference canonical; false if it is unknown, and left alone. */
+extern bool atlas_make_type_canonical(AtlasReference *reference);
 
 /* The names under which discovery looks for the tables of a built-in type. */
 typedef struct AtlasBuiltInType

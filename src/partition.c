@@ -17,6 +17,7 @@
 #include "catalog/partition.h"
 #include "commands/defrem.h"
 #include "commands/tablespace.h"
+#include "commands/trigger.h"
 #include "event_id.h"
 #include "extension.h"
 #include "partition.h"
@@ -176,6 +177,27 @@ partition_name(AtlasPartitioned table, const pg_uuid_t *low)
 	return psprintf("%s_%04d_%02d", kinds[table].parent, tm.tm_year, tm.tm_mon);
 }
 
+/*
+ * PostgreSQL attaches no partition to a table that a query of the same session is
+ * reading or writing, or that has trigger events pending. Refuses before anything
+ * is made, and says what the caller can do.
+ */
+static void
+refuse_if_used_here(AtlasPartitioned table, const IdRange *range)
+{
+	Relation	parent = table_open(parent_oid(table), NoLock);
+	bool		is_used = parent->rd_refcnt > 1 || AfterTriggerPendingOnRel(RelationGetRelid(parent));
+
+	table_close(parent, NoLock);
+	if (is_used)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("partition \"%s\" cannot be made while a query of this session uses table \"%s\"",
+						partition_name(table, &range->low), kinds[table].parent),
+				 errdetail("The first event of a month makes a partition, which PostgreSQL does not attach to a table that a loop, a cursor or a trigger of the same session is at work on."),
+				 errhint("Submit or link such events after that query: collect what it finds in an array or a temporary table first.")));
+}
+
 static void
 execute_utility(char *sql)
 {
@@ -192,18 +214,27 @@ set_locally(const char *name, const char *value)
 							 true, 0, false);
 }
 
-/* Where a partition lies is not for the submitter's settings to say. */
+/* Where and how a partition is stored is not for the submitter's settings to say. */
 static void
-use_settings_of(Oid parent)
+use_settings_of(Oid parent_relid)
 {
-	Oid			tablespace = get_rel_tablespace(parent);
+	Relation	parent = table_open(parent_relid, NoLock);
+	Oid			tablespace = parent->rd_rel->reltablespace;
+	Oid			access_method = parent->rd_rel->relam;	/* from 17 on it can have one */
 
+	table_close(parent, NoLock);
 	set_locally("default_tablespace", OidIsValid(tablespace) ? get_tablespace_name(tablespace) : "");
-	set_locally("default_table_access_method", "heap");
+	set_locally("default_table_access_method",
+				OidIsValid(access_method) ? get_am_name(access_method) : "heap");
 	set_locally("search_path", "pg_catalog, pg_temp");
 }
 
-/* Creates, indexes and attaches a partition; the parent is locked. */
+/*
+ * Creates, indexes and attaches a partition; the parent is locked. LIKE copies what
+ * the columns and the CHECK constraints of the parent are, which ATTACH compares;
+ * ATTACH itself copies the parent's indexes, foreign keys, row triggers and identity
+ * columns, and refuses a table that has an identity column already.
+ */
 static void
 build_partition(AtlasPartitioned table, const IdRange *range)
 {
@@ -218,7 +249,7 @@ build_partition(AtlasPartitioned table, const IdRange *range)
 	if (OidIsValid(get_relname_relid(name, schema)))
 		name = ChooseRelationName(name, NULL, "part", schema, false);
 
-	execute_utility(psprintf("CREATE TABLE %s.%s (LIKE %s.%s INCLUDING DEFAULTS INCLUDING STORAGE)",
+	execute_utility(psprintf("CREATE TABLE %s.%s (LIKE %s.%s INCLUDING ALL EXCLUDING INDEXES EXCLUDING IDENTITY)",
 							 schema_name, name, schema_name, kind->parent));
 	execute_utility(psprintf("ALTER TABLE %s.%s ADD PRIMARY KEY (%s)",
 							 schema_name, name, kind->primary_key));
@@ -240,13 +271,27 @@ build_partition(AtlasPartitioned table, const IdRange *range)
 }
 
 static void
+add_partition_context(void *name)
+{
+	errcontext("making partition \"%s\"", (const char *) name);
+}
+
+/* Makes the partition for a range that has none; an error says what it was about. */
+static void
 create_partition(AtlasPartitioned table, const IdRange *range)
 {
-	int			guc_level = NewGUCNestLevel();
+	ErrorContextCallback context = {.callback = add_partition_context};
+	int			guc_level;
 
+	refuse_if_used_here(table, range);
+	context.arg = partition_name(table, &range->low);
+	context.previous = error_context_stack;
+	error_context_stack = &context;
+	guc_level = NewGUCNestLevel();
 	use_settings_of(parent_oid(table));
 	build_partition(table, range);
 	AtEOXact_GUC(false, guc_level);
+	error_context_stack = context.previous;
 }
 
 /* Says whether the id has a partition, and remembers it; else gives the gap. */

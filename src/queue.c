@@ -24,6 +24,7 @@
 #include "catalog/pg_type.h"
 #include "extension.h"
 #include "queue.h"
+#include "storage/lock.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -31,7 +32,10 @@
 #include "utils/xid8.h"
 #include "values.h"
 
-/* Index Cond on atlas_event_queue_cursor_idx, no sort. */
+/*
+ * Index Cond on atlas_event_queue_cursor_idx, no sort. That index is for statements
+ * only that compare submitted_xid, like this one and those below.
+ */
 static AtlasStatement claim_range = {
 	.sql =
 	"SELECT event_id, submitted_xid"
@@ -90,7 +94,7 @@ static AtlasStatement claim_due = {
 	.sql =
 	"SELECT event_id"
 	"  FROM @extschema@.atlas_event_queue"
-	" WHERE next_attempt_at OPERATOR(pg_catalog.<=) $1"
+	" WHERE next_attempt_at OPERATOR(pg_catalog.<=) $1 AND submitted_xid OPERATOR(pg_catalog.>=) '0'"
 	" ORDER BY next_attempt_at"
 	" LIMIT $2"
 	"   FOR UPDATE SKIP LOCKED",
@@ -109,11 +113,22 @@ static AtlasStatement claim_again = {
 	.parameters = {UUIDARRAYOID},
 };
 
+static AtlasStatement select_xids = {
+	.sql =
+	"SELECT event_id, submitted_xid"
+	"  FROM @extschema@.atlas_event_queue"
+	" WHERE event_id OPERATOR(pg_catalog.=) ANY ($1)"
+	" ORDER BY event_id",
+	.nparameters = 1,
+	.parameters = {UUIDARRAYOID},
+};
+
 static AtlasStatement has_work = {
 	.sql =
-	"SELECT EXISTS (SELECT FROM @extschema@.atlas_event_queue WHERE next_attempt_at IS NULL)"
+	"SELECT EXISTS (SELECT FROM @extschema@.atlas_event_queue"
+	"                WHERE next_attempt_at IS NULL AND submitted_xid OPERATOR(pg_catalog.>=) '0')"
 	"    OR EXISTS (SELECT FROM @extschema@.atlas_event_queue"
-	"                WHERE next_attempt_at OPERATOR(pg_catalog.<=) $1)"
+	"                WHERE next_attempt_at OPERATOR(pg_catalog.<=) $1 AND submitted_xid OPERATOR(pg_catalog.>=) '0')"
 	"    OR EXISTS (SELECT FROM @extschema@.atlas_event_unresolved"
 	"                WHERE next_attempt_at OPERATOR(pg_catalog.<=) $1)",
 	.nparameters = 1,
@@ -123,7 +138,7 @@ static AtlasStatement has_work = {
 static AtlasStatement next_due = {
 	.sql =
 	"SELECT LEAST((SELECT pg_catalog.min(next_attempt_at) FROM @extschema@.atlas_event_queue"
-	"               WHERE next_attempt_at IS NOT NULL),"
+	"               WHERE next_attempt_at IS NOT NULL AND submitted_xid OPERATOR(pg_catalog.>=) '0'),"
 	"             (SELECT pg_catalog.min(next_attempt_at) FROM @extschema@.atlas_event_unresolved"
 	"               WHERE next_attempt_at IS NOT NULL))",
 };
@@ -316,6 +331,46 @@ atlas_queue_claim_again(pg_uuid_t *ids, int nids)
 
 	(void) atlas_execute(&claim_again, &value, NULL, false, 0);
 	return take_ids(ids);
+}
+
+/*
+ * Does a transaction hold the lock on its id? It does until it has ended, and lets
+ * go of it after it has told the other sessions what it changed. A foreign transaction
+ * id may be any number.
+ */
+static bool
+is_ending(uint64 xid)
+{
+	uint64		next = U64FromFullTransactionId(ReadNextFullTransactionId());
+	LOCKTAG		tag;
+
+	if (xid >= next || next - xid > PG_INT32_MAX ||
+		!TransactionIdIsNormal((TransactionId) xid))
+		return false;
+	SET_LOCKTAG_TRANSACTION(tag, (TransactionId) xid);
+	if (LockAcquire(&tag, ShareLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
+		return true;
+	LockRelease(&tag, ShareLock, false);
+	return false;
+}
+
+int
+atlas_queue_ending(const pg_uuid_t *ids, int nids, pg_uuid_t *ending)
+{
+	Datum		value = atlas_uuid_array(ids, nids);
+	int			nending = 0;
+	bool		isnull;
+
+	(void) atlas_execute(&select_xids, &value, NULL, false, 0);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple	row = SPI_tuptable->vals[i];
+		TupleDesc	tupdesc = SPI_tuptable->tupdesc;
+
+		if (is_ending(DatumGetUInt64(SPI_getbinval(row, tupdesc, 2, &isnull))))
+			ending[nending++] = *DatumGetUUIDP(SPI_getbinval(row, tupdesc, 1, &isnull));
+	}
+	return nending;
 }
 
 bool

@@ -64,6 +64,13 @@ extern int	atlas_queue_claim_due(int limit, pg_uuid_t *ids);
  */
 extern int	atlas_queue_claim_again(pg_uuid_t *ids, int nids);
 
+/*
+ * Of these events, those whose transaction is visible already but has not ended: what
+ * it did to the catalogs may not be known to other sessions. Returns how many; their
+ * ids are sorted.
+ */
+extern int	atlas_queue_ending(const pg_uuid_t *ids, int nids, pg_uuid_t *ending);
+
 /* Is there anything that is due, an event or an unresolved reference? */
 extern bool atlas_queue_has_work(void);
 

@@ -14,6 +14,7 @@
 #include "event_id.h"
 #include "extension.h"
 #include "link.h"
+#include "miscadmin.h"
 #include "partition.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -109,6 +110,7 @@ typedef struct RelinkBatch
 {
 	Unresolved *items;
 	int			nitems;
+	bool		makes_partitions;	/* at this moment */
 } RelinkBatch;
 
 TimestampTz
@@ -128,6 +130,7 @@ compare_items(const void *a, const void *b)
 static void
 claim(RelinkBatch *batch, AtlasStatement *statement, Datum *values)
 {
+	batch->makes_partitions = false;
 	batch->nitems = (int) atlas_execute(statement, values, NULL, false, 0);
 	batch->items = palloc0(sizeof(Unresolved) * Max(batch->nitems, 1));
 	for (int i = 0; i < batch->nitems; i++)
@@ -137,6 +140,7 @@ claim(RelinkBatch *batch, AtlasStatement *statement, Datum *values)
 		Unresolved *item = &batch->items[i];
 		bool		isnull;
 
+		CHECK_FOR_INTERRUPTS();
 		item->event_id = *DatumGetUUIDP(SPI_getbinval(row, tupdesc, 1, &isnull));
 		item->position = DatumGetInt16(SPI_getbinval(row, tupdesc, 2, &isnull));
 		item->ref.lookup.tenant = atlas_result_text(row, tupdesc, 3);
@@ -275,7 +279,7 @@ ensure_partitions(const Unresolved *items, int nitems)
 }
 
 static void
-relink_items(void *argument, int from, int to)
+relink_items(void *argument, int from, int to, bool kept)
 {
 	RelinkBatch *batch = argument;
 	Unresolved *items = &batch->items[from];
@@ -283,7 +287,9 @@ relink_items(void *argument, int from, int to)
 	TimestampTz now = GetCurrentTimestamp();
 	AtlasRef  **refs = palloc(sizeof(AtlasRef *) * nitems);
 
+	batch->makes_partitions = true;
 	ensure_partitions(items, nitems);
+	batch->makes_partitions = false;
 	for (int i = 0; i < nitems; i++)
 		refs[i] = &items[i].ref;
 	atlas_resolve(refs, nitems);
@@ -297,7 +303,8 @@ fail_item(void *argument, int index, const ErrorData *error)
 	RelinkBatch *batch = argument;
 	Unresolved *item = &batch->items[index];
 
-	item->ref.outcome = atlas_is_shortage(error) ? ATLAS_DEFERRED : ATLAS_REFERENCE_ERROR;
+	item->ref.outcome = atlas_is_shortage(error) || batch->makes_partitions ?
+		ATLAS_DEFERRED : ATLAS_REFERENCE_ERROR;
 	item->ref.reason = error->message;
 	write_unresolved(item, 1, GetCurrentTimestamp());
 }
@@ -309,7 +316,7 @@ relink(RelinkBatch *batch)
 	if (batch->nitems == 0)
 		return;
 	read_primaries(batch);
-	atlas_bisect(batch, 0, batch->nitems, relink_items, fail_item);
+	atlas_bisect(batch, batch->nitems, relink_items, fail_item);
 }
 
 static void

@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "attempt.h"
+#include "miscadmin.h"
 #include "postmaster/bgworker.h"
 #include "resolve.h"
 #include "values.h"
@@ -21,10 +22,12 @@ typedef struct TypeGroup
 	AtlasLookup *lookups;		/* the distinct ones */
 	int		   *lookup_of;		/* of each ref */
 	int			nlookups;
+	const char *object_type;	/* canonical, NULL if it is unknown */
 	bool		deferred;		/* none can be looked up now */
 	const char **reasons;		/* of each lookup */
 } TypeGroup;
 
+/* There may be many, so a sort can be interrupted. */
 static int
 compare_refs(const void *a, const void *b)
 {
@@ -32,6 +35,7 @@ compare_refs(const void *a, const void *b)
 	const AtlasRef *right = *(AtlasRef *const *) b;
 	int			result = strcmp(left->object_type, right->object_type);
 
+	CHECK_FOR_INTERRUPTS();
 	if (result == 0)
 		result = atlas_compare_text(left->lookup.object_id, right->lookup.object_id);
 	if (result == 0)
@@ -59,10 +63,11 @@ look_up_group(void *argument)
 		for (int i = 0; i < group->nlookups; i++)
 		{
 			group->lookups[i].result = ATLAS_UNAVAILABLE;
-			group->reasons[i] = "the object type is not registered any more";
+			group->reasons[i] = "the object type is neither built-in nor registered";
 		}
 		return;
 	}
+	group->object_type = pstrdup(type->name);
 	if (!atlas_connect(type, true))
 	{
 		group->deferred = true;
@@ -83,6 +88,8 @@ apply_results(const TypeGroup *group)
 		AtlasRef   *ref = group->refs[i];
 		int			lookup = group->lookup_of[i];
 
+		if (group->object_type != NULL)
+			ref->object_type = group->object_type;
 		ref->lookup = group->lookups[lookup];
 		ref->reason = group->reasons[lookup];
 		if (group->deferred)

@@ -18,14 +18,15 @@ typedef enum AtlasOutcome
 /* A reference of an event to be looked up. */
 typedef struct AtlasRef
 {
-	const char *object_type;	/* canonical */
+	const char *object_type;	/* as it is stored; canonical once it is known */
 	AtlasLookup lookup;			/* what to look up, and what was found */
 	AtlasOutcome outcome;
 	const char *reason;			/* unless linked */
+	const char *problem;		/* why it can never be looked up, or NULL */
 } AtlasRef;
 
 /*
- * Resolves references, inside SPI_connect(). Errors of one object type's table
+ * Resolves references without a problem, inside SPI_connect(). Errors of one object type's table
  * touch its references only; others that are not the table's are raised.
  */
 extern void atlas_resolve(AtlasRef **refs, int nrefs);

@@ -92,6 +92,8 @@ take_slot(AtlasDatabase *slot, Oid database)
 	slot->failures = 0;
 	slot->last_error[0] = '\0';
 	slot->last_error_at = 0;
+	slot->problem[0] = '\0';
+	slot->problem_logged_at = 0;
 	pg_atomic_write_u32(&slot->interested, 0);
 	pg_atomic_write_u32(&slot->pending, 0);
 	pg_atomic_write_u64(&slot->latch, 0);
@@ -164,19 +166,48 @@ atlas_shmem_forget(Oid database)
 	LWLockRelease(atlas_shared->lock);
 }
 
+/* Copies a message, cut where it does not fit, between two characters. */
+static void
+copy_message(char *destination, const char *message)
+{
+	int			length = pg_mbcliplen(message, strlen(message), ATLAS_ERROR_LENGTH - 1);
+
+	memcpy(destination, message, length);
+	destination[length] = '\0';
+}
+
 void
 atlas_shmem_note_error(AtlasDatabase *slot, const char *message)
 {
-	int			length;
+	char		copy[ATLAS_ERROR_LENGTH];
 
 	if (slot == NULL)
 		return;
-	length = pg_mbcliplen(message, strlen(message), ATLAS_ERROR_LENGTH - 1);
+	copy_message(copy, message);
 	LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
-	memcpy(slot->last_error, message, length);
-	slot->last_error[length] = '\0';
+	strcpy(slot->last_error, copy);
 	slot->last_error_at = GetCurrentTimestamp();
 	LWLockRelease(atlas_shared->lock);
+}
+
+bool
+atlas_shmem_note_problem(AtlasDatabase *slot, const char *message, TimestampTz now,
+						 int log_again_seconds)
+{
+	char		copy[ATLAS_ERROR_LENGTH] = "";
+	bool		is_news;
+
+	if (message != NULL)
+		copy_message(copy, message);
+	LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
+	is_news = message != NULL &&
+		(strcmp(slot->problem, copy) != 0 ||
+		 TimestampDifferenceExceeds(slot->problem_logged_at, now, log_again_seconds * 1000));
+	strcpy(slot->problem, copy);
+	if (is_news)
+		slot->problem_logged_at = now;
+	LWLockRelease(atlas_shared->lock);
+	return is_news;
 }
 
 static bool

@@ -48,6 +48,8 @@ typedef struct AtlasDatabase
 	int			failures;		/* linkers in a row that ended with an error */
 	char		last_error[ATLAS_ERROR_LENGTH];
 	TimestampTz last_error_at;
+	char		problem[ATLAS_ERROR_LENGTH];	/* of housekeeping; empty: none */
+	TimestampTz problem_logged_at;
 
 	pg_atomic_uint32 interested;	/* transactions that will wake the linker */
 	pg_atomic_uint32 pending;	/* work was committed since the last look */
@@ -91,6 +93,13 @@ extern void atlas_shmem_forget(Oid database);
 
 /* Notes an error of the linking for the status view. */
 extern void atlas_shmem_note_error(AtlasDatabase *slot, const char *message);
+
+/*
+ * Notes a problem of housekeeping for the status view, or, with NULL, that there is
+ * none. Says whether it is to be logged: it is another one, or was logged so long ago.
+ */
+extern bool atlas_shmem_note_problem(AtlasDatabase *slot, const char *message, TimestampTz now,
+									 int log_again_seconds);
 
 /*
  * Says that there is work, and sets the latch of the linker, else that of the

@@ -14,6 +14,7 @@
 #include "extension.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "housekeeping.h"
 #include "miscadmin.h"
 #include "shmem.h"
 #include "utils/builtins.h"
@@ -44,19 +45,19 @@ enum
 static AtlasStatement select_queue = {
 	.sql =
 	"SELECT (SELECT pg_catalog.count(*) FROM @extschema@.atlas_event_queue"
-	"         WHERE next_attempt_at OPERATOR(pg_catalog.=) 'infinity'),"
+	"         WHERE next_attempt_at OPERATOR(pg_catalog.=) 'infinity' AND submitted_xid OPERATOR(pg_catalog.>=) '0'),"
 	"       (SELECT pg_catalog.count(*) FROM @extschema@.atlas_event_queue"
 	"         WHERE next_attempt_at IS NULL OR next_attempt_at OPERATOR(pg_catalog.<>) 'infinity'),"
 	"       EXISTS (SELECT FROM @extschema@.atlas_event_queue"
-	"                WHERE next_attempt_at OPERATOR(pg_catalog.<) 'infinity'),"
+	"                WHERE next_attempt_at OPERATOR(pg_catalog.<) 'infinity' AND submitted_xid OPERATOR(pg_catalog.>=) '0'),"
 	"       pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-)"
 	"       (SELECT pg_catalog.min(e.received_at)"
 	"          FROM ((SELECT event_id FROM @extschema@.atlas_event_queue"
-	"                  WHERE next_attempt_at IS NULL"
+	"                  WHERE next_attempt_at IS NULL AND submitted_xid OPERATOR(pg_catalog.>=) '0'"
 	"                  ORDER BY next_attempt_at, submitted_xid, event_id LIMIT 1)"
 	"                UNION ALL"
 	"                (SELECT event_id FROM @extschema@.atlas_event_queue"
-	"                  WHERE next_attempt_at OPERATOR(pg_catalog.<) 'infinity')) q,"
+	"                  WHERE next_attempt_at OPERATOR(pg_catalog.<) 'infinity' AND submitted_xid OPERATOR(pg_catalog.>=) '0')) q,"
 	"               @extschema@.atlas_events e"
 	"         WHERE e.event_id OPERATOR(pg_catalog.=) q.event_id)",
 };
@@ -134,6 +135,8 @@ advice_for(const AtlasDatabase *slot, const QueueState *queue)
 		return "The launcher of atlas_events does not run: see the server log.";
 	if (slot->failures > 0 && slot->pid == 0)
 		return "The linker has ended with an error and is started again, within a minute: see last_error and the server log.";
+	if (slot->problem[0] != '\0')
+		return atlas_housekeeping_advice(slot);
 	if (queue->any_put_off)
 		return "Events are put off and tried again: see last_error in atlas_event_logs.";
 	if (queue->any_failed)

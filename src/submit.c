@@ -21,7 +21,9 @@
 #include "catalog/pg_type.h"
 #include "event_id.h"
 #include "extension.h"
+#include "miscadmin.h"
 #include "partition.h"
+#include "setting_guard.h"
 #include "submit.h"
 #include "table_write.h"
 #include "utils/builtins.h"
@@ -89,6 +91,7 @@ text *
 atlas_session_tenant(void)
 {
 	atlas_refuse_code_of_owner();
+	atlas_settings_check();
 	return cstring_to_text(atlas_tenant_setting ? atlas_tenant_setting : "");
 }
 
@@ -136,6 +139,7 @@ compare_types(const void *a, const void *b)
 	const AtlasSubmission *left = *(AtlasSubmission *const *) a;
 	const AtlasSubmission *right = *(AtlasSubmission *const *) b;
 
+	CHECK_FOR_INTERRUPTS();
 	return strcmp(left->event.primary.object_type, right->event.primary.object_type);
 }
 
@@ -204,6 +208,7 @@ look_up_primaries(AtlasSubmission *submissions, int nsubmissions)
 static int
 compare_ids(const void *a, const void *b)
 {
+	CHECK_FOR_INTERRUPTS();
 	return atlas_event_id_compare(&(*(AtlasSubmission *const *) a)->event_id,
 								  &(*(AtlasSubmission *const *) b)->event_id);
 }
@@ -253,6 +258,7 @@ add_to_log(AtlasRows *rows, const AtlasSubmission *submission)
 	Datum		values[ATLAS_MAX_COLUMNS];
 	bool		nulls[ATLAS_MAX_COLUMNS];
 
+	CHECK_FOR_INTERRUPTS();
 	values[0] = UUIDPGetDatum(&submission->event_id);
 	values[1] = TimestampTzGetDatum(event->occurred_at);
 	values[2] = TimestampTzGetDatum(event->received_at);
@@ -360,6 +366,30 @@ set_statuses(AtlasSubmission *submissions, int nsubmissions)
 	set_queued_statuses(duplicates, nduplicates);
 }
 
+/* Makes the type of the primary object canonical, or says that it is unknown. */
+static void
+resolve_primary_type(AtlasEvent *event)
+{
+	if (event->error.status == ATLAS_TOO_LARGE || event->primary.object_type == NULL)
+		return;					/* refused already */
+	if (!atlas_make_type_canonical(&event->primary))
+		atlas_event_note(event, NULL, "unknown_type", "objectType",
+						 "is neither a built-in object type nor a registered one");
+}
+
+/*
+ * Makes the types of related objects canonical. One that is unknown stays as it is: it
+ * may be registered before the event is linked, or later. This comes after the
+ * idempotency keys, which stand for what was submitted.
+ */
+static void
+resolve_related_types(AtlasEvent *event)
+{
+	for (int i = 0; i < event->nrelated; i++)
+		if (event->related[i].object_type != NULL)
+			(void) atlas_make_type_canonical(&event->related[i]);
+}
+
 void
 atlas_submit(AtlasSubmission *submissions, int nsubmissions)
 {
@@ -370,14 +400,16 @@ atlas_submit(AtlasSubmission *submissions, int nsubmissions)
 	int			nqueued = 0;
 
 	for (int i = 0; i < nsubmissions; i++)
-		if (submissions[i].event.error.status != ATLAS_TOO_LARGE)
-			atlas_object_types_of_event(&submissions[i].event);
+		resolve_primary_type(&submissions[i].event);
 
 	atlas_take_rights_of_owner(&saved);
 	atlas_find_replays(submissions, nsubmissions);
 	atlas_return(&saved);
 
 	look_up_primaries(submissions, nsubmissions);
+	for (int i = 0; i < nsubmissions; i++)
+		if (atlas_is_open(&submissions[i]))
+			resolve_related_types(&submissions[i].event);
 	sorted = make_ids(submissions, nsubmissions, &nsorted);
 
 	atlas_take_rights_of_owner(&saved);

@@ -20,6 +20,7 @@ typedef struct AtlasSubmission
 	AtlasLookup primary;		/* as it was found */
 	bytea	   *hash;			/* only with an idempotency key */
 	pg_uuid_t	event_id;
+	bool		key_resolved;	/* its key is known to be in the table */
 	bool		duplicate;		/* stored before, under the same key */
 	const char *processing_status;
 } AtlasSubmission;

@@ -14,6 +14,7 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "miscadmin.h"
 #include "submit.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -111,21 +112,16 @@ submit_event_arguments(PG_FUNCTION_ARGS)
 	return event_id_datum(&submission);
 }
 
-/* The key, if there is one, came beside the event. */
+/* Stores an event that was JSON, and returns its receipt. */
 static Datum
-submit_json(const char *json, Size length, text *idempotency_key)
+submit_json(AtlasSubmission *submission)
 {
-	AtlasSubmission submission = {0};
 	StringInfoData receipt;
 
-	atlas_event_init(&submission.event, "", GetCurrentTimestamp());
-	submission.event.idempotency_key = idempotency_key;
-	atlas_event_from_json(&submission.event, json, length);
-	submit_one(&submission);
-
+	submit_one(submission);
 	initStringInfo(&receipt);
 	appendStringInfoChar(&receipt, '{');
-	append_receipt(&receipt, &submission);
+	append_receipt(&receipt, submission);
 	appendStringInfoChar(&receipt, '}');
 	return PointerGetDatum(cstring_to_text_with_len(receipt.data, receipt.len));
 }
@@ -140,16 +136,23 @@ raise_null(const char *message)
 	atlas_raise(&error);
 }
 
-/* The first argument is text or json, which look the same. */
+/*
+ * The first argument is text or json, which look the same. The key, if there is one,
+ * came beside the event.
+ */
 static Datum
 submit_text_argument(FunctionCallInfo fcinfo, text *idempotency_key)
 {
+	AtlasSubmission submission = {0};
 	text	   *json;
 
 	if (PG_ARGISNULL(0))
 		raise_null("an event is required");
 	json = PG_GETARG_TEXT_PP(0);
-	return submit_json(VARDATA_ANY(json), VARSIZE_ANY_EXHDR(json), idempotency_key);
+	atlas_event_init(&submission.event, "", GetCurrentTimestamp());
+	submission.event.idempotency_key = idempotency_key;
+	atlas_event_from_json(&submission.event, VARDATA_ANY(json), VARSIZE_ANY_EXHDR(json));
+	return submit_json(&submission);
 }
 
 Datum
@@ -164,21 +167,16 @@ submit_event_text_key(PG_FUNCTION_ARGS)
 	return submit_text_argument(fcinfo, PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1));
 }
 
-static char *
-jsonb_argument(Jsonb *jsonb)
-{
-	return JsonbToCString(NULL, &jsonb->root, VARSIZE(jsonb));
-}
-
 Datum
 submit_event_jsonb(PG_FUNCTION_ARGS)
 {
-	char	   *json;
+	AtlasSubmission submission = {0};
 
 	if (PG_ARGISNULL(0))
 		raise_null("an event is required");
-	json = jsonb_argument(PG_GETARG_JSONB_P(0));
-	return submit_json(json, strlen(json), NULL);
+	atlas_event_init(&submission.event, "", GetCurrentTimestamp());
+	atlas_event_from_jsonb(&submission.event, PG_GETARG_JSONB_P(0));
+	return submit_json(&submission);
 }
 
 Datum
@@ -204,6 +202,7 @@ submit_events_array(PG_FUNCTION_ARGS)
 	submissions = palloc0(sizeof(AtlasSubmission) * nitems);
 	for (int i = 0; i < nitems; i++)
 	{
+		CHECK_FOR_INTERRUPTS();
 		atlas_event_init(&submissions[i].event, psprintf("/%d", i), now);
 		atlas_event_from_record(&submissions[i].event, items[i], nulls[i]);
 	}
@@ -226,20 +225,20 @@ submit_events_array(PG_FUNCTION_ARGS)
 	PG_RETURN_ARRAYTYPE_P(construct_array(ids, nitems, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
 }
 
-/* Why an event was refused, added to a JSON object. */
+/* Why an event was refused, added to a JSON object, like the API answers it. */
 static void
 add_refusal(json_t *object, const AtlasError *error)
 {
+	bool		is_invalid = error->status == ATLAS_INVALID_EVENT;
+	const char *details = is_invalid ? atlas_problems_in_words(error->problems) : error->detail;
+
 	json_object_set_new(object, "status", json_integer(error->status));
 	json_object_set_new(object, "code", json_string(atlas_status_code(error->status)));
 	json_object_set_new(object, "message", json_string(atlas_status_message(error->status)));
-	if (error->status == ATLAS_INVALID_EVENT)
-		json_object_set_new(object, "details", atlas_problems_to_json(error->problems));
-	else
-	{
-		json_object_set_new(object, "details", atlas_json_string(error->detail));
-		json_object_set_new(object, "hint", atlas_json_string(error->hint));
-	}
+	json_object_set_new(object, "details", atlas_json_string(details));
+	json_object_set_new(object, "hint", error->hint ? atlas_json_string(error->hint) : json_null());
+	if (is_invalid)
+		json_object_set_new(object, "errors", atlas_problems_to_json(error->problems));
 }
 
 static char *
@@ -275,11 +274,15 @@ results_to_text(const AtlasSubmission *submissions, int nsubmissions)
 					 accepted, nsubmissions - accepted);
 	for (int i = 0; i < nsubmissions; i++)
 	{
+		CHECK_FOR_INTERRUPTS();
 		if (i > 0)
 			appendStringInfoChar(&json, ',');
 		if (submissions[i].event.error.status != 0)
 		{
-			appendStringInfoString(&json, refusal_to_string(i, &submissions[i].event.error));
+			char	   *refusal = refusal_to_string(i, &submissions[i].event.error);
+
+			appendStringInfoString(&json, refusal);
+			pfree(refusal);
 			continue;
 		}
 		appendStringInfo(&json, "{\"index\":%d,\"status\":%d,", i, ATLAS_OK);
@@ -290,12 +293,11 @@ results_to_text(const AtlasSubmission *submissions, int nsubmissions)
 	return cstring_to_text_with_len(json.data, json.len);
 }
 
+/* Stores the events of an array that was JSON, and returns what became of each. */
 static Datum
-submit_json_array(const char *json, Size length)
+submit_json_array(const AtlasEvent *events, int nevents)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	int			nevents;
-	AtlasEvent *events = atlas_events_from_json(json, length, &nevents);
 	AtlasSubmission *submissions = palloc0(sizeof(AtlasSubmission) * Max(nevents, 1));
 	text	   *response;
 
@@ -314,20 +316,24 @@ Datum
 submit_events_text(PG_FUNCTION_ARGS)
 {
 	text	   *json;
+	int			nevents;
+	AtlasEvent *events;
 
 	if (PG_ARGISNULL(0))
 		raise_null("an array of events is required");
 	json = PG_GETARG_TEXT_PP(0);
-	return submit_json_array(VARDATA_ANY(json), VARSIZE_ANY_EXHDR(json));
+	events = atlas_events_from_json(VARDATA_ANY(json), VARSIZE_ANY_EXHDR(json), &nevents);
+	return submit_json_array(events, nevents);
 }
 
 Datum
 submit_events_jsonb(PG_FUNCTION_ARGS)
 {
-	char	   *json;
+	int			nevents;
+	AtlasEvent *events;
 
 	if (PG_ARGISNULL(0))
 		raise_null("an array of events is required");
-	json = jsonb_argument(PG_GETARG_JSONB_P(0));
-	return submit_json_array(json, strlen(json));
+	events = atlas_events_from_jsonb(PG_GETARG_JSONB_P(0), &nevents);
+	return submit_json_array(events, nevents);
 }

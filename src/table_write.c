@@ -5,8 +5,8 @@
  * Rows are formed and put into the table and its indexes as COPY does it, without
  * an INSERT that is planned and run: that costs as much again as the writing
  * itself. Where an INSERT would do more than that (there are triggers, rules,
- * forced row security, CHECK constraints, indexes that compute something, columns
- * that are not ours), or would be refused, there is an INSERT.
+ * policies that concern the owner, CHECK constraints, indexes that compute something,
+ * columns that are not ours), or would be refused, there is an INSERT.
  */
 #include "postgres.h"
 
@@ -23,6 +23,7 @@
 #include "table_write.h"
 #include "utils/acl.h"
 #include "utils/rel.h"
+#include "utils/rls.h"
 
 #define GROUP_SIZE 100			/* rows that are put into a table at once */
 
@@ -81,20 +82,34 @@ open_table(const AtlasTable *table)
 	return table_open(relid, NoLock);
 }
 
+/*
+ * May this role insert into the table, and does no policy check the rows? An INSERT
+ * asks this of the table that it names only, whoever its partitions belong to.
+ */
+static bool
+may_insert(Relation relation)
+{
+	const FormData_pg_class *form = relation->rd_rel;
+	bool		is_free = form->relowner == GetUserId() && !form->relforcerowsecurity;
+
+	return (is_free || check_enable_rls(RelationGetRelid(relation), InvalidOid, true) != RLS_ENABLED) &&
+		pg_class_aclcheck(RelationGetRelid(relation), GetUserId(), ACL_INSERT) == ACLCHECK_OK;
+}
+
 /* Would an INSERT write the row, and do no more? */
 static bool
 is_plain(Relation relation)
 {
-	const FormData_pg_class *form = relation->rd_rel;
 	const TupleConstr *constraints = relation->rd_att->constr;
 
-	return relation->trigdesc == NULL && relation->rd_rules == NULL && !form->relforcerowsecurity &&
-		(constraints == NULL || (constraints->num_check == 0 && !constraints->has_generated_stored)) &&
-		form->relowner == GetUserId() &&
-		pg_class_aclcheck(RelationGetRelid(relation), GetUserId(), ACL_INSERT) == ACLCHECK_OK;
+	return relation->trigdesc == NULL && relation->rd_rules == NULL &&
+		(constraints == NULL || (constraints->num_check == 0 && !constraints->has_generated_stored));
 }
 
-/* Are its columns the ones that are written, in the same order, and no others? */
+/*
+ * Are its columns the ones that are written, in the same order, and no others? A type
+ * modifier rounds the value that is inserted, and an identity column may refuse it.
+ */
 static bool
 has_our_columns(Relation relation, const AtlasTable *table)
 {
@@ -107,21 +122,39 @@ has_our_columns(Relation relation, const AtlasTable *table)
 		const FormData_pg_attribute *attribute = TupleDescAttr(tupdesc, i);
 
 		if (attribute->attisdropped || attribute->atttypid != table->types[i] ||
+			attribute->atttypmod != -1 || attribute->attidentity != '\0' ||
+			attribute->attgenerated != '\0' ||
 			strcmp(NameStr(attribute->attname), table->columns[i]) != 0)
 			return false;
 	}
 	return true;
 }
 
-/* Does an index compute nothing, and compare values with functions of PostgreSQL's own? */
+/* Is the condition of an index, like that of the queue's cursor, that a column which is NOT NULL be so? */
 static bool
-is_plain_index(Relation index, const IndexInfo *info)
+is_always_true(Relation relation, const List *predicate)
+{
+	const NullTest *test = list_length(predicate) == 1 ? linitial(predicate) : NULL;
+
+	return test != NULL && IsA(test, NullTest) && test->nulltesttype == IS_NOT_NULL &&
+		IsA(test->arg, Var) && ((const Var *) test->arg)->varattno > 0 &&
+		TupleDescAttr(RelationGetDescr(relation), ((const Var *) test->arg)->varattno - 1)->attnotnull;
+}
+
+/*
+ * Does an index compute nothing, and compare values with functions of PostgreSQL's own?
+ * A condition that is always true is taken out, so that it is not evaluated for each row.
+ */
+static bool
+is_plain_index(Relation relation, Relation index, IndexInfo *info)
 {
 	int			nsupport = info->ii_NumIndexKeyAttrs * index->rd_indam->amsupport;
 
 	for (int i = 0; i < nsupport; i++)
 		if (index->rd_support[i] >= FirstNormalObjectId)
 			return false;
+	if (is_always_true(relation, info->ii_Predicate))
+		info->ii_Predicate = NIL;
 	return info->ii_Expressions == NIL && info->ii_Predicate == NIL;
 }
 
@@ -129,7 +162,8 @@ static bool
 has_plain_indexes(const ResultRelInfo *result)
 {
 	for (int i = 0; i < result->ri_NumIndices; i++)
-		if (!is_plain_index(result->ri_IndexRelationDescs[i], result->ri_IndexRelationInfo[i]))
+		if (!is_plain_index(result->ri_RelationDesc, result->ri_IndexRelationDescs[i],
+							result->ri_IndexRelationInfo[i]))
 			return false;
 	return true;
 }
@@ -187,7 +221,7 @@ open_parts(const AtlasRows *rows, Relation root, List **parts)
 	int			nrows = rows->columns[0].nvalues;
 
 	*parts = NIL;
-	if (!is_plain(root))
+	if (!is_plain(root) || !may_insert(root))
 		return false;
 	for (int from = 0; from < nrows;)
 	{
@@ -250,7 +284,10 @@ write_group(EState *estate, ResultRelInfo *result, TupleTableSlot **slots, int n
 	else
 		table_multi_insert(relation, slots, nslots, command, 0, NULL);
 	for (int i = 0; i < nslots; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		(void) atlas_insert_index_tuples(result, slots[i], estate);
+	}
 	MemoryContextSwitchTo(old);
 	ResetPerTupleExprContext(estate);
 }

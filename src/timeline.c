@@ -112,6 +112,7 @@ put_rows(ReturnSetInfo *result)
 
 	for (uint64 row = 0; row < SPI_processed; row++)
 	{
+		CHECK_FOR_INTERRUPTS();
 		for (int i = 0; i < TIMELINE_NCOLUMNS; i++)
 			values[i] = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, i + 1,
 									  &nulls[i]);

@@ -11,7 +11,8 @@ use Test::More;
 
 my $customer = 'c19a7d78-37a1-4ee4-9e68-aae0d4c93f7e';
 
-my $node = start_node('demo', settings => "atlas_events.idle_timeout = 500ms");
+# With this naptime a commit that wakes nobody would be found an hour later.
+my $node = start_node('demo', settings => "atlas_events.naptime = 1h\natlas_events.idle_timeout = 500ms");
 make_database($node, 'atlas', sample => 1);
 my @ids;
 
@@ -33,11 +34,6 @@ push @ids, $id;
 wait_until($node, 'atlas',
 	"SELECT processing_status = 'LINKED' FROM atlas_event_logs WHERE event_id = '$id'",
 	'the event becomes LINKED without a further call');
-is( $node->safe_psql(
-		'atlas',
-		"SELECT linked_at - received_at < '2 s' FROM atlas_event_logs WHERE event_id = '$id'"),
-	't',
-	'it is linked within two seconds');
 is( $node->safe_psql(
 		'atlas',
 		"SELECT string_agg(o->>'objectType' || ' ' || (o->>'outcome'), ', ' ORDER BY n)

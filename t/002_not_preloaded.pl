@@ -102,19 +102,101 @@ for my $damage (
 		$violation, "the oracle sees when $violation");
 }
 
-# ----- A tenant that is set before the session has loaded the library -----
+# ----- Settings that are made before the session has loaded the library -----
 
-$node->safe_psql('atlas', 'CREATE ROLE nobody LOGIN; CREATE ROLE api LOGIN; GRANT SET ON PARAMETER atlas_events.tenant TO api');
-my $set = "SET atlas_events.tenant = 'acme'; SELECT atlas_tenant();";
-my @as_nobody = (extra_params => [ '-U', 'nobody' ]);
-is($node->safe_psql('atlas', $set, @as_nobody), '', 'who may not set it has none when the library is there');
-isnt($node->psql('atlas', "ALTER ROLE nobody SET atlas_events.tenant = 'acme'", @as_nobody),
-	0, 'nor can he set it for his next session');
-is($node->safe_psql('atlas', $set, extra_params => [ '-U', 'api' ]), 'acme', 'who may set it has it');
+# Then PostgreSQL takes any value from anybody, and drops it when the library is
+# loaded, with what a superuser had fixed for the role.
+$node->safe_psql('atlas', <<'END');
+CREATE ROLE nobody LOGIN;
+CREATE ROLE api LOGIN;
+CREATE ROLE pinned LOGIN;
+GRANT SET ON PARAMETER atlas_events.tenant TO api;
+ALTER ROLE pinned SET atlas_events.tenant = 'acme';
+ALTER ROLE pinned SET atlas_events.max_event_size = '1kB';
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO pinned;
+GRANT SELECT ON ALL TABLES IN SCHEMA public TO pinned;
+END
+my $refused = qr/^psql:<stdin>:\d+: ERROR:  this session has made a setting of atlas_events that its role may not make$/m;
+my $set = "SET atlas_events.tenant = 'shop';";
+
+# Runs statements as a role, with options of the connection.
+sub as_role
 {
-	local $ENV{PGOPTIONS} = '-c atlas_events.tenant=acme';
-	is($node->safe_psql('atlas', 'SELECT atlas_tenant()', @as_nobody), '', 'an option of the connection does not help');
+	my ($role, $options, $sql) = @_;
+	local $ENV{PGOPTIONS} = $options if defined $options;
+	my ($code, $stdout, $stderr) =
+	  $node->psql('atlas', $sql, extra_params => [ '-U', $role ], on_error_stop => 0);
+
+	return ($stdout, $stderr);
 }
+
+# The values are what psql prints; nothing may be refused.
+sub tenant_is
+{
+	my ($role, $options, $sql, $tenant, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($stdout, $stderr) = as_role($role, $options, $sql);
+
+	return is("$stdout|$stderr", "$tenant|", $name);
+}
+
+sub is_refused
+{
+	my ($role, $options, $sql, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($stdout, $stderr) = as_role($role, $options, $sql);
+
+	return ok($stdout eq '' && $stderr =~ $refused, $name)
+	  || diag("$stdout\n$stderr");
+}
+
+isnt($node->psql('atlas', "ALTER ROLE nobody SET atlas_events.tenant = 'acme'", extra_params => [ '-U', 'nobody' ]),
+	0, 'who may not set the tenant cannot set it for his next session');
+tenant_is('api', undef, "$set SELECT atlas_tenant()", 'shop', 'who may set it has it');
+tenant_is('api', '-c atlas_events.tenant=shop', 'SELECT atlas_tenant()',
+	'shop', 'by an option of the connection too');
+tenant_is('pinned', undef, "SELECT atlas_tenant() || ' ' || current_setting('atlas_events.max_event_size')",
+	'acme 1kB', 'a role has what was fixed for it');
+
+for my $case (
+	[ 'SET', undef, $set ],
+	[ 'an option of the connection', '-c atlas_events.tenant=shop', '' ],
+	[ 'an empty tenant', '-c atlas_events.tenant=', '' ],
+	[ 'the tenant it has anyway', '-c atlas_events.tenant=acme', '' ],
+	[ 'the name in capitals', '-c ATLAS_EVENTS.TENANT=shop', '' ],
+	[ 'a limit', '-c atlas_events.max_event_size=1MB', '' ],
+	[ 'SET LOCAL', undef, "BEGIN; SET LOCAL atlas_events.tenant = 'shop';" ],
+	[ 'a value beneath another one', undef, "$set BEGIN; RESET atlas_events.tenant;" ],
+	[ 'SET in a savepoint', undef, "BEGIN; SAVEPOINT s; $set" ])
+{
+	my ($how, $options, $sql) = @$case;
+	is_refused('nobody', $options, "$sql SELECT atlas_tenant()", "who may not is refused: $how");
+	is_refused('pinned', $options, "$sql SELECT atlas_tenant()", "a pinned role does not escape by it: $how");
+}
+
+tenant_is('pinned', undef, "BEGIN; $set ROLLBACK; SELECT atlas_tenant()",
+	'acme', 'what was rolled back before the library was loaded does not count');
+is_refused('pinned', undef, "BEGIN;\n$set\nSELECT atlas_tenant();\nROLLBACK;\nSELECT atlas_tenant();",
+	'what is rolled back afterwards does');
+is_refused('pinned', undef, "$set\nSELECT atlas_tenant();\nRESET ALL;\nDISCARD ALL;\nSELECT atlas_tenant();",
+	'nor does the session recover by itself');
+
+my ($seen, $errors) = as_role('pinned', undef,
+	"$set SELECT count(*) FROM atlas_events; SELECT count(*) FROM atlas_event_logs;");
+is($seen, '', 'such a session sees no rows');
+($seen, $errors) = as_role('pinned', undef, <<"END");
+$set
+SET min_parallel_table_scan_size = 0; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0;
+SELECT count(*) FROM atlas_events;
+END
+ok($seen eq '' && $errors =~ $refused, 'nor do its parallel workers');
+$node->append_conf('postgresql.conf', "session_preload_libraries = 'atlas_events'");
+$node->reload;
+is_refused('pinned', '-c atlas_events.tenant=', 'SELECT atlas_tenant()',
+	'it is the same when the library is loaded with the session');
+tenant_is('pinned', undef, 'SELECT atlas_tenant()', 'acme', 'where the pinned role has its tenant, too');
+$node->append_conf('postgresql.conf', "session_preload_libraries = ''");
+$node->reload;
 
 # ----- Everything else that can be called -----
 
@@ -153,6 +235,7 @@ for my $function (qw(atlas_register_object_type atlas_unregister_object_type), '
 		my ($code, $stdout, $stderr) = $node->psql('atlas', "SELECT $calls{$name}");
 		is("$code $stderr", '0 ', "$name can be called");
 		push @ids, $stdout =~ /([0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f-]{22})/g if $name =~ /^submit/;
+		is_refused('pinned', undef, "$set SELECT $calls{$name}", "$name refuses a session with settings that are not its own");
 	}
 }
 my $members = "SELECT objid FROM pg_depend WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'

@@ -111,6 +111,78 @@ for my $restore (
 	oracle_ok($node, $database, [ @ids, @new ]);
 }
 
+# ----- Restored by another superuser -----
+
+# The statements that are run to write two events and the links of one.
+sub inserts_of
+{
+	my ($database, $settings) = @_;
+	my ($code, $stdout, $stderr) = $node->psql($database, <<"END");
+SET atlas_events.linking = off;
+$settings;
+LOAD 'auto_explain';
+SET auto_explain.log_min_duration = 0;
+SET auto_explain.log_nested_statements = on;
+SET client_min_messages = log;
+SELECT submit_event('CONVERSATION', '7', 'alone'),
+       submit_event('CONVERSATION', '7', 'linked', related_objects => ARRAY[('ACCOUNT', NULL, 'ACC-000003')]::atlas_object[]);
+SELECT atlas_link_events();
+END
+
+	is($code, 0, "$database: events are submitted and linked");
+	return join ' ', sort map { /(\w+)$/ } $stderr =~ /INSERT INTO [\w.]+/g;
+}
+
+$node->safe_psql('postgres', <<'END');
+CREATE ROLE other_dba SUPERUSER LOGIN;
+CREATE DATABASE by_other ENCODING 'UTF8' LOCALE 'C' TEMPLATE template0;
+ALTER DATABASE by_other SET atlas_events.linking = off;
+END
+$node->command_ok([ 'pg_restore', '--exit-on-error', '-U', 'other_dba', '-d', 'by_other', "$dump/custom" ],
+	'restored by another superuser');
+is( $node->safe_psql('by_other', <<'END'),
+SELECT string_agg(DISTINCT relowner::regrole::text, ' ' ORDER BY relowner::regrole::text) FROM pg_class
+ WHERE relname ~ '^atlas_event' AND relkind IN ('r', 'p')
+END
+	'other_dba postgres', 'the partitions have another owner than the extension');
+$node->safe_psql('by_other', 'SELECT atlas_link_events(100000)');
+is(inserts_of('by_other', 'SET atlas_events.direct_access = off'),
+	'atlas_event_links atlas_event_queue atlas_events atlas_events',
+	'what is run when everything is a statement');
+is(inserts_of('by_other', 'SET atlas_events.direct_access = on'), '', 'rows go into them without a statement nevertheless');
+oracle_ok($node, 'by_other', [ event_ids($node->safe_psql('by_other', 'SELECT event_id FROM atlas_events')) ]);
+
+# ----- Additions of a DBA, as README says -----
+
+$node->safe_psql('by_other', <<'END');
+ALTER TABLE atlas_events ADD COLUMN label text GENERATED ALWAYS AS (object_type || ': ' || name) STORED;
+ALTER TABLE atlas_event_queue ADD COLUMN note text NOT NULL DEFAULT 'none';
+CREATE INDEX label_idx ON atlas_events (label);
+END
+$node->command_ok([ 'pg_dump', '-d', 'by_other', '-Fc', '-f', "$dump/with_additions" ], 'dumped with additions');
+$node->safe_psql('postgres', "CREATE DATABASE with_additions ENCODING 'UTF8' LOCALE 'C' TEMPLATE template0;
+	ALTER DATABASE with_additions SET atlas_events.linking = off");
+$node->safe_psql('with_additions', <<'END');
+CREATE EXTENSION atlas_events;
+ALTER TABLE atlas_events ADD COLUMN label text GENERATED ALWAYS AS (object_type || ': ' || name) STORED;
+ALTER TABLE atlas_event_queue ADD COLUMN note text NOT NULL DEFAULT 'none';
+END
+my ($stdout, $stderr);
+IPC::Run::run([ 'pg_restore', '-d', $node->connstr('with_additions'), "$dump/with_additions" ],
+	'>', \$stdout, '2>', \$stderr);
+unlike($stderr =~ s/error: could not execute query: ERROR:  relation "public.label_idx" does not exist//gr,
+	qr/error: /, 'restored after the columns were made; only the index on the parent is missed');
+$node->safe_psql('with_additions', 'CREATE INDEX label_idx ON atlas_events (label)');
+is( $node->safe_psql('with_additions', 'SELECT count(DISTINCT indexrelid) FROM pg_index JOIN pg_inherits ON inhrelid = indexrelid
+		WHERE inhparent = $$label_idx$$::regclass AND indisvalid'),
+	$node->safe_psql('with_additions', 'SELECT count(*) FROM pg_inherits WHERE inhparent = $$atlas_events$$::regclass'),
+	'the index takes over those of the partitions');
+is( $node->safe_psql('with_additions', 'SELECT count(*) FROM pg_index WHERE indrelid = (SELECT min(inhrelid) FROM pg_inherits WHERE inhparent = $$atlas_events$$::regclass)'),
+	3, 'of which there are no others');
+is( $node->safe_psql('with_additions', 'SELECT count(*), count(label) FROM atlas_events'),
+	$node->safe_psql('by_other', 'SELECT count(*), count(label) FROM atlas_events'),
+	'all events are there');
+
 is_deeply([ worker_errors($node) ], [], 'no worker logs an error');
 $node->stop;
 done_testing();

@@ -102,23 +102,10 @@ is($node->safe_psql('links', 'SELECT max(attempts) FROM atlas_event_queue'),
 is(status_of($node, 'links', 'failed, queue_depth > 0'), '0|t', 'none has failed');
 
 empty_disk();
-if (long_or(1, 0))
-{
-	my $seconds = seconds_of(
-		sub {
-			wait_until(
-				$node, 'links',
-				'SELECT count(*) = 0 FROM atlas_event_queue',
-				'when there is space again they are linked');
-		});
-	cmp_ok($seconds, '<', 90, 'a minute later, give or take a quarter');
-	note "it took $seconds s";
-}
-else
-{
-	$node->safe_psql('links', 'UPDATE atlas_event_queue SET next_attempt_at = now()');
-	linked_ok($node, 'links', 'when there is space again they are linked in their next attempt');
-}
+# The next attempt comes in a minute; the long form waits for it.
+$node->safe_psql('links', 'UPDATE atlas_event_queue SET next_attempt_at = now()') unless long_or(1, 0);
+wait_until($node, 'links', 'SELECT count(*) = 0 FROM atlas_event_queue',
+	'when there is space again they are linked in their next attempt');
 oracle_ok($node, 'links', \@ids);
 $node->stop;
 
@@ -137,9 +124,12 @@ make_database($node, 'atlas');
 make_gate($node, 'atlas');
 @ids = submit_gated($node, 'atlas', 1, 5000, 900);
 wait_at_gate($node, 'atlas');
-fill_disk();
 my $offset = log_size($node);
-open_gate($node, 'atlas');
+fill_disk();
+
+# Whoever needs the next segment first, be it the linker, a client, or even the one
+# that opens the gate: the others may find the server in recovery, or gone.
+$node->psql('atlas', 'DELETE FROM atlas_test.gate');
 for my $n (1 .. 1000)
 {
 	($code, $stdout, $stderr) = verbose('atlas',
@@ -153,6 +143,7 @@ $node->stop('immediate', fail_ok => 1);
 
 empty_disk();
 $node->start;
+open_gate($node, 'atlas');
 linked_ok($node, 'atlas', 'when there is space again, and the server is started, all is linked');
 push @ids, submit_events($node, 'atlas', 200_001, 200_100);
 linked_ok($node, 'atlas', 'and so are new events');

@@ -279,10 +279,7 @@ sub none_wrong
 	my ($name, @calls) = @_;
 	my $connect = 'dbname=atlas host=' . $node->host . ' port=' . $node->port
 	  . ' options=-cstatement_timeout=60s';
-	my $output;
-	my $seconds = seconds_of(
-		sub {
-			$output = $node->safe_psql('atlas', <<"END" . join('', @calls));
+	my @lines = split /\n/, $node->safe_psql('atlas', <<"END" . join('', @calls));
 SET client_min_messages = warning;
 SELECT dblink_connect('s' || n, '$connect') FROM generate_series(0, 3) AS n \\g /dev/null
 CREATE TEMPORARY TABLE numbered AS
@@ -291,10 +288,8 @@ CREATE TEMPORARY TABLE numbered AS
 CREATE OR REPLACE FUNCTION atlas_test.sessions(OUT n int, OUT pid int) RETURNS SETOF record
     LANGUAGE sql AS 'SELECT n, pid FROM pg_temp.numbered';
 END
-		});
-	my @lines = split /\n/, $output;
 
-	note sprintf '%d orders in %.1f s', scalar(@calls), $seconds;
+	note scalar(@calls) . ' orders';
 	$#lines = 39 if @lines > 40;
 	return is(join("\n", @lines), '', $name);
 }

@@ -52,7 +52,7 @@ my $pid = wait_at_gate($node, 'atlas');
 advice_ok(
 	'Events wait for longer than atlas_events.naptime: see in pg_stat_activity what worker_pid does',
 	'when events wait behind a linker that works, the advice is to look what it does');
-is(status_of($node, 'atlas', "worker_pid, worker_state, queue_depth, oldest_pending_age > '2 s'"),
+is(status_of($node, 'atlas', 'worker_pid, worker_state, queue_depth, oldest_pending_age IS NOT NULL'),
 	"$pid|linking|100|t", 'the status says who works, and how long events wait');
 is( $node->safe_psql(
 		'atlas', "SELECT state, query, wait_event FROM pg_stat_activity WHERE pid = $pid"),
@@ -61,12 +61,17 @@ is( $node->safe_psql(
 
 # ----- A linker that ends with an error -----
 
+# Nobody starts another one until the launcher goes on.
 my $offset = log_size($node);
+my $before = $node->safe_psql('atlas', 'SELECT now()');
+my $launcher = $node->safe_psql('postgres',
+	"SELECT pid FROM pg_stat_activity WHERE backend_type = 'atlas_events launcher'");
+kill 'STOP', $launcher or die "no process $launcher";
 is($node->safe_psql('atlas', "SELECT pg_cancel_backend($pid)"), 't', 'a linker is cancelled');
 advice_ok('The linker has ended with an error and is started again',
 	'the advice says that it comes back');
 like(
-	status_of($node, 'atlas', "last_error, last_error_at > now() - interval '1 min'"),
+	status_of($node, 'atlas', "last_error, last_error_at BETWEEN '$before' AND now()"),
 	qr/^canceling statement due to user request\|t$/,
 	'the status has the error');
 like(
@@ -74,6 +79,7 @@ like(
 	qr/linker.*LOG:  the atlas_events linker ends with this error, the next one starts in 1 seconds\n.*DETAIL:  Events wait until then\..*\n.*CONTEXT:  atlas_events linker of database "atlas"\n/,
 	'the log says when the next one starts, and for which database');
 open_gate($node, 'atlas');
+kill 'CONT', $launcher;
 linked_ok($node, 'atlas', 'the next one links the events');
 advice_ok('none', 'then there is no advice any more');
 
@@ -100,12 +106,22 @@ advice_ok('none', 'then there is no advice any more');
 
 # ----- No launcher -----
 
-# It is started again after some seconds.
-my ($launcher) = split /\n/, $node->safe_psql('postgres',
-	"SELECT pid FROM pg_stat_activity WHERE backend_type = 'atlas_events launcher'");
-$node->safe_psql('postgres', "SELECT pg_terminate_backend($launcher)");
-advice_ok('The launcher of atlas_events does not run: see the server log',
-	'the advice says that the launcher is missing');
+# The postmaster does not start it again before it goes on, nor lets anybody in.
+$session = $node->background_psql('atlas');
+my ($postmaster) = split /\n/, slurp_file($node->data_dir . '/postmaster.pid');
+kill 'STOP', $postmaster or die "no process $postmaster";
+kill 'TERM', $launcher or die "no process $launcher";
+my $shown = eval { $session->query_safe(<<'END'); 1 };
+DO $$ BEGIN
+    WHILE (SELECT coalesce(advice, '') NOT LIKE 'The launcher of atlas_events does not run: see the server log%'
+             FROM atlas_events_status) LOOP
+        PERFORM pg_sleep(0.01);
+    END LOOP;
+END $$
+END
+kill 'CONT', $postmaster;
+ok($shown, 'the advice says that the launcher is missing');
+$session->quit;
 push @ids, submit_events($node, 'atlas', 401, 500);
 linked_ok($node, 'atlas', 'a linker that runs needs none');
 advice_ok('none', 'the launcher comes back');

@@ -16,16 +16,17 @@ my $node = start_node('extension');
 make_database($node, 'atlas');
 my $load = load_start($node, 'atlas', forgets => 1);
 my $rounds = long_or(100, 5);
-my ($slowest, $deadlocks, $created) = (0, 0, 0);
+my ($deadlocks, $created) = (0, 0);
 
-# As its user would: again after a deadlock.
+# As its user would: again after a deadlock. The test fails if DROP EXTENSION does
+# not get its turn.
 sub drop_extension
 {
 	for (1 .. 20)
 	{
 		my ($code, undef, $errors) = $node->psql('atlas',
 			"\\set VERBOSITY verbose\nSET client_min_messages = warning;
-			 DROP EXTENSION atlas_events CASCADE;");
+			 DROP EXTENSION atlas_events CASCADE;", timeout => $PostgreSQL::Test::Utils::timeout_default);
 		return if $errors !~ /ERROR/;
 		die $errors if $errors !~ /ERROR:  40P01/;
 		$deadlocks++;
@@ -36,14 +37,11 @@ sub drop_extension
 for my $round (1 .. $rounds)
 {
 	load_wait($load, 20);
-	my $seconds = seconds_of(\&drop_extension);
-	$slowest = $seconds if $seconds > $slowest;
+	drop_extension();
 	make_extension($node, 'atlas');
 	$created = time();
 }
-note sprintf '%d times, the slowest DROP EXTENSION took %.2f s, %d deadlocks', $rounds, $slowest,
-  $deadlocks;
-cmp_ok($slowest, '<', 60, 'DROP EXTENSION gets its turn');
+pass("DROP EXTENSION gets its turn, $rounds times, after $deadlocks deadlocks");
 
 # More than is looked for below: batches that had begun before are acknowledged now.
 load_wait($load, 200);

@@ -82,8 +82,6 @@ sub submit
 	{
 		$begun = time();
 		@ids = try_to_submit($client, $first, $last);
-		my $seconds = time() - $begun;
-		$client->{slowest} = $seconds if $seconds > $client->{slowest};
 		last if @ids;
 		$client->{retries}++;
 		usleep(rand 20_000);
@@ -109,7 +107,7 @@ sub run_client
 		$n = $last + 1;
 		usleep(rand $pause);
 	}
-	print { $client->{file} } "end $client->{retries} $client->{slowest}\n";
+	print { $client->{file} } "end $client->{retries}\n";
 	return;
 }
 
@@ -144,7 +142,6 @@ sub load_start
 						file => $file,
 						source => $source,
 						retries => 0,
-						slowest => 0,
 						forgets => $options{forgets}
 					});
 				1;
@@ -189,11 +186,11 @@ sub load_wait
 }
 
 # Stops the clients, when what they are at is acknowledged. Returns ids, retries,
-# errors (by SQLSTATE), slowest (seconds) and wrong (what clients complain of).
+# errors (by SQLSTATE) and wrong (what clients complain of).
 sub load_stop
 {
 	my ($load) = @_;
-	my $result = { ids => [], retries => 0, errors => {}, slowest => 0, wrong => [] };
+	my $result = { ids => [], retries => 0, errors => {}, wrong => [] };
 	my $deadline = time() + $PostgreSQL::Test::Utils::timeout_default;
 
 	kill 'TERM', @{ $load->{pids} };
@@ -210,15 +207,11 @@ sub load_stop
 		my ($kind, @fields) = split ' ', $line;
 		if ($kind eq 'acknowledged') { push @{ $result->{ids} }, $fields[0] }
 		elsif ($kind eq 'error') { $result->{errors}{ $fields[0] }++ }
-		elsif ($kind eq 'end')
-		{
-			$result->{retries} += $fields[0];
-			$result->{slowest} = $fields[1] if $fields[1] > $result->{slowest};
-		}
+		elsif ($kind eq 'end') { $result->{retries} += $fields[0] }
 		elsif ($kind =~ /^(?:different|died)$/) { push @{ $result->{wrong} }, $line }
 	}
-	note sprintf '%d events acknowledged, %d retries, slowest %.2f s, errors: %s',
-	  scalar @{ $result->{ids} }, $result->{retries}, $result->{slowest},
+	note sprintf '%d events acknowledged, %d retries, errors: %s',
+	  scalar @{ $result->{ids} }, $result->{retries},
 	  join ', ', map { "$result->{errors}{$_} x $_" } sort keys %{ $result->{errors} };
 	return $result;
 }

@@ -30,9 +30,8 @@ use Time::HiRes qw(time usleep);
 our @EXPORT = qw(
   atlas_root start_node make_database make_extension
   submit_events make_long_log event_ids make_gate submit_gated wait_at_gate open_gate
-  poll_value wait_until linked_ok oracle_ok violations
+  poll_value wait_until linked_ok done_ok oracle_ok violations
   long_or status_of wait_for_linker race worker_errors log_size log_since
-  seconds_of statement_timed
 );
 
 $ENV{PGCLIENTENCODING} = 'UTF8';
@@ -307,23 +306,36 @@ sub wait_until
 	return ok($node->poll_query_until($database, $query), $name);
 }
 
-# Waits until no event is pending any more, which must not take long: a commit
-# that nobody noticed would be found in the end.
+# Waits until no event is pending any more, for a minute. An event that nobody was
+# told of, or that was put off without need, may take longer.
 sub linked_ok
 {
 	my ($node, $database, $name) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	my $limit = 30;
-	my $linked;
-	my $seconds = seconds_of(
-		sub {
-			$linked = $node->poll_query_until($database,
-				q{SELECT NOT EXISTS (SELECT FROM atlas_event_queue
-				   WHERE next_attempt_at IS DISTINCT FROM 'infinity')});
-		});
+	my $minute = $PostgreSQL::Test::Utils::timeout_default / 3;
 
-	diag sprintf 'it took %.0f s', $seconds if $seconds > $limit;
-	return ok($linked && $seconds <= $limit, $name);
+	return ok(
+		defined poll(
+			$node, $database,
+			q{SELECT 'linked' WHERE NOT EXISTS (SELECT FROM atlas_event_queue
+			   WHERE next_attempt_at IS DISTINCT FROM 'infinity')},
+			$minute),
+		$name);
+}
+
+# Runs a statement, which must succeed. One that waits for ever fails in the end.
+sub done_ok
+{
+	my ($node, $database, $statement, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($stderr, $timed_out) = ('');
+
+	$node->psql(
+		$database, $statement,
+		stderr => \$stderr,
+		timeout => $PostgreSQL::Test::Utils::timeout_default,
+		timed_out => \$timed_out);
+	return is($timed_out ? 'no answer' : $stderr, '', $name);
 }
 
 # What the oracle finds, at most ten lines of it; acknowledged is a list of ids.
@@ -358,12 +370,12 @@ sub status_of
 	return $node->safe_psql($database, "SELECT $column FROM atlas_events_status");
 }
 
-# Waits until a query returns something, and returns it. The server may be down
-# at first.
-sub poll_value
+# Asks until a query returns something, for so many seconds, and returns it. The
+# server may be down at first.
+sub poll
 {
-	my ($node, $database, $query) = @_;
-	my $deadline = time() + $PostgreSQL::Test::Utils::timeout_default;
+	my ($node, $database, $query, $seconds) = @_;
+	my $deadline = time() + $seconds;
 
 	while (time() < $deadline)
 	{
@@ -371,7 +383,16 @@ sub poll_value
 		return $stdout if $code == 0 && $stdout ne '';
 		usleep(20_000);
 	}
-	die "no result of: $query";
+	return;
+}
+
+# Waits until a query returns something, and returns it.
+sub poll_value
+{
+	my ($node, $database, $query) = @_;
+
+	return poll($node, $database, $query, $PostgreSQL::Test::Utils::timeout_default)
+	  // die "no result of: $query";
 }
 
 # Waits until a linker works in a database; returns its process id. The caller
@@ -445,28 +466,6 @@ sub worker_errors
 
 	return grep { /\] atlas_events (?:linker|launcher) .*?: (?:WARNING|ERROR|FATAL|PANIC): / }
 	  split /\n/, log_since($node, $offset // 0);
-}
-
-# ----- Time -----
-
-# Runs a function and returns how long it took, in seconds.
-sub seconds_of
-{
-	my ($function) = @_;
-	my $start = time();
-
-	$function->();
-	return time() - $start;
-}
-
-# Runs a statement and returns how long it took.
-sub statement_timed
-{
-	my ($node, $database, $statement) = @_;
-	my $seconds = seconds_of(sub { $node->safe_psql($database, $statement) });
-
-	note sprintf '%.3f s: %s', $seconds, $statement;
-	return $seconds;
 }
 
 1;

@@ -27,7 +27,7 @@ END $$;
 -- to a table that was dropped cannot be recomputed.
 CREATE FUNCTION atlas_test.violations(
     acknowledged uuid[],
-    grace interval DEFAULT '15 s',
+    grace interval DEFAULT '1 min',
     OUT violation text, OUT event_id uuid, OUT detail text) RETURNS SETOF record
 LANGUAGE sql STABLE
 SET enable_nestloop = off SET enable_mergejoin = off SET jit = off SET work_mem = '64MB' AS $$

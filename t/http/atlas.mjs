@@ -72,13 +72,13 @@ export function sql(statement) {
 		{ input: statement, encoding: 'utf8', env: { ...process.env, PGOPTIONS: '-c client_min_messages=warning' } }).trim()
 }
 
-/* Asks until the answer is true, for 20 s at most, and returns it. */
+/* Asks until the answer is true, for a minute at most, and returns it. */
 export async function waitFor(what, condition) {
-	const deadline = Date.now() + 20_000
+	const deadline = Date.now() + 60_000
 	for (;;) {
 		const answer = await condition()
 		if (answer) return answer
-		assert.ok(Date.now() < deadline, `not within 20 s: ${what}`)
+		assert.ok(Date.now() < deadline, `not within a minute: ${what}`)
 		await new Promise((resolve) => setTimeout(resolve, 50))
 	}
 }
@@ -123,6 +123,22 @@ export async function withLinkingOff(run) {
 		return await run()
 	} finally {
 		sql(`ALTER DATABASE "${DATABASE}" RESET atlas_events.linking; SELECT pg_reload_conf()`)
+	}
+}
+
+/* Runs a function with a tenant whose log takes a minute to read, if nothing ends that. */
+export async function withSlowReads(run) {
+	const slow = newTenant()
+	await post('/events', event(), { as: slow.submitter })
+	sql(`CREATE FUNCTION public.http_test_slow(tenant text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
+			IF tenant = '${slow.tenant}' THEN PERFORM pg_sleep(60); END IF;
+			RETURN true;
+		END $$;
+		CREATE POLICY http_test_slow ON atlas_events AS RESTRICTIVE FOR SELECT USING (public.http_test_slow(tenant_id))`)
+	try {
+		await run(slow)
+	} finally {
+		sql('DROP POLICY http_test_slow ON atlas_events; DROP FUNCTION public.http_test_slow')
 	}
 }
 

@@ -19,7 +19,6 @@ import { BASE_URL, SERVER, event, post, postDirectly, sql, waitFor } from './atl
 
 const { PG_CTL } = process.env
 const CLIENTS = 8
-const RECOVERY_LIMIT = 10_000
 const DATA = `${SERVER}/data`
 
 /* The servers belong to the account that the data folder belongs to. */
@@ -135,13 +134,11 @@ function assertReceipts({ name, sent, receipts }) {
 /* Does something, and waits until the API answers as if nothing had been. */
 async function recoversFrom(what, fault) {
 	await fault()
-	const begin = Date.now()
 	await waitFor(`answers after ${what}`, async () => {
 		const answers = await Promise.all([post('/events', event()), postDirectly('/rpc/submit_event', event()), fetch(`${BASE_URL}/health`)]
 			.map((answer) => answer.then(({ status }) => status, () => 0)))
 		return answers.every((status) => status === 200)
 	})
-	assert.ok(Date.now() - begin < RECOVERY_LIMIT, `${what}: ${Date.now() - begin} ms`)
 }
 
 before(() => assert.ok(PG_CTL, 'run by script/test, which says where pg_ctl is'))
