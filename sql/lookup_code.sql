@@ -53,6 +53,7 @@ CREATE DOMAIN bob.number AS int CHECK (bob.yes(VALUE));
 CREATE TYPE bob.pair AS (a int, b int);
 CREATE AGGREGATE bob.any_of(int) (SFUNC = int4pl, STYPE = int);
 CREATE COLLATION bob.c (locale = 'C');
+CREATE FUNCTION bob.ne(int, int) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT $1 OPERATOR(pg_catalog.<>) $2';
 GRANT ALL ON ALL TABLES IN SCHEMA bob TO PUBLIC;
 RESET ROLE;
 CREATE FUNCTION test.hers(name text, statement text) RETURNS text LANGUAGE plpgsql AS $$
@@ -72,6 +73,19 @@ SELECT t.* FROM (VALUES
     ('domain', 'CREATE VIEW ann.domain AS SELECT id FROM (SELECT 1 AS id, 1::bob.number) x'),
     ('composite', 'CREATE VIEW ann.composite AS SELECT id FROM (SELECT 1 AS id, NULL::bob.pair) x'),
     ('aggregate', 'CREATE VIEW ann.aggregate AS SELECT bob.any_of(1) AS id'),
+    ('row_type', 'CREATE TYPE ann.pair AS (a int, b bob.number); ALTER TYPE ann.pair OWNER TO regress_atlas_ann;
+                  CREATE VIEW ann.row_type AS SELECT 1 AS id WHERE json_populate_record(NULL::ann.pair, ''{"b": 1}'') IS NOT NULL'),
+    ('negated', 'CREATE FUNCTION ann.eq(int, int) RETURNS boolean LANGUAGE sql IMMUTABLE AS ''SELECT true''; ALTER FUNCTION ann.eq OWNER TO regress_atlas_ann;
+                 CREATE OPERATOR ann.== (LEFTARG = int, RIGHTARG = int, FUNCTION = ann.eq, NEGATOR = OPERATOR(ann.!==));
+                 CREATE OPERATOR ann.!== (LEFTARG = int, RIGHTARG = int, FUNCTION = bob.ne, NEGATOR = OPERATOR(ann.==));
+                 CREATE VIEW ann.negated AS SELECT id FROM ann.plain WHERE NOT (id OPERATOR(ann.==) 3)'),
+    ('sorted', 'CREATE TYPE ann.key AS (a int); ALTER TYPE ann.key OWNER TO regress_atlas_ann;
+                CREATE FUNCTION bob.compare(ann.key, ann.key) RETURNS int LANGUAGE sql IMMUTABLE AS ''SELECT 0''; ALTER FUNCTION bob.compare OWNER TO regress_atlas_bob;
+                CREATE FUNCTION ann.less(ann.key, ann.key) RETURNS boolean LANGUAGE sql IMMUTABLE AS ''SELECT false''; ALTER FUNCTION ann.less OWNER TO regress_atlas_ann;
+                CREATE OPERATOR ann.< (LEFTARG = ann.key, RIGHTARG = ann.key, FUNCTION = ann.less);
+                CREATE OPERATOR ann.= (LEFTARG = ann.key, RIGHTARG = ann.key, FUNCTION = ann.less);
+                CREATE OPERATOR CLASS ann.keys DEFAULT FOR TYPE ann.key USING btree AS OPERATOR 1 ann.<, OPERATOR 3 ann.=, FUNCTION 1 bob.compare(ann.key, ann.key);
+                CREATE VIEW ann.sorted AS SELECT id FROM (SELECT 1 AS id, ''(1)''::ann.key AS k ORDER BY k USING OPERATOR(ann.<)) x'),
     ('collated', 'CREATE VIEW ann.collated AS SELECT 1 AS id WHERE ''a'' COLLATE bob.c = ''a''')) v (name, statement),
     test.hers(name, statement) AS r, test.try_to_register(r) t;
 -- Beneath a table of the owner's own: an index, a policy, a constraint, statistics, a child.
@@ -179,17 +193,31 @@ CREATE FUNCTION ann.look() RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     victim refcursor := 'victim';
     other refcursor := 'other';
+    caller record;
+    context text;
 BEGIN
+    GET DIAGNOSTICS context = PG_CONTEXT;
     RAISE WARNING 'seen as %: tenant "%", headers "%", claims "%", secret "%", statement "%", of the database "%"', current_user,
         current_setting('atlas_events.tenant'), current_setting('request.headers', true), current_setting('request.jwt.claims', true),
         current_setting('pgrst.jwt_secret', true), current_query(), current_setting('shop.region', true);
+    IF context ~ 'submit_event' THEN
+        RAISE WARNING 'seen in the context: %', context;
+    END IF;
     PERFORM nextval('ann.calls');
     SET CONSTRAINTS ALL DEFERRED;
     PERFORM set_config('request.jwt.claims', '{"role":"forged"}', false), pg_advisory_xact_lock(4711);
-    IF EXISTS (SELECT FROM pg_cursors WHERE name = 'victim') THEN
-        CLOSE victim;
-        OPEN victim FOR SELECT 'forged'::text;
-    END IF;
+    FOREACH victim IN ARRAY ARRAY(SELECT name FROM pg_cursors) LOOP
+        BEGIN
+            FETCH victim INTO caller;
+            RAISE WARNING 'seen in a cursor: %', caller;
+        EXCEPTION WHEN object_not_in_prerequisite_state THEN NULL;
+        END;
+        BEGIN
+            CLOSE victim;
+            OPEN victim FOR SELECT 'forged'::text;
+        EXCEPTION WHEN invalid_cursor_state OR object_in_use THEN NULL;
+        END;
+    END LOOP;
     OPEN other FOR SELECT 'forged'::text;
     RETURN true;
 END
@@ -208,25 +236,64 @@ SET LOCAL "request.jwt.claims" = '{"role":"shop"}';
 SET LOCAL atlas_events.tenant = 'acme';
 DECLARE victim CURSOR FOR SELECT 'mine'::text;
 SELECT submit_event('CODE', '1', 'x') IS NOT NULL AS stored;
--- The cursor that it closed stays closed; there is no other, and no lock.
+-- The caller's cursor is where it was; there is no other, and no lock.
 SELECT name FROM pg_cursors WHERE name IN ('victim', 'other');
+FETCH victim;
 SELECT count(*) AS locks FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid();
 SELECT current_setting('request.headers') AS headers, current_setting('request.jwt.claims') AS claims, atlas_tenant() AS tenant,
        current_setting('pgrst.jwt_secret') AS secret, current_query() ~ 'jwt_secret' AS own_statement;
 -- Constraints are checked when the caller wants it.
 INSERT INTO test.deferrable VALUES (1);
 SELECT code FROM test.error_of('INSERT INTO test.deferrable VALUES (1)');
-FETCH victim;
+-- Nor is a loop of the caller's ended, which is a cursor, too; its statement is not seen.
+DO $$
+DECLARE
+    looped int := 0;
+    r record;
+BEGIN
+    FOR r IN SELECT i FROM generate_series(1, 3) i LOOP
+        EXECUTE 'SELECT submit_event(''CODE'', ''1'', ''secret'')';
+        looped := looped + 1;
+    END LOOP;
+    RAISE WARNING 'looped % times', looped;
+END
+$$;
 ROLLBACK;
 -- What a sequence has counted stays.
 SELECT last_value AS calls FROM ann.calls;
+
+-- ---------------------------------------------------------------------
+-- citext compares by the functions of its library, also when somebody has them
+-- ---------------------------------------------------------------------
+CREATE SCHEMA library;
+CREATE EXTENSION citext SCHEMA library;
+CREATE TABLE ann.mailed (id int PRIMARY KEY, mail library.citext UNIQUE);
+INSERT INTO ann.mailed VALUES (1, 'Ann@Example.org'), (2, 'Bob@Example.org');
+SELECT atlas_register_object_type('CODE', 'ann.mailed', 'id', 'mail');
+SELECT * FROM test.error_of($$SELECT submit_event('CODE', NULL, 'x', external_id => 'ann@example.org')$$);
+ALTER FUNCTION library.citext_eq OWNER TO regress_atlas_bob;
+ALTER FUNCTION library.citext_cmp OWNER TO regress_atlas_bob;
+GRANT ALL ON SCHEMA library TO regress_atlas_bob;
+SELECT * FROM test.error_of($$SELECT submit_event('CODE', NULL, 'x', external_id => 'ann@example.org')$$);
+BEGIN;
+SET ROLE regress_atlas_bob;
+CREATE OR REPLACE FUNCTION library.citext_eq(library.citext, library.citext) RETURNS boolean LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
+BEGIN
+    RAISE WARNING 'compared as %', current_user;
+    RETURN true;
+END
+$$;
+RESET ROLE;
+SELECT * FROM test.error_of($$SELECT submit_event('CODE', NULL, 'x', external_id => 'ann@example.org')$$);
+ROLLBACK;
+SELECT * FROM test.error_of($$SELECT submit_event('CODE', NULL, 'x', external_id => 'ann@example.org')$$);
 
 -- ---------------------------------------------------------------------
 SELECT atlas_unregister_object_type('CODE');
 SELECT format('ALTER DATABASE %I RESET shop.region', current_database()) \gexec
 DROP FUNCTION test.try_to_register, test.hers, test.forced, test.code_of;
 DROP TABLE test.deferrable;
-DROP SCHEMA ann, bob CASCADE;
+DROP SCHEMA ann, bob, library CASCADE;
 DROP OWNED BY regress_atlas_ann, regress_atlas_bob;
 DROP ROLE regress_atlas_ann, regress_atlas_bob;
 SELECT test.clean();

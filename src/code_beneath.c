@@ -21,6 +21,9 @@
 #include "catalog/dependency.h"
 #include "catalog/indexing.h"
 #include "catalog/objectaddress.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_amop.h"
+#include "catalog/pg_amproc.h"
 #include "catalog/pg_attrdef.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
@@ -31,11 +34,16 @@
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_language.h"
 #include "catalog/pg_namespace.h"
+#include "catalog/pg_opclass.h"
+#include "catalog/pg_operator.h"
+#include "catalog/pg_opfamily.h"
 #include "catalog/pg_policy.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_rewrite.h"
 #include "catalog/pg_statistic_ext.h"
 #include "catalog/pg_type.h"
 #include "code_beneath.h"
+#include "commands/defrem.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
@@ -60,29 +68,50 @@ typedef struct ObjectKey
 	Oid			object_id;
 } ObjectKey;
 
-/* Objects of a catalog that belong to a relation or a type, by a column that says so. */
+/* A catalog whose rows say in one column what they belong to, and in another what does. */
 typedef struct PartOf
 {
 	Oid			catalog;
 	Oid			index;
-	AttrNumber	column;			/* of the relation's OID, first of the index */
-	AttrNumber	oid_column;
+	AttrNumber	column;			/* first of the index */
+	AttrNumber	part_column;
+	Oid			part_class;
 } PartOf;
 
 static const PartOf parts_of_relation[] = {
-	{RewriteRelationId, RewriteRelRulenameIndexId, Anum_pg_rewrite_ev_class, Anum_pg_rewrite_oid},
-	{PolicyRelationId, PolicyPolrelidPolnameIndexId, Anum_pg_policy_polrelid, Anum_pg_policy_oid},
-	{ConstraintRelationId, ConstraintRelidTypidNameIndexId, Anum_pg_constraint_conrelid, Anum_pg_constraint_oid},
-	{AttrDefaultRelationId, AttrDefaultIndexId, Anum_pg_attrdef_adrelid, Anum_pg_attrdef_oid},
-	{StatisticExtRelationId, StatisticExtRelidIndexId, Anum_pg_statistic_ext_stxrelid, Anum_pg_statistic_ext_oid},
-	{IndexRelationId, IndexIndrelidIndexId, Anum_pg_index_indrelid, Anum_pg_index_indexrelid},
+	{RewriteRelationId, RewriteRelRulenameIndexId, Anum_pg_rewrite_ev_class,
+	Anum_pg_rewrite_oid, RewriteRelationId},
+	{PolicyRelationId, PolicyPolrelidPolnameIndexId, Anum_pg_policy_polrelid,
+	Anum_pg_policy_oid, PolicyRelationId},
+	{ConstraintRelationId, ConstraintRelidTypidNameIndexId, Anum_pg_constraint_conrelid,
+	Anum_pg_constraint_oid, ConstraintRelationId},
+	{AttrDefaultRelationId, AttrDefaultIndexId, Anum_pg_attrdef_adrelid,
+	Anum_pg_attrdef_oid, AttrDefaultRelationId},
+	{StatisticExtRelationId, StatisticExtRelidIndexId, Anum_pg_statistic_ext_stxrelid,
+	Anum_pg_statistic_ext_oid, StatisticExtRelationId},
+	{IndexRelationId, IndexIndrelidIndexId, Anum_pg_index_indrelid,
+	Anum_pg_index_indexrelid, RelationRelationId},
 };
 
 static const PartOf parts_of_type[] = {
-	{ConstraintRelationId, ConstraintTypidIndexId, Anum_pg_constraint_contypid, Anum_pg_constraint_oid},
+	{ConstraintRelationId, ConstraintTypidIndexId, Anum_pg_constraint_contypid,
+	Anum_pg_constraint_oid, ConstraintRelationId},
 };
 
-/* Notes an object to be looked at, once. */
+/* Sorting, grouping and hashing by an operator call the functions of its families. */
+static const PartOf families_of_operator[] = {
+	{AccessMethodOperatorRelationId, AccessMethodOperatorIndexId, Anum_pg_amop_amopopr,
+	Anum_pg_amop_amopfamily, OperatorFamilyRelationId},
+};
+
+static const PartOf parts_of_family[] = {
+	{AccessMethodOperatorRelationId, AccessMethodStrategyIndexId, Anum_pg_amop_amopfamily,
+	Anum_pg_amop_amopopr, OperatorRelationId},
+	{AccessMethodProcedureRelationId, AccessMethodProcedureIndexId, Anum_pg_amproc_amprocfamily,
+	Anum_pg_amproc_amproc, ProcedureRelationId},
+};
+
+/* Notes an object to be looked at, once; none that PostgreSQL brings with it. */
 static void
 add_object(CodeWalk *walk, Oid class_id, Oid object_id)
 {
@@ -90,6 +119,9 @@ add_object(CodeWalk *walk, Oid class_id, Oid object_id)
 	ObjectAddress *address;
 	bool		found;
 
+	if (!OidIsValid(object_id) ||
+		(class_id != RelationRelationId && IsPinnedObject(class_id, object_id)))
+		return;
 	(void) hash_search(walk->seen, &key, HASH_ENTER, &found);
 	if (found)
 		return;
@@ -190,7 +222,7 @@ is_code(const PartOf *part, HeapTuple tuple)
 }
 
 static void
-add_parts(CodeWalk *walk, const PartOf *part, Oid whole)
+add_parts_of_kind(CodeWalk *walk, const PartOf *part, Oid whole)
 {
 	Relation	catalog = table_open(part->catalog, AccessShareLock);
 	ScanKeyData key;
@@ -202,15 +234,21 @@ add_parts(CodeWalk *walk, const PartOf *part, Oid whole)
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		bool		isnull;
-		Oid			oid = DatumGetObjectId(heap_getattr(tuple, part->oid_column,
+		Oid			oid = DatumGetObjectId(heap_getattr(tuple, part->part_column,
 														RelationGetDescr(catalog), &isnull));
 
 		if (is_code(part, tuple))
-			add_object(walk, part->catalog == IndexRelationId ? RelationRelationId : part->catalog,
-					   oid);
+			add_object(walk, part->part_class, oid);
 	}
 	systable_endscan(scan);
 	table_close(catalog, AccessShareLock);
+}
+
+static void
+add_parts(CodeWalk *walk, const PartOf *parts, int nparts, Oid whole)
+{
+	for (int i = 0; i < nparts; i++)
+		add_parts_of_kind(walk, &parts[i], whole);
 }
 
 static void
@@ -230,9 +268,37 @@ look_at_relation(CodeWalk *walk, Oid relation)
 	if (IsCatalogRelationOid(relation) || get_rel_relkind(relation) == RELKIND_INDEX ||
 		get_rel_relkind(relation) == RELKIND_PARTITIONED_INDEX)
 		return;
-	for (int i = 0; i < lengthof(parts_of_relation); i++)
-		add_parts(walk, &parts_of_relation[i], relation);
+	add_parts(walk, parts_of_relation, lengthof(parts_of_relation), relation);
 	add_children(walk, relation);
+}
+
+/*
+ * Besides its constraints: what its values are compared with where no operator is
+ * named, and the types of the columns of a row, whose values can be made without the
+ * table that the row is of.
+ */
+static void
+look_at_type(CodeWalk *walk, Oid type)
+{
+	Oid			relation = get_typ_typrelid(type);
+	ObjectAddress row;
+
+	add_parts(walk, parts_of_type, lengthof(parts_of_type), type);
+	add_object(walk, OperatorClassRelationId, GetDefaultOpClass(type, BTREE_AM_OID));
+	add_object(walk, OperatorClassRelationId, GetDefaultOpClass(type, HASH_AM_OID));
+	if (!OidIsValid(relation))
+		return;
+	ObjectAddressSet(row, RelationRelationId, relation);
+	add_references(walk, &row);
+}
+
+/* The planner may put its commutator or its negator in the place of an operator. */
+static void
+look_at_operator(CodeWalk *walk, Oid operator)
+{
+	add_object(walk, OperatorRelationId, get_commutator(operator));
+	add_object(walk, OperatorRelationId, get_negator(operator));
+	add_parts(walk, families_of_operator, lengthof(families_of_operator), operator);
 }
 
 static void
@@ -240,15 +306,30 @@ look_at(CodeWalk *walk, const ObjectAddress *object)
 {
 	/* With the lock its owner stays who it is, until the statement has run. */
 	if (object->classId == RelationRelationId)
+	{
 		LockRelationOid(object->objectId, AccessShareLock);
+		if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(object->objectId)))
+			return;				/* dropped meanwhile, as an index is by DROP INDEX CONCURRENTLY */
+	}
 	check_object_owner(walk, object);
 	if (walk->problem != NULL)
 		return;
 	add_references(walk, object);
-	if (object->classId == RelationRelationId)
-		look_at_relation(walk, object->objectId);
-	else if (object->classId == TypeRelationId)
-		add_parts(walk, &parts_of_type[0], object->objectId);
+	switch (object->classId)
+	{
+		case RelationRelationId:
+			look_at_relation(walk, object->objectId);
+			break;
+		case TypeRelationId:
+			look_at_type(walk, object->objectId);
+			break;
+		case OperatorRelationId:
+			look_at_operator(walk, object->objectId);
+			break;
+		case OperatorFamilyRelationId:
+			add_parts(walk, parts_of_family, lengthof(parts_of_family), object->objectId);
+			break;
+	}
 }
 
 const char *

@@ -246,8 +246,11 @@ atlas_index_scan_next(AtlasIndexScan *scan)
 {
 	CHECK_FOR_INTERRUPTS();
 	while (index_getnext_slot(scan->scan, ForwardScanDirection, scan->slot))
+	{
+		CHECK_FOR_INTERRUPTS();
 		if (atlas_has_tenant(&scan->tenants, scan->slot, scan->tenant_value))
 			return scan->slot;
+	}
 	return NULL;
 }
 

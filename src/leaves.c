@@ -222,6 +222,12 @@ walk_relation(Walk *walk, Oid relid)
 
 	check_stack_depth();
 	CHECK_FOR_INTERRUPTS();
+	if (RELATION_IS_OTHER_TEMP(relation))
+	{
+		/* A temporary child of another session, which a query does not see either. */
+		table_close(relation, AccessShareLock);
+		return 0;
+	}
 	switch (relation->rd_rel->relkind)
 	{
 		case RELKIND_PARTITIONED_TABLE:

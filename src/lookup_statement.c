@@ -11,8 +11,8 @@
  *	  at again whenever some of it may have changed, see code_beneath.c;
  *	- in a subtransaction that is always rolled back, so that it leaves nothing behind:
  *	  no cursor, no deferred constraint, no setting, no row;
- *	- without the tenant, the claims, headers and other settings of the request, and
- *	  without the text of the caller's statement.
+ *	- without the tenant, the claims, headers and other settings of the request, without
+ *	  the text of the caller's statements, and without the use of his cursors.
  *
  * A kept plan finds its table by name, and a table that was renamed may have left its
  * name to another one. So before a plan runs, the tables that it is going to read are
@@ -36,6 +36,7 @@
 #include "utils/guc_tables.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/portal.h"
 #include "values.h"
 
 #define CHECK_ATTEMPTS 10
@@ -204,6 +205,7 @@ typedef struct StatementSearch
 	FoundRow   *rows;
 	uint64		nrows;
 	bool		is_refused;		/* somebody else's code is beneath the relation */
+	List	   *held_cursors;	/* of Portal */
 } StatementSearch;
 
 /*
@@ -258,6 +260,51 @@ checked_plan(StatementSearch *search, AtlasPlanKind kind)
 			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 			 errmsg("the table of object type \"%s\" was changed or renamed just now", type->name),
 			 errhint("Try again.")));
+}
+
+/* ----- The caller's cursors ----- */
+
+static AtlasStatement select_cursors = {
+	.sql = "SELECT name FROM pg_catalog.pg_cursor()",
+};
+
+/*
+ * Makes the caller's cursors look as if they were being read, so that the code can neither
+ * read nor move nor close them: they have rows of the caller, and a loop of his in PL/pgSQL
+ * is one of them. Inside of the subtransaction, whose end cleans up after
+ * ThereAreNoReadyPortals(), which leaves its scan of all portals open.
+ */
+static void
+hold_cursors(StatementSearch *search)
+{
+	MemoryContext old;
+	ListCell   *cell;
+	bool		isnull;
+
+	if (ThereAreNoReadyPortals())
+		return;
+	(void) atlas_execute(&select_cursors, NULL, NULL, true, 0);
+	old = MemoryContextSwitchTo(search->memory);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		Datum		name = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
+		Portal		portal = GetPortalByName(TextDatumGetCString(name));
+
+		if (PortalIsValid(portal) && portal->status == PORTAL_READY)
+			search->held_cursors = lappend(search->held_cursors, portal);
+	}
+	MemoryContextSwitchTo(old);
+	foreach(cell, search->held_cursors)
+		((Portal) lfirst(cell))->status = PORTAL_ACTIVE;
+}
+
+static void
+release_cursors(const StatementSearch *search)
+{
+	ListCell   *cell;
+
+	foreach(cell, search->held_cursors)
+		((Portal) lfirst(cell))->status = PORTAL_READY;
 }
 
 /* ----- Running it ----- */
@@ -371,6 +418,7 @@ execute_search(StatementSearch *search)
 	}
 	atlas_become(type->target.owner, &saved);
 	blank_settings();
+	hold_cursors(search);
 	plan = checked_plan(search, kind);
 	if (plan != NULL)
 	{
@@ -397,6 +445,7 @@ atlas_search_by_statement(AtlasObjectType *type, const AtlasWanted *wanted, int 
 {
 	StatementSearch search = {.type = type,.wanted = wanted,.nwanted = nwanted};
 	const char *volatile callers_statement = debug_query_string;
+	ErrorContextCallback *volatile callers_context = error_context_stack;
 	ErrorData  *volatile error = NULL;
 
 	search.memory = CurrentMemoryContext;
@@ -404,11 +453,14 @@ atlas_search_by_statement(AtlasObjectType *type, const AtlasWanted *wanted, int 
 	PG_TRY();
 	{
 		debug_query_string = "(atlas_events looks an object up)";
+		error_context_stack = NULL; /* it tells the caller's statements, too */
 		error = atlas_try_and_undo(run_search, &search);
 	}
 	PG_FINALLY();
 	{
+		error_context_stack = callers_context;
 		debug_query_string = callers_statement;
+		release_cursors(&search);
 		atlas_object_types_pin(false);
 	}
 	PG_END_TRY();

@@ -12,6 +12,7 @@
 
 #include "access/htup_details.h"
 #include "access/parallel.h"
+#include "access/transam.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "extension.h"
@@ -116,7 +117,11 @@ schema_changed(Datum arg, int cacheid, uint32 hashvalue)
 	relation_changed(arg, InvalidOid);
 }
 
-/* Code may have changed hands: a function, an operator, a type, a server, or a role its rights. */
+/*
+ * Code may have changed hands: a function, an operator, a type, a server, or a role its
+ * rights. The comparison of a type that is not PostgreSQL's own (citext) runs in direct
+ * lookups, too: whether it is still the one of the library is asked again.
+ */
 static void
 code_changed(Datum arg, int cacheid, uint32 hashvalue)
 {
@@ -128,6 +133,12 @@ code_changed(Datum arg, int cacheid, uint32 hashvalue)
 
 		type->code_checked = false;
 		type->code_changes++;
+		if (type->target.columns.external_id.type < FirstNormalObjectId && type->connection != ATLAS_BROKEN)
+			continue;
+		type->checked = false;
+		type->invalidations++;
+		type->leaf_changes++;
+		forget_leaf(type, InvalidOid);
 	}
 }
 
