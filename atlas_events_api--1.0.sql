@@ -139,35 +139,62 @@ SELECT set_config('search_path', 'pg_catalog, pg_temp', true);
 
 -- Claims, headers and settings of a request are what any session can set, so
 -- only PostgREST is believed: whoever could make up claims could be anybody.
-CREATE FUNCTION atlas_api_private.is_request() RETURNS boolean
-    LANGUAGE sql STABLE
-    RETURN coalesce(pg_catalog.pg_has_role(session_user, pg_catalog.to_regrole('atlas_authenticator'), 'MEMBER'), false);
+CREATE FUNCTION atlas_api_private.is_client() RETURNS boolean
+    AS '$libdir/atlas_events', 'atlas_is_client' LANGUAGE C STABLE PARALLEL RESTRICTED;
 
-COMMENT ON FUNCTION atlas_api_private.is_request() IS 'Is this a session of PostgREST: logged in as atlas_authenticator';
+COMMENT ON FUNCTION atlas_api_private.is_client() IS 'Is this the session of a client, and not a background process, and not code that runs for the owner of a table or view';
+
+-- Members of atlas_authenticator are not PostgREST; every superuser would be one.
+CREATE FUNCTION atlas_api_private.is_request() RETURNS boolean
+    LANGUAGE sql STABLE PARALLEL RESTRICTED
+    RETURN session_user = 'atlas_authenticator' AND atlas_api_private.is_client();
+
+COMMENT ON FUNCTION atlas_api_private.is_request() IS 'Is this a session of PostgREST: of a client that is logged in as atlas_authenticator';
+
+-- A setting of PostgREST's configuration.
+CREATE FUNCTION atlas_api_private.app_setting(name text) RETURNS text
+    LANGUAGE sql STABLE PARALLEL RESTRICTED
+    RETURN CASE WHEN atlas_api_private.is_request()
+                THEN nullif(pg_catalog.current_setting('app.settings.' || name, true), '') END;
+
+COMMENT ON FUNCTION atlas_api_private.app_setting(text) IS 'A setting app.settings of PostgREST; null when it is not set, and in sessions that are not PostgREST''s';
 
 -- Runs before each request, as the role of the token, with PostgREST's own
 -- settings of the request in place. The tenant is a setting for superusers.
+--
+-- A function with a search_path of its own could not change that of the request.
+-- So the first statement, which is qualified, changes it for the others; the
+-- last one is for the request, see atlas_api_refused. (At its root PostgREST
+-- describes its resources by statements of its own, which cast to regclass, and
+-- takes no filters.)
+--
+-- The time limit counts from the next statement, which is the request's own. A
+-- page is small, but a plan for any page is estimated for the whole log, and to
+-- compile it would take seconds.
 CREATE FUNCTION atlas_api_private.check_request() RETURNS void
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path = pg_catalog, pg_temp AS
+    LANGUAGE plpgsql SECURITY DEFINER AS
 $$
 DECLARE
-    audience text := nullif(current_setting('app.settings.audience', true), '');
-    claims jsonb := nullif(current_setting('request.jwt.claims', true), '')::jsonb;
-    headers jsonb := nullif(current_setting('request.headers', true), '')::jsonb;
-    request_id text := headers ->> 'x-request-id';
-    problem text;
+    audience pg_catalog.text;
+    claims pg_catalog.jsonb;
+    headers pg_catalog.jsonb;
+    request_id pg_catalog.text;
+    path pg_catalog.text;
+    problem pg_catalog.text;
 BEGIN
+    PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     IF NOT atlas_api_private.is_request() THEN
         RAISE insufficient_privilege
             USING MESSAGE = 'check_request() is for PostgREST, connected as atlas_authenticator';
     END IF;
+    audience := atlas_api_private.app_setting('audience');
     IF audience IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'PT500', MESSAGE = 'Internal Server Error',
             DETAIL = 'app.settings.audience is not set.',
             HINT = 'Set app.settings.audience in the configuration of PostgREST.';
     END IF;
 
+    claims := nullif(current_setting('request.jwt.claims', true), '');
     problem := CASE
         WHEN jsonb_typeof(claims -> 'role') IS DISTINCT FROM 'string' THEN
             'The token has no claim "role".'
@@ -183,24 +210,53 @@ BEGIN
             HINT = 'Send a token as "Authorization: Bearer ..." that was issued for this API.';
     END IF;
 
-    -- An estimate would be made from the rows of all tenants.
-    IF headers ->> 'prefer' ~ 'count *= *"?(planned|estimated)' THEN
-        RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = 'Bad Request',
-            DETAIL = 'Rows are not counted by estimate.', HINT = 'Use Prefer: count=exact.';
+    headers := nullif(current_setting('request.headers', true), '');
+    IF headers ?| '{prefer,content-encoding,x-original-request}' THEN
+        PERFORM atlas_api_private.check_headers(headers);
     END IF;
 
+    request_id := headers ->> 'x-request-id';
     IF request_id IS NULL OR request_id !~ '^[A-Za-z0-9._-]{8,40}$' THEN
         request_id := gen_random_uuid();
     END IF;
+    path := current_setting('request.path', true);
     PERFORM set_config('atlas_events.tenant', coalesce(claims ->> 'tenant', ''), true),
             set_config('atlas_api.request_id', request_id, true),
-            set_config('application_name', 'atlas_events_api ' || request_id, true);
+            set_config('application_name', 'atlas_events_api ' || request_id, true),
+            set_config('statement_timeout',
+                CASE WHEN path IN ('/rpc/submit_event', '/rpc/submit_events') THEN '30s' ELSE '5s' END, true),
+            set_config('jit', 'off', true),
+            set_config('search_path', CASE path WHEN '/' THEN 'atlas_api, pg_catalog, pg_temp'
+                ELSE 'atlas_api_refused, atlas_api, pg_catalog, pg_temp' END, true);
 END
 $$;
 
 COMMENT ON FUNCTION atlas_api_private.check_request() IS
 'Checks the token of a request and takes the tenant from it: the db-pre-request of PostgREST.
-Raises PT401 when the token has no role, is not for the audience of app.settings.audience, or has a malformed tenant. The id of the request becomes part of application_name, which log_line_prefix shows with %a.';
+Raises PT401 when the token has no role, is not for the audience of app.settings.audience, or has a malformed tenant, and what check_headers() raises. What is asked for may take 5 s, or 30 s if it submits. The id of the request becomes part of application_name, which log_line_prefix shows with %a.';
+
+CREATE FUNCTION atlas_api_private.check_headers(headers jsonb) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS
+$$
+BEGIN
+    -- An estimate would be made from the rows of all tenants.
+    IF headers ->> 'prefer' ~ 'count *= *"?(planned|estimated)' THEN
+        RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = 'Bad Request',
+            DETAIL = 'Rows are not counted by estimate.', HINT = 'Use Prefer: count=exact.';
+    END IF;
+    IF lower(headers ->> 'content-encoding') <> 'identity' THEN
+        RAISE EXCEPTION USING ERRCODE = 'PT415', MESSAGE = 'Unsupported Media Type',
+            DETAIL = 'The body has a Content-Encoding other than identity.', HINT = 'Send it as it is.';
+    END IF;
+    IF headers ? 'x-original-request' THEN
+        PERFORM atlas_api_private.check_parameters(headers ->> 'x-original-request');
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION atlas_api_private.check_headers(jsonb) IS
+'Raises PT400 or PT415 for what the API does not do: counts by estimate, encoded bodies, and query parameters that a path of the OpenAPI document does not have (header X-Original-Request, see check_parameters()).';
 
 CREATE FUNCTION atlas_api_private.request_id() RETURNS text
     LANGUAGE sql STABLE
@@ -209,7 +265,7 @@ CREATE FUNCTION atlas_api_private.request_id() RETURNS text
 COMMENT ON FUNCTION atlas_api_private.request_id() IS 'Id of the request that is being answered';
 
 CREATE FUNCTION atlas_api_private.subject() RETURNS text
-    LANGUAGE sql STABLE
+    LANGUAGE sql STABLE PARALLEL RESTRICTED
     RETURN CASE WHEN atlas_api_private.is_request()
                 THEN nullif(pg_catalog.current_setting('request.jwt.claims', true), '')::json ->> 'sub' END;
 
@@ -220,6 +276,70 @@ CREATE FUNCTION atlas_api_private.is_reader() RETURNS boolean
     RETURN coalesce(pg_has_role(to_regrole('atlas_reader'), 'USAGE'), false);
 
 COMMENT ON FUNCTION atlas_api_private.is_reader() IS 'May the caller read everything of the tenant';
+
+-- ---------------------------------------------------------------------
+-- What a query must not do. PostgREST makes SQL of its filters, with operators
+-- and types that have no schema. This schema comes first in the search_path of a
+-- request, and has operators and types of the same names that refuse, however
+-- the filter was written, nested or encoded. They refuse while the statement is
+-- planned or begins, before any row is read; with ANY or ALL, and as an array,
+-- at the first row.
+-- ---------------------------------------------------------------------
+
+CREATE SCHEMA atlas_api_refused;
+
+COMMENT ON SCHEMA atlas_api_refused IS 'Operators and types that queries of the Events API must not use; first in the search_path of requests';
+
+CREATE FUNCTION atlas_api_refused.refuse(details text, hint text) RETURNS boolean
+    LANGUAGE plpgsql IMMUTABLE AS
+$$
+BEGIN
+    RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = 'Bad Request', DETAIL = details, HINT = hint;
+END
+$$;
+
+COMMENT ON FUNCTION atlas_api_refused.refuse(text, text) IS 'Raises PT400';
+
+-- A regular expression can take as long as it likes for a single row. These
+-- functions are inlined, and the planner calls refuse(), which is immutable and
+-- has constant arguments.
+CREATE FUNCTION atlas_api_refused.match(text, text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    RETURN atlas_api_refused.refuse('The operators match and imatch are not taken.', 'Use eq, like or ilike.');
+CREATE FUNCTION atlas_api_refused.match(name, text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE RETURN atlas_api_refused.match(NULL::text, NULL::text);
+CREATE FUNCTION atlas_api_refused.match(bpchar, text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE RETURN atlas_api_refused.match(NULL::text, NULL::text);
+
+COMMENT ON FUNCTION atlas_api_refused.match(text, text) IS 'Refuses the operators match and imatch of PostgREST';
+COMMENT ON FUNCTION atlas_api_refused.match(name, text) IS 'Refuses the operators match and imatch of PostgREST';
+COMMENT ON FUNCTION atlas_api_refused.match(bpchar, text) IS 'Refuses the operators match and imatch of PostgREST';
+
+CREATE OPERATOR atlas_api_refused.~ (LEFTARG = text, RIGHTARG = text, FUNCTION = atlas_api_refused.match);
+CREATE OPERATOR atlas_api_refused.~ (LEFTARG = name, RIGHTARG = text, FUNCTION = atlas_api_refused.match);
+CREATE OPERATOR atlas_api_refused.~ (LEFTARG = bpchar, RIGHTARG = text, FUNCTION = atlas_api_refused.match);
+CREATE OPERATOR atlas_api_refused.~* (LEFTARG = text, RIGHTARG = text, FUNCTION = atlas_api_refused.match);
+CREATE OPERATOR atlas_api_refused.~* (LEFTARG = name, RIGHTARG = text, FUNCTION = atlas_api_refused.match);
+CREATE OPERATOR atlas_api_refused.~* (LEFTARG = bpchar, RIGHTARG = text, FUNCTION = atlas_api_refused.match);
+
+-- A cast to one of these types tells which tables, functions or roles there are.
+-- Each domain has an array type as well.
+DO $$
+DECLARE
+    this record;
+BEGIN
+    FOR this IN
+        SELECT typname FROM pg_type
+         WHERE typnamespace = 'pg_catalog'::regnamespace AND typtype = 'b' AND (typname ~ '^reg' OR typname = 'aclitem')
+    LOOP
+        EXECUTE format('CREATE DOMAIN atlas_api_refused.%1$I AS text CHECK (atlas_api_refused.refuse(
+            ''Values are not cast to names of objects and roles of the database.'', ''Leave the cast out.''))',
+            this.typname);
+        EXECUTE format('COMMENT ON DOMAIN atlas_api_refused.%I IS ''Refuses casts to the type of the same name''',
+            this.typname);
+    END LOOP;
+END
+$$;
 
 -- ---------------------------------------------------------------------
 -- Refused requests
@@ -263,15 +383,28 @@ COMMENT ON COLUMN atlas_api_private.rejections.request IS 'The event as it was s
 SELECT pg_catalog.pg_extension_config_dump('atlas_api_private.rejections', '');
 SELECT pg_catalog.pg_extension_config_dump('atlas_api_private.rejections_rejection_id_seq', '');
 
+-- The view for readers and submitters is below. Whoever may read every table
+-- sees of this one what it sees of the events: those of its tenant.
+ALTER TABLE atlas_api_private.rejections ENABLE ROW LEVEL SECURITY;
+
+DO $$
+BEGIN
+    EXECUTE format('CREATE POLICY atlas_tenant ON atlas_api_private.rejections FOR SELECT
+        USING (tenant_id = %s.atlas_tenant())', (
+        SELECT quote_ident(nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
+         WHERE extname = 'atlas_events'));
+END
+$$;
+
 CREATE FUNCTION atlas_api_private.rejection_age() RETURNS interval
     LANGUAGE sql STABLE
-    RETURN coalesce(nullif(pg_catalog.current_setting('app.settings.rejections_max_age', true), ''), '30 days')::interval;
+    RETURN coalesce(atlas_api_private.app_setting('rejections_max_age'), '30 days')::interval;
 
 COMMENT ON FUNCTION atlas_api_private.rejection_age() IS 'How long refused requests are kept: app.settings.rejections_max_age of PostgREST, 30 days when not set';
 
 CREATE FUNCTION atlas_api_private.rejection_rows() RETURNS bigint
     LANGUAGE sql STABLE
-    RETURN coalesce(nullif(pg_catalog.current_setting('app.settings.rejections_max_rows', true), ''), '100000')::bigint;
+    RETURN coalesce(atlas_api_private.app_setting('rejections_max_rows'), '100000')::bigint;
 
 COMMENT ON FUNCTION atlas_api_private.rejection_rows() IS 'How many refused requests of a tenant are kept: app.settings.rejections_max_rows of PostgREST, 100,000 when not set';
 
@@ -355,6 +488,21 @@ CREATE FUNCTION atlas_api_private.status_message(status int) RETURNS text
 
 COMMENT ON FUNCTION atlas_api_private.status_message(int) IS 'The constant phrase of an HTTP status, as atlas_events has it';
 
+-- What is said of a 413 may come from anybody, such as the owner of a view that
+-- was looked up.
+CREATE FUNCTION atlas_api_private.header_value(value text) RETURNS text
+    LANGUAGE sql IMMUTABLE BEGIN ATOMIC
+    SELECT '"' || coalesce(pg_catalog.string_agg(
+               CASE WHEN c IN ('"', '\') THEN '\' || c
+                    WHEN c ~ '^[ -~]$' THEN c
+                    WHEN pg_catalog.ascii(c) < 65536
+                    THEN '\u' || pg_catalog.lpad(pg_catalog.to_hex(pg_catalog.ascii(c)), 4, '0')
+                    ELSE '?' END, '' ORDER BY n), '') || '"'
+      FROM pg_catalog.regexp_split_to_table(pg_catalog.left(value, 500), '') WITH ORDINALITY AS r (c, n);
+END;
+
+COMMENT ON FUNCTION atlas_api_private.header_value(text) IS 'The first 500 characters of a text as a JSON string in ASCII, which can stand in a header';
+
 CREATE FUNCTION atlas_api_private.set_status(status int, details text DEFAULT NULL, hint text DEFAULT NULL)
     RETURNS void
     LANGUAGE sql BEGIN ATOMIC
@@ -362,14 +510,16 @@ CREATE FUNCTION atlas_api_private.set_status(status int, details text DEFAULT NU
            pg_catalog.set_config('response.headers', pg_catalog.json_agg(
                pg_catalog.json_build_object(h.name, h.value))::text, true)
       FROM (VALUES ('X-Request-Id', atlas_api_private.request_id()),
-                   ('X-Error-Details', CASE status WHEN 413 THEN details END),
-                   ('X-Error-Hint', CASE status WHEN 413 THEN hint END)) h (name, value)
+                   ('X-Error-Details', CASE WHEN status = 413 AND details IS NOT NULL
+                                            THEN atlas_api_private.header_value(details) END),
+                   ('X-Error-Hint', CASE WHEN status = 413 AND hint IS NOT NULL
+                                         THEN atlas_api_private.header_value(hint) END)) h (name, value)
      WHERE h.value IS NOT NULL;
 END;
 
 COMMENT ON FUNCTION atlas_api_private.set_status(int, text, text) IS
 'Makes this the HTTP status of the answer, instead of 200.
-X-Request-Id tells a proxy that the body is in the form of the Events API already. A proxy has a body of its own for 413, so what there is to say, which is ASCII and from us, is in headers as well.';
+X-Request-Id tells a proxy that the body is in the form of the Events API already. A proxy has a body of its own for 413, so what there is to say is in headers as well, as JSON strings.';
 
 -- Answers an error without raising it, so that what was written stays.
 CREATE FUNCTION atlas_api_private.error_response(
@@ -411,15 +561,18 @@ COMMENT ON FUNCTION atlas_api_private.problems_in_words(json) IS 'The first ten 
 CREATE FUNCTION atlas_api_private.json_or_empty(value text) RETURNS json
     LANGUAGE plpgsql IMMUTABLE AS
 $$
+DECLARE
+    parsed json;
 BEGIN
-    RETURN value::json;
+    parsed := value;
+    RETURN CASE WHEN pg_catalog.json_typeof(parsed) = 'array' THEN parsed ELSE '[]' END;
 EXCEPTION
     WHEN data_exception OR program_limit_exceeded THEN
         RETURN '[]';
 END
 $$;
 
-COMMENT ON FUNCTION atlas_api_private.json_or_empty(text) IS 'A text as json; an empty array when it is none';
+COMMENT ON FUNCTION atlas_api_private.json_or_empty(text) IS 'A text as json if it is an array; else an empty array';
 
 -- What atlas_events raised, as an answer; whatever else went wrong is for the
 -- server log, with the id of the request.
@@ -850,13 +1003,15 @@ CREATE FUNCTION atlas_api.openapi() RETURNS json
                     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Receipt"}}}},
                 "default": {"$ref": "#/components/responses/Error"}}},
         "get": {"operationId": "readEvents", "tags": ["read"], "summary": "The event logs",
-            "description": "Any column filters, as processingStatus=eq.PENDING: see the documentation of PostgREST for operators, select, order, limit and offset. Without order the newest come first.",
+            "description": "Any column filters, as processingStatus=eq.PENDING: see the documentation of PostgREST for operators (all but match and imatch), select, order, limit and offset. Without order the newest come first.",
             "parameters": [
+                {"$ref": "#/components/parameters/select"}, {"$ref": "#/components/parameters/order"},
+                {"$ref": "#/components/parameters/limit"}, {"$ref": "#/components/parameters/offset"},
+                {"$ref": "#/components/parameters/and"}, {"$ref": "#/components/parameters/or"},
+                {"$ref": "#/components/parameters/not.and"}, {"$ref": "#/components/parameters/not.or"},
                 {"name": "objectType", "in": "query", "schema": {"type": "string"}, "example": "eq.CUSTOMER"},
                 {"name": "objectId", "in": "query", "schema": {"type": "string"}},
                 {"name": "processingStatus", "in": "query", "schema": {"type": "string"}, "example": "eq.PENDING"},
-                {"name": "order", "in": "query", "schema": {"type": "string"}, "example": "eventId.desc"},
-                {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 0}},
                 {"name": "Prefer", "in": "header", "schema": {"type": "string"}, "example": "count=exact"}],
             "responses": {
                 "200": {"description": "An array", "content": {"application/json": {"schema":
@@ -891,22 +1046,44 @@ CREATE FUNCTION atlas_api.openapi() RETURNS json
             "default": {"$ref": "#/components/responses/Error"}}}},
     "/rejections": {"get": {"operationId": "readRejections", "tags": ["submit", "read"], "summary": "Events that were refused, newest first",
         "description": "Filters as for /events. Submitters see those of their own subject.",
+        "parameters": [{"$ref": "#/components/parameters/select"}, {"$ref": "#/components/parameters/order"},
+                {"$ref": "#/components/parameters/limit"}, {"$ref": "#/components/parameters/offset"},
+                {"$ref": "#/components/parameters/and"}, {"$ref": "#/components/parameters/or"},
+                {"$ref": "#/components/parameters/not.and"}, {"$ref": "#/components/parameters/not.or"}],
         "responses": {
             "200": {"description": "An array", "content": {"application/json": {"schema":
                 {"type": "array", "items": {"$ref": "#/components/schemas/Rejection"}}}}},
             "default": {"$ref": "#/components/responses/Error"}}}},
     "/object-types": {"get": {"operationId": "readObjectTypes", "tags": ["submit", "read"], "summary": "The object types, and what each is connected to",
+        "parameters": [{"$ref": "#/components/parameters/select"}, {"$ref": "#/components/parameters/order"},
+                {"$ref": "#/components/parameters/limit"}, {"$ref": "#/components/parameters/offset"},
+                {"$ref": "#/components/parameters/and"}, {"$ref": "#/components/parameters/or"},
+                {"$ref": "#/components/parameters/not.and"}, {"$ref": "#/components/parameters/not.or"}],
         "responses": {
             "200": {"description": "An array", "content": {"application/json": {"schema":
                 {"type": "array", "items": {"$ref": "#/components/schemas/ObjectType"}}}}},
             "default": {"$ref": "#/components/responses/Error"}}}},
     "/status": {"get": {"operationId": "readStatus", "summary": "State of the linking, for atlas_admin",
+        "parameters": [{"$ref": "#/components/parameters/select"}, {"$ref": "#/components/parameters/order"},
+                {"$ref": "#/components/parameters/limit"}, {"$ref": "#/components/parameters/offset"},
+                {"$ref": "#/components/parameters/and"}, {"$ref": "#/components/parameters/or"},
+                {"$ref": "#/components/parameters/not.and"}, {"$ref": "#/components/parameters/not.or"}],
         "responses": {
-            "200": {"description": "An array of one row", "content": {"application/json": {"schema": {"type": "array", "items": {"type": "object"}}}}},
+            "200": {"description": "An array of one row", "content": {"application/json": {"schema":
+                {"type": "array", "items": {"$ref": "#/components/schemas/Status"}}}}},
             "default": {"$ref": "#/components/responses/Error"}}}}},
 "components": {
     "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT",
         "description": "Claims: role, aud, exp, and with tenants tenant"}},
+    "parameters": {
+        "select": {"name": "select", "in": "query", "description": "The columns to answer; a path with this takes a filter on any column as well", "schema": {"type": "string"}, "example": "eventId,name"},
+        "order": {"name": "order", "in": "query", "schema": {"type": "string"}, "example": "eventId.desc"},
+        "limit": {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 0}},
+        "offset": {"name": "offset", "in": "query", "schema": {"type": "integer", "minimum": 0}},
+        "and": {"name": "and", "in": "query", "schema": {"type": "string"}, "example": "(name.eq.A,objectType.eq.CUSTOMER)"},
+        "or": {"name": "or", "in": "query", "schema": {"type": "string"}, "example": "(name.eq.A,name.eq.B)"},
+        "not.and": {"name": "not.and", "in": "query", "schema": {"type": "string"}},
+        "not.or": {"name": "not.or", "in": "query", "schema": {"type": "string"}}},
     "responses": {"Error": {"description": "Refused, with 400, 401, 403, 404, 405, 406, 409, 413, 414, 415, 416, 429, 500 or 503",
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}},
     "schemas": {
@@ -1010,11 +1187,103 @@ CREATE FUNCTION atlas_api.openapi() RETURNS json
             "relation": {"type": "string", "nullable": true, "description": "Null for submitters, like the columns"},
             "idColumn": {"type": "string", "nullable": true},
             "externalIdColumn": {"type": "string", "nullable": true},
-            "hasExternalId": {"type": "boolean"}}}}}}$json$::json;
+            "hasExternalId": {"type": "boolean"}}},
+        "Status": {"type": "object", "properties": {
+            "preloaded": {"type": "boolean"},
+            "workerState": {"type": "string", "nullable": true},
+            "submitted": {"type": "integer", "nullable": true},
+            "linked": {"type": "integer", "nullable": true},
+            "notFound": {"type": "integer", "nullable": true},
+            "failed": {"type": "integer"},
+            "queueDepth": {"type": "integer"},
+            "oldestPendingAge": {"type": "string", "nullable": true},
+            "lastError": {"type": "string", "nullable": true},
+            "lastErrorAt": {"type": "string", "nullable": true, "format": "date-time"},
+            "advice": {"type": "string", "nullable": true}}}}}}$json$::json;
 
 COMMENT ON FUNCTION atlas_api.openapi() IS
 'OpenAPI 3.0 of the Events API
 Describes the paths of the proxy, /v1/events and so on.';
+
+-- ---------------------------------------------------------------------
+-- Query parameters of a request: those that the document has for its path
+-- ---------------------------------------------------------------------
+
+CREATE FUNCTION atlas_api_private.query_parameters() RETURNS jsonb
+    LANGUAGE sql IMMUTABLE BEGIN ATOMIC
+    WITH api AS (
+        SELECT atlas_api.openapi()::jsonb AS document),
+    operation AS (
+        SELECT method.key || ' ' || path.key AS name, method.value AS operation, document
+          FROM api, jsonb_each(document -> 'paths') path, jsonb_each(path.value) method),
+    parameter AS (
+        SELECT o.name, coalesce(document #> string_to_array(substr(p ->> '$ref', 3), '/'), p) AS parameter,
+               document #> (string_to_array(substr(operation #>>
+                   '{responses,200,content,application/json,schema,items,$ref}', 3), '/') || '{properties}') AS columns
+          FROM operation o, jsonb_array_elements(operation -> 'parameters') p),
+    known AS (
+        SELECT name, parameter ->> 'name' AS parameter, false AS is_column
+          FROM parameter WHERE parameter ->> 'in' = 'query'
+        UNION ALL
+        SELECT name, jsonb_object_keys(columns), true
+          FROM parameter WHERE parameter ->> 'name' = 'select')
+    SELECT jsonb_object_agg(name, (
+               SELECT coalesce(jsonb_object_agg(k.parameter, k.is_column ORDER BY k.is_column), '{}')
+                 FROM known k WHERE k.name = o.name))
+      FROM operation o;
+END;
+
+COMMENT ON FUNCTION atlas_api_private.query_parameters() IS
+'The query parameters of each operation of the OpenAPI document: {"get /events": {"limit": false, "objectType": true, ...}, ...}
+True are columns, which filter; an operation has those of its answer if it has the parameter select.';
+
+CREATE FUNCTION atlas_api_private.url_decode(value text) RETURNS text
+    LANGUAGE sql IMMUTABLE BEGIN ATOMIC
+    SELECT coalesce(convert_from(string_agg(
+               CASE WHEN part[1] ~ '^%[0-9A-Fa-f]{2}$' THEN decode(substr(part[1], 2), 'hex')
+                    ELSE convert_to(part[1], 'UTF8') END, '' ORDER BY n), 'UTF8'), '')
+      FROM regexp_matches(translate(value, '+', ' '), '%[0-9A-Fa-f]{2}|[^%]+|%', 'g') WITH ORDINALITY AS r (part, n);
+END;
+
+COMMENT ON FUNCTION atlas_api_private.url_decode(text) IS 'A name or value in the query of a URL as text';
+
+CREATE FUNCTION atlas_api_private.check_parameters(request text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS
+$$
+DECLARE
+    operations jsonb := atlas_api_private.query_parameters();
+    method text := CASE split_part(request, ' ', 1) WHEN 'HEAD' THEN 'get' ELSE lower(split_part(request, ' ', 1)) END;
+    operation text := method || ' ' || substring(request, '^\S+ ([^?]*)');
+    known jsonb := operations -> operation;
+    unknown text;
+BEGIN
+    IF known IS NULL THEN
+        SELECT value INTO known FROM jsonb_each(operations)
+         WHERE key LIKE '%{%' AND operation ~ ('^' || regexp_replace(key, '\{[^}]*\}', '[^/]+', 'g') || '$');
+    END IF;
+    -- Of the names that PostgREST itself has, it knows the parameters.
+    IF known IS NULL THEN
+        RETURN;
+    END IF;
+    SELECT string_agg(left(name, 100), ', ') INTO unknown
+      FROM (SELECT DISTINCT CASE WHEN raw_name ~ '[%+]' THEN atlas_api_private.url_decode(raw_name) ELSE raw_name END AS name
+              FROM regexp_split_to_table(substring(request, '\?(.*)$'), '[&;]') AS part,
+                   split_part(part, '=', 1) AS raw_name
+             WHERE part <> ''
+             ORDER BY 1) p
+     WHERE NOT known ? name AND NOT coalesce((known ->> split_part(name, '->', 1))::boolean, false);
+    IF unknown IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = 'Bad Request',
+            DETAIL = format('Unknown query parameters: %s.', left(unknown, 1000)),
+            HINT = coalesce('The path takes: ' || (SELECT string_agg(key, ', ' ORDER BY value, key) FROM jsonb_each(known)) || '.',
+                            'The path takes none.');
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION atlas_api_private.check_parameters(text) IS
+'Raises PT400 for query parameters that the OpenAPI document does not have: of a request as its client wrote it, GET /timeline?objectType=..., the path without the prefix of the proxy.';
 
 -- ---------------------------------------------------------------------
 -- Privileges: nothing for PUBLIC. Roles belong to the server and not to this
@@ -1062,12 +1331,15 @@ BEGIN
     GRANT atlas_submitter, atlas_reader, atlas_admin TO atlas_authenticator;
 
     GRANT USAGE ON SCHEMA atlas_api, atlas_api_private TO atlas_submitter, atlas_reader;
+    GRANT USAGE ON SCHEMA atlas_api_refused TO atlas_submitter, atlas_reader;
+    GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA atlas_api_refused TO atlas_submitter, atlas_reader;
     GRANT EXECUTE ON FUNCTION atlas_api_private.check_request(), atlas_api.openapi()
         TO atlas_submitter, atlas_reader;
     GRANT EXECUTE ON FUNCTION atlas_api_private.is_request(), atlas_api_private.request_id(), atlas_api_private.subject(),
         atlas_api_private.is_reader(), atlas_api_private.tenant(),
         atlas_api_private.rejection_age(), atlas_api_private.rejection_rows(),
         atlas_api_private.status_message(int), atlas_api_private.set_status(int, text, text),
+        atlas_api_private.header_value(text), atlas_api_private.is_client(), atlas_api_private.app_setting(text),
         atlas_api_private.error_response(int, text, text, json),
         atlas_api_private.problems_in_words(json), atlas_api_private.json_or_empty(text),
         atlas_api_private.answer_error(text, text, text, text, text)
@@ -1104,4 +1376,4 @@ COMMENT ON FUNCTION atlas_api_private.create_roles() IS
 'Makes the roles of the API, where they are missing, and grants them what they need in this database. Can be called again.
 atlas_authenticator: PostgREST logs in as it; it has no password yet, and a statement_timeout of 30 s. atlas_submitter: submits events, and sees the rejections of its own. atlas_reader: reads timelines, logs and all rejections of its tenant. atlas_admin: both, and the state of the linking.';
 
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA atlas_api, atlas_api_private FROM PUBLIC;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA atlas_api, atlas_api_private, atlas_api_refused FROM PUBLIC;

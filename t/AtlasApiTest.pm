@@ -81,6 +81,7 @@ sub settings_of
 	my %local = (
 		'search_path' => '"atlas_api", "pg_catalog"',
 		'role' => $role,
+		'request.path' => $request{path},
 		'request.headers' => $json->encode($request{headers} // {}),
 		'request.jwt.claims' => $request{no_claims} ? '' : $json->encode(\%claims),
 		map { ("app.settings.$_" => $settings{$_}) } keys %settings);
@@ -92,7 +93,7 @@ sub settings_of
 # api_session(NODE, DATABASE, SQL, role =>, claims =>, headers =>, settings =>)
 # Runs SQL as PostgREST would. The claims, headers and settings come on top of
 # what makes a good request. no_claims => 1 is a request without any;
-# read_only => 1 is a GET; login => ROLE is somebody who is not PostgREST, and
+# path => TEXT is that of PostgREST; read_only => 1 is a GET; login => ROLE is somebody who is not PostgREST, and
 # unchecked => 1 leaves out check_request(), as he would; after => SQL runs
 # after the transaction. Returns output and errors.
 sub api_session
@@ -143,7 +144,7 @@ sub api_submit
 	my ($node, $database, $event, %request) = @_;
 
 	return api_call($node, $database, 'atlas_api.submit_event(' . quoted($event) . '::text)',
-		role => 'atlas_submitter', %request);
+		role => 'atlas_submitter', path => '/rpc/submit_event', %request);
 }
 
 # api_page(VIEW, CONDITIONS, ORDER, LIMIT): a query as PostgREST makes it.

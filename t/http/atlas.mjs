@@ -126,6 +126,22 @@ export async function withLinkingOff(run) {
 	}
 }
 
+/* Runs a function with a tenant whose log takes a minute to read, if nothing ends that. */
+export async function withSlowReads(run) {
+	const slow = newTenant()
+	await post('/events', event(), { as: slow.submitter })
+	sql(`CREATE FUNCTION public.http_test_slow(tenant text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
+			IF tenant = '${slow.tenant}' THEN PERFORM pg_sleep(60); END IF;
+			RETURN true;
+		END $$;
+		CREATE POLICY http_test_slow ON atlas_events AS RESTRICTIVE FOR SELECT USING (public.http_test_slow(tenant_id))`)
+	try {
+		await run(slow)
+	} finally {
+		sql('DROP POLICY http_test_slow ON atlas_events; DROP FUNCTION public.http_test_slow')
+	}
+}
+
 export async function freePort() {
 	const server = createServer().listen(0, '127.0.0.1')
 	await once(server, 'listening')

@@ -127,8 +127,17 @@ test('bytes that are no UTF-8 are 400', () => assertStatuses([
 	['a surrogate', withBytes(0xed, 0xa0, 0x80), 400],
 	['beyond Unicode', withBytes(0xf4, 0x90, 0x80, 0x80), 400],
 	['UTF-16', Buffer.from(json(), 'utf16le'), 400],
-	['gzip', gzipSync(json()), 400, { 'Content-Encoding': 'gzip' }],
+	['gzip', gzipSync(json()), 400],
 	['a byte order mark', '\ufeff' + json(), 400],
+]))
+
+test('a body that is compressed is 415, which PostgREST says if it did not have to parse it first', () => assertStatuses([
+	['gzip', gzipSync(json()), [415, 415, 415, 400], { 'Content-Encoding': 'gzip' }],
+	['what is not gzip', json(), 415, { 'Content-Encoding': 'gzip' }],
+	['several', json(), 415, { 'Content-Encoding': 'identity, gzip' }],
+	['an encoding that there is not', json(), 415, { 'Content-Encoding': 'x /v1/' }],
+	['identity', json(), 200, { 'Content-Encoding': 'identity' }],
+	['Identity', json(), 200, { 'Content-Encoding': 'Identity' }],
 ]))
 
 test('NUL, lone surrogates and control characters are 400', () => assertStatuses([
@@ -241,6 +250,15 @@ test('the header Idempotency-Key is ASCII, or 400', async () => {
 	const first = await post('/events', { ...sent, idempotencyKey: key })
 	const second = await assertRaw('POST', '/v1/events', { body: JSON.stringify(sent), headers: { 'Idempotency-Key': key } }, 200)
 	assert.deepEqual([second.json.eventId, second.json.duplicate], [first.json.eventId, true])
+
+	const before = storedEvents()
+	for (const lines of [['Idempotency-Key: a', 'Idempotency-Key: b'], ['Idempotency-Key: a', 'idempotency-key: a'],
+		[...Array.from({ length: 200 }, (_, i) => `X-${i}: x`), 'Idempotency-Key: a', 'IDEMPOTENCY-KEY:']]) {
+		const answer = await raw(BASE_URL, `POST /v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${admin}\r\n` +
+			`${lines.join('\r\n')}\r\nConnection: close\r\nContent-Length: ${json().length}\r\n\r\n${json()}`)
+		assertError(answer, 400, { code: 'PT400', details: 'There are two headers Idempotency-Key.' })
+	}
+	assert.equal(storedEvents(), before)
 })
 
 test('headers that are no UTF-8 or too large are no reason for 500', async () => {
@@ -419,7 +437,7 @@ test('whatever is preferred or accepted, a 200 has its row and its receipt', asy
 		}
 })
 
-test('a query beside an event does not change what becomes of it', async () => {
+test('a query beside an event is 400 and named, or does not change what becomes of it', async () => {
 	for (const query of ['limit=0', 'offset=5', 'select=nothing', 'columns=name', 'name=eq.x', 'order=name', 'on_conflict=name'])
 		for (const path of ['/events', '/events/batch', '/rpc/submit_event', '/rpc/submit_events']) {
 			const sent = event()
@@ -428,6 +446,8 @@ test('a query beside an event does not change what becomes of it', async () => {
 			const receipt = answer.json?.results?.[0] ?? answer.json
 			assert.equal(rows, answer.status === 200 && receipt?.message === 'Event Linked' ? 1 : 0, `${path}?${query}: ${answer.status} ${answer.text}`)
 			assert.equal(answer.status === 200, receipt?.message === 'Event Linked', `${path}?${query}: ${answer.text}`)
+			if (path.startsWith('/events'))
+				assertError(answer, 400, { details: `Unknown query parameters: ${query.split('=')[0]}.`, hint: 'The path takes none.' })
 		}
 })
 

@@ -128,8 +128,9 @@ test('they cannot be written, changed or deleted', async () => {
 })
 
 /*
- * note_rejections() with settings of its own, in a transaction that leaves
- * nothing. Room is made at random: here always at the same ones.
+ * note_rejections() with settings of its own, as PostgREST calls it, in a
+ * transaction that leaves nothing. Room is made at random: here always at the
+ * same ones. Statements come as superuser, with the tenant that note() takes.
  */
 function noteWith(settings, statements, condition = 'true') {
 	const set = Object.entries(settings).map(([name, value]) => `set_config('app.settings.${name}', '${value}', true)`)
@@ -138,7 +139,8 @@ function noteWith(settings, statements, condition = 'true') {
 		CREATE FUNCTION pg_temp.note(many int) RETURNS void LANGUAGE sql AS $$
 			SELECT atlas_api_private.note_rejections(json_agg(json_build_object('index', n, 'status', 404,
 				'code', 'PT404', 'message', 'Object Not Found'))) FROM generate_series(1, many) n $$;
-		${statements}
+		${statements.replaceAll(/SELECT pg_temp\.note[^;]*;/g,
+		'SET LOCAL SESSION AUTHORIZATION atlas_authenticator; SET LOCAL ROLE atlas_submitter; $& RESET SESSION AUTHORIZATION;')}
 		\\o
 		SELECT count(*) FROM atlas_api_private.rejections WHERE ${condition}; ROLLBACK`))
 }

@@ -106,8 +106,7 @@ const text = encodeURIComponent(secret)
 const filters = () => [
 	`eventId=eq.${aliceEvent}`, `eventId=in.(${aliceEvent})`, `eventId=gte.${aliceEvent}&eventId=lte.${aliceEvent}`,
 	`eventId=not.neq.${aliceEvent}`, `eventId=isdistinct.00000000-0000-0000-0000-000000000000&name=eq.${text}`,
-	`name=eq.${text}`, `name=like.${text.slice(0, 20)}*`, `name=ilike.*${text.slice(10).toUpperCase()}`, `name=match.^${text}`,
-	`name=imatch.${text}`, `name=in.("${text}")`, `name=not.neq.${text}`, `name=like(any).{${text},x}`, `name=gte.${text}&name=lte.${text}`,
+	`name=eq.${text}`, `name=like.${text.slice(0, 20)}*`, `name=ilike.*${text.slice(10).toUpperCase()}`, `name=in.("${text}")`, `name=not.neq.${text}`, `name=like(any).{${text},x}`, `name=gte.${text}&name=lte.${text}`,
 	`name=eq(any).{${text}}`, `description=fts.${text.split('%20')[1]}`, `description=plfts.${text}`, `description=phfts.${text}`,
 	`description=wfts(english).${text}`, `objectId=eq.2&objectType=eq.${TYPE}`, `externalId=eq.n2`, `payload->>secret=eq.${text}`,
 	`payload=cs.{"secret":"${text}"}`, `payload->secret=eq."${text}"`, `payload=cd.{"secret":"${text}"}&payload=not.is.null&name=eq.${text}`,
@@ -189,10 +188,14 @@ test('an idempotency key of another tenant is free', async () => {
 })
 
 test('requests of both tenants at once stay apart', async () => {
-	const answers = await Promise.all(Array.from({ length: 100 }, async (_, i) => {
-		const { reader, tenant } = i % 2 ? alice : bob
-		const { json } = await get('/events?order=eventId&limit=1&select=eventId,objectType', { as: reader })
-		return [tenant, json[0].eventId]
+	const answers = []
+	/* As many at once as nginx lets one address read. */
+	await Promise.all(Array.from({ length: 8 }, async () => {
+		for (let i = 0; i < 16; i++) {
+			const { reader, tenant } = i % 2 ? alice : bob
+			const { json } = await get('/events?order=eventId&limit=1&select=eventId,objectType', { as: reader })
+			answers.push([tenant, json[0].eventId])
+		}
 	}))
 	for (const [tenant, id] of answers)
 		assert.equal(sql(`SELECT tenant_id FROM atlas_events WHERE event_id = '${id}'`), tenant)
