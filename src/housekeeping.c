@@ -26,20 +26,23 @@
 
 /*
  * A partition keeps its owner when a dump is restored by somebody else. Superusers are
- * trusted in any case.
+ * trusted in any case. The catalog is read as it is: no partition is locked.
  */
 static AtlasStatement select_other_owner = {
 	.sql =
-	"SELECT p.relid::text, r.rolname"
-	"  FROM (SELECT relid FROM pg_catalog.pg_partition_tree($1)"
+	"WITH RECURSIVE partition (relid) AS ("
+	"       SELECT inhrelid FROM pg_catalog.pg_inherits"
+	"        WHERE inhparent OPERATOR(pg_catalog.=) $1 OR inhparent OPERATOR(pg_catalog.=) $2"
 	"        UNION ALL"
-	"        SELECT relid FROM pg_catalog.pg_partition_tree($2)) p,"
-	"       pg_catalog.pg_class c, pg_catalog.pg_roles r"
+	"       SELECT i.inhrelid FROM pg_catalog.pg_inherits i, partition p"
+	"        WHERE i.inhparent OPERATOR(pg_catalog.=) p.relid)"
+	" SELECT c.oid::pg_catalog.regclass::pg_catalog.text, r.rolname"
+	"  FROM partition p, pg_catalog.pg_class c, pg_catalog.pg_roles r"
 	" WHERE c.oid OPERATOR(pg_catalog.=) p.relid AND r.oid OPERATOR(pg_catalog.=) c.relowner"
 	"   AND r.oid OPERATOR(pg_catalog.<>) $3 AND NOT r.rolsuper"
-	" ORDER BY p.relid LIMIT 1",
+	" ORDER BY c.oid LIMIT 1",
 	.nparameters = 3,
-	.parameters = {REGCLASSOID, REGCLASSOID, OIDOID},
+	.parameters = {OIDOID, OIDOID, OIDOID},
 };
 
 typedef struct House

@@ -216,8 +216,10 @@ link_events(void *argument, int from, int to, bool kept)
 	AtlasLinkCounts counts = {0};
 	AtlasMissing missing;
 	int			nevents;
-	AtlasLinkEvent *events = read_and_list_missing(&batch->ids[from], to - from, &nevents, &missing);
+	AtlasLinkEvent *events;
 
+	batch->makes_partitions = false;	/* as an error may have left it */
+	events = read_and_list_missing(&batch->ids[from], to - from, &nevents, &missing);
 	batch->makes_partitions = true;
 	ensure_partitions(events, nevents);
 	batch->makes_partitions = false;

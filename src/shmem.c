@@ -190,7 +190,7 @@ atlas_shmem_note_error(AtlasDatabase *slot, const char *message)
 		return;
 	copy_message(copy, message);
 	LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
-	strcpy(slot->last_error, copy);
+	strlcpy(slot->last_error, copy, ATLAS_ERROR_LENGTH);
 	slot->last_error_at = GetCurrentTimestamp();
 	LWLockRelease(atlas_shared->lock);
 }
@@ -208,7 +208,7 @@ atlas_shmem_note_problem(AtlasDatabase *slot, const char *message, TimestampTz n
 	is_news = message != NULL &&
 		(strcmp(slot->problem, copy) != 0 ||
 		 TimestampDifferenceExceeds(slot->problem_logged_at, now, log_again_seconds * 1000));
-	strcpy(slot->problem, copy);
+	strlcpy(slot->problem, copy, ATLAS_ERROR_LENGTH);
 	if (is_news)
 		slot->problem_logged_at = now;
 	LWLockRelease(atlas_shared->lock);
