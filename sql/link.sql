@@ -122,7 +122,7 @@ SELECT position, object_id, outcome, attempts, next_attempt_at > first_attempt_a
 -- The delays grow, and end with relink_window.
 UPDATE atlas_event_unresolved SET next_attempt_at = now(), attempts = 20;
 SELECT atlas_link_events();
-SELECT attempts, next_attempt_at > now() + interval '30 minutes' AS much_later FROM atlas_event_unresolved;
+SELECT attempts, next_attempt_at > first_attempt_at + interval '30 minutes' AS much_later FROM atlas_event_unresolved;
 UPDATE atlas_event_unresolved SET next_attempt_at = now(), first_attempt_at = now() - interval '1 day';
 SELECT atlas_link_events();
 SELECT attempts, outcome, reason, next_attempt_at FROM atlas_event_unresolved;
