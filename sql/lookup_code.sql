@@ -86,6 +86,10 @@ SELECT t.* FROM (VALUES
                 CREATE OPERATOR ann.= (LEFTARG = ann.key, RIGHTARG = ann.key, FUNCTION = ann.less);
                 CREATE OPERATOR CLASS ann.keys DEFAULT FOR TYPE ann.key USING btree AS OPERATOR 1 ann.<, OPERATOR 3 ann.=, FUNCTION 1 bob.compare(ann.key, ann.key);
                 CREATE VIEW ann.sorted AS SELECT id FROM (SELECT 1 AS id, ''(1)''::ann.key AS k ORDER BY k USING OPERATOR(ann.<)) x'),
+    ('as_json', 'CREATE TYPE ann.doc AS (a int); ALTER TYPE ann.doc OWNER TO regress_atlas_ann;
+                 CREATE FUNCTION bob.as_json(ann.doc) RETURNS json LANGUAGE sql IMMUTABLE AS ''SELECT NULL::json''; ALTER FUNCTION bob.as_json OWNER TO regress_atlas_bob;
+                 CREATE CAST (ann.doc AS json) WITH FUNCTION bob.as_json(ann.doc);
+                 CREATE VIEW ann.as_json AS SELECT 1 AS id WHERE to_json(''(1)''::ann.doc) IS NULL'),
     ('collated', 'CREATE VIEW ann.collated AS SELECT 1 AS id WHERE ''a'' COLLATE bob.c = ''a''')) v (name, statement),
     test.hers(name, statement) AS r, test.try_to_register(r) t;
 -- Beneath a table of the owner's own: an index, a policy, a constraint, statistics, a child.

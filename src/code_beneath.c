@@ -26,6 +26,7 @@
 #include "catalog/pg_amproc.h"
 #include "catalog/pg_attrdef.h"
 #include "catalog/pg_authid.h"
+#include "catalog/pg_cast.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_constraint.h"
 #include "catalog/pg_depend.h"
@@ -58,7 +59,8 @@ typedef struct CodeWalk
 	Oid			owner;
 	HTAB	   *seen;			/* of ObjectKey */
 	List	   *pending;		/* of ObjectAddress *, still to be looked at */
-	List	   *relations;
+	AtlasBeneath beneath;
+	List	   *superusers;		/* owners that are trusted as such */
 	const char *problem;
 } CodeWalk;
 
@@ -96,6 +98,9 @@ static const PartOf parts_of_relation[] = {
 static const PartOf parts_of_type[] = {
 	{ConstraintRelationId, ConstraintTypidIndexId, Anum_pg_constraint_contypid,
 	Anum_pg_constraint_oid, ConstraintRelationId},
+	/* to_json() looks for a cast to json */
+	{CastRelationId, CastSourceTargetIndexId, Anum_pg_cast_castsource,
+	Anum_pg_cast_oid, CastRelationId},
 };
 
 /* Sorting, grouping and hashing by an operator call the functions of its families. */
@@ -159,8 +164,13 @@ check_object_owner(CodeWalk *walk, const ObjectAddress *object)
 {
 	Oid			owner = owner_of(object);
 
-	if (!OidIsValid(owner) || owner == walk->owner || superuser_arg(owner))
+	if (!OidIsValid(owner) || owner == walk->owner)
 		return;
+	if (superuser_arg(owner))
+	{
+		walk->superusers = list_append_unique_oid(walk->superusers, owner);
+		return;
+	}
 	walk->problem = psprintf("%s belongs to role %s", getObjectDescription(object, false),
 							 GetUserNameFromId(owner, true) ? GetUserNameFromId(owner, true) : "?");
 }
@@ -264,7 +274,7 @@ add_children(CodeWalk *walk, Oid relation)
 static void
 look_at_relation(CodeWalk *walk, Oid relation)
 {
-	walk->relations = lappend_oid(walk->relations, relation);
+	walk->beneath.relations = lappend_oid(walk->beneath.relations, relation);
 	if (IsCatalogRelationOid(relation) || get_rel_relkind(relation) == RELKIND_INDEX ||
 		get_rel_relkind(relation) == RELKIND_PARTITIONED_INDEX)
 		return;
@@ -301,16 +311,39 @@ look_at_operator(CodeWalk *walk, Oid operator)
 	add_parts(walk, families_of_operator, lengthof(families_of_operator), operator);
 }
 
+/*
+ * With the lock the owner of a relation stays who it is, until the statement has run. An
+ * index has the owner of its table, which is locked. False if it was dropped meanwhile.
+ */
+static bool
+lock_relation(Oid relation)
+{
+	char		kind = get_rel_relkind(relation);
+
+	if (kind != RELKIND_INDEX && kind != RELKIND_PARTITIONED_INDEX)
+		LockRelationOid(relation, AccessShareLock);
+	return SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relation));
+}
+
+/* What a change of the object is told by. */
+static void
+note_hash(CodeWalk *walk, const ObjectAddress *object)
+{
+	int			cache = is_objectclass_supported(object->classId) ?
+		get_object_catcache_oid(object->classId) : -1;
+
+	if (cache >= 0)
+		walk->beneath.hashes = lappend_int(walk->beneath.hashes,
+										   (int) GetSysCacheHashValue1(cache, ObjectIdGetDatum(object->objectId)));
+}
+
 static void
 look_at(CodeWalk *walk, const ObjectAddress *object)
 {
-	/* With the lock its owner stays who it is, until the statement has run. */
-	if (object->classId == RelationRelationId)
-	{
-		LockRelationOid(object->objectId, AccessShareLock);
-		if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(object->objectId)))
-			return;				/* dropped meanwhile, as an index is by DROP INDEX CONCURRENTLY */
-	}
+	if (object->classId != RelationRelationId)
+		note_hash(walk, object);
+	else if (!lock_relation(object->objectId))
+		return;
 	check_object_owner(walk, object);
 	if (walk->problem != NULL)
 		return;
@@ -333,10 +366,11 @@ look_at(CodeWalk *walk, const ObjectAddress *object)
 }
 
 const char *
-atlas_foreign_code_beneath(Oid relation, Oid owner, List **relations)
+atlas_foreign_code_beneath(Oid relation, Oid owner, AtlasBeneath *beneath)
 {
 	CodeWalk	walk = {.owner = owner};
 	HASHCTL		control = {0};
+	ListCell   *cell;
 
 	control.keysize = sizeof(ObjectKey);
 	control.entrysize = sizeof(ObjectKey);
@@ -350,6 +384,9 @@ atlas_foreign_code_beneath(Oid relation, Oid owner, List **relations)
 		look_at(&walk, list_nth(walk.pending, i));
 	}
 	hash_destroy(walk.seen);
-	*relations = walk.relations;
+	foreach(cell, walk.superusers)
+		walk.beneath.hashes = lappend_int(walk.beneath.hashes,
+										  (int) GetSysCacheHashValue1(AUTHOID, ObjectIdGetDatum(lfirst_oid(cell))));
+	*beneath = walk.beneath;
 	return walk.problem;
 }

@@ -7,14 +7,20 @@
 
 #include "nodes/pg_list.h"
 
+/* What the answer depends on. */
+typedef struct AtlasBeneath
+{
+	List	   *relations;		/* OIDs, of indexes too */
+	List	   *hashes;			/* as catalog caches have them, of all else and of owners */
+} AtlasBeneath;
+
 /*
  * Looks through everything that a statement on the relation may plan or run: the
  * relations beneath it, through views, partitions, policies and rules, which it locks;
  * and the functions, operators, types, collations and servers that these name. All
  * must belong to the owner or to a superuser. Returns a description of the first one
  * that does not, "function f(integer)", and whose it is; NULL if there is none.
- * *relations is set to the OIDs of the relations, and of their indexes.
  */
-extern const char *atlas_foreign_code_beneath(Oid relation, Oid owner, List **relations);
+extern const char *atlas_foreign_code_beneath(Oid relation, Oid owner, AtlasBeneath *beneath);
 
 #endif							/* ATLAS_CODE_BENEATH_H */

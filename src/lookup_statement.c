@@ -208,6 +208,18 @@ typedef struct StatementSearch
 	List	   *held_cursors;	/* of Portal */
 } StatementSearch;
 
+/* Keeps a copy of a list, in the place of another. */
+static void
+keep_list(List **kept, const List *list)
+{
+	MemoryContext old = MemoryContextSwitchTo(atlas_object_type_memory());
+	List	   *copy = list_copy(list);
+
+	MemoryContextSwitchTo(old);
+	list_free(*kept);
+	*kept = copy;
+}
+
 /*
  * Is everything beneath the relation its owner's or a superuser's? The answer holds
  * until something that it depends on changes; what changes while the catalog is being
@@ -219,15 +231,12 @@ is_trusted(AtlasObjectType *type)
 	for (int attempt = 0; attempt < CHECK_ATTEMPTS && !type->code_checked; attempt++)
 	{
 		uint64		before = type->code_changes;
-		List	   *relations;
-		MemoryContext old;
+		AtlasBeneath beneath;
 
-		if (atlas_foreign_code_beneath(type->relation, type->target.owner, &relations) != NULL)
+		if (atlas_foreign_code_beneath(type->relation, type->target.owner, &beneath) != NULL)
 			return false;
-		old = MemoryContextSwitchTo(atlas_object_type_memory());
-		list_free(type->beneath);
-		type->beneath = list_copy(relations);
-		MemoryContextSwitchTo(old);
+		keep_list(&type->beneath.relations, beneath.relations);
+		keep_list(&type->beneath.hashes, beneath.hashes);
 		type->code_checked = before == type->code_changes;
 	}
 	return type->code_checked;

@@ -105,7 +105,7 @@ relation_changed(Datum arg, Oid relid)
 		type->leaf_changes++;
 		forget_leaf(type, relid);
 		type->code_changes++;
-		if (relid == InvalidOid || list_member_oid(type->beneath, relid))
+		if (relid == InvalidOid || list_member_oid(type->beneath.relations, relid))
 			type->code_checked = false;
 	}
 }
@@ -131,8 +131,9 @@ code_changed(Datum arg, int cacheid, uint32 hashvalue)
 	{
 		AtlasObjectType *type = lfirst(cell);
 
-		type->code_checked = false;
 		type->code_changes++;
+		if (hashvalue == 0 || list_member_int(type->beneath.hashes, (int) hashvalue))
+			type->code_checked = false;
 		if (type->target.columns.external_id.type < FirstNormalObjectId && type->connection != ATLAS_BROKEN)
 			continue;
 		type->checked = false;

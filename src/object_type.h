@@ -6,6 +6,7 @@
 #ifndef ATLAS_OBJECT_TYPE_H
 #define ATLAS_OBJECT_TYPE_H
 
+#include "code_beneath.h"
 #include "event.h"
 #include "executor/spi.h"
 #include "leaves.h"
@@ -57,7 +58,7 @@ typedef struct AtlasObjectType
 	SPIPlanPtr	plans[ATLAS_NPLANS];
 	bool		code_checked;	/* what is beneath is the owner's or a superuser's */
 	uint64		code_changes;	/* invalidations of anything that may matter, counted */
-	List	   *beneath;		/* OIDs of the relations beneath it, which are its code */
+	AtlasBeneath beneath;		/* what that depends on */
 } AtlasObjectType;
 
 typedef enum AtlasLookupResult

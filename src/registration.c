@@ -379,7 +379,7 @@ static void
 check_code(Relation relation, const char *reason)
 {
 	const char *name = RelationGetRelationName(relation);
-	List	   *beneath;
+	AtlasBeneath beneath;
 	const char *problem;
 
 	if (!superuser())
