@@ -275,6 +275,13 @@ CREATE TABLE ann.mailed (id int PRIMARY KEY, mail library.citext UNIQUE);
 INSERT INTO ann.mailed VALUES (1, 'Ann@Example.org'), (2, 'Bob@Example.org');
 SELECT atlas_register_object_type('CODE', 'ann.mailed', 'id', 'mail');
 SELECT * FROM test.error_of($$SELECT submit_event('CODE', NULL, 'x', external_id => 'ann@example.org')$$);
+CREATE VIEW ann.mailed_view AS SELECT id, mail FROM ann.mailed;
+SELECT atlas_register_object_type('CODE', 'ann.mailed_view', 'id', 'mail');
+SELECT mail, e.code FROM (VALUES ('ann@example.org'), ('Ann@Example.org'), ('cid@example.org')) v (mail)
+  LEFT JOIN LATERAL test.error_of(format('SELECT submit_event(''CODE'', NULL, ''x'', external_id => %L)', mail)) e ON true;
+SELECT json_agg(r ->> 'status') FROM json_array_elements(submit_events('[{"objectType":"CODE","externalId":"ann@example.org","name":"x"},
+    {"objectType":"CODE","externalId":"bob@example.ORG","name":"x"},{"objectType":"CODE","objectId":"1","name":"x"},{"objectType":"CODE","externalId":"cid@example.org","name":"x"}]'::json) -> 'results') r;
+SELECT atlas_register_object_type('CODE', 'ann.mailed', 'id', 'mail');
 ALTER FUNCTION library.citext_eq OWNER TO regress_atlas_bob;
 ALTER FUNCTION library.citext_cmp OWNER TO regress_atlas_bob;
 GRANT ALL ON SCHEMA library TO regress_atlas_bob;

@@ -13,6 +13,7 @@
  */
 #include "postgres.h"
 
+#include "access/transam.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "compat.h"
@@ -115,7 +116,10 @@ atlas_connect(AtlasObjectType *type, bool nowait)
 		uint64		before = type->invalidations;
 
 		set_problem(type, read_target(type, &target));
-		if (memcmp(&target, &type->target, sizeof(target)) != 0)
+
+		/* The operator of a type that is not PostgreSQL's own may have another name now. */
+		if (memcmp(&target, &type->target, sizeof(target)) != 0 ||
+			target.columns.external_id.type >= FirstNormalObjectId)
 		{
 			atlas_forget_plans(type);
 			memcpy(&type->target, &target, sizeof(target));

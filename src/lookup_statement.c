@@ -20,9 +20,15 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "access/stratnum.h"
+#include "access/transam.h"
 #include "attempt.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_operator.h"
 #include "catalog/pg_type.h"
 #include "code_beneath.h"
+#include "commands/defrem.h"
 #include "compat.h"
 #include "executor/spi.h"
 #include "extension.h"
@@ -37,6 +43,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/portal.h"
+#include "utils/syscache.h"
 #include "values.h"
 
 #define CHECK_ATTEMPTS 10
@@ -78,6 +85,27 @@ result_columns(const AtlasObjectType *type)
 					"NULL::pg_catalog.text");
 }
 
+/* The equality of an id's type: PostgreSQL's own, or that of citext. */
+static const char *
+equality(Oid type)
+{
+	const char *result = "OPERATOR(pg_catalog.=)";
+	HeapTuple	tuple;
+
+	if (type < FirstNormalObjectId)
+		return result;
+	tuple = SearchSysCache1(OPEROID,
+							ObjectIdGetDatum(get_opfamily_member(get_opclass_family(GetDefaultOpClass(type, BTREE_AM_OID)),
+																 type, type, BTEqualStrategyNumber)));
+	if (!HeapTupleIsValid(tuple))
+		return result;
+	result = psprintf("OPERATOR(%s.%s)",
+					  quote_identifier(get_namespace_name(((Form_pg_operator) GETSTRUCT(tuple))->oprnamespace)),
+					  NameStr(((Form_pg_operator) GETSTRUCT(tuple))->oprname));
+	ReleaseSysCache(tuple);
+	return result;
+}
+
 /* SELECT t.id::text, t.ext::text FROM s.customers t WHERE t.id = $1 AND t.tenant = $2 */
 static SPIPlanPtr
 plan_one(const AtlasObjectType *type, const NameData *column, Oid column_type)
@@ -86,9 +114,9 @@ plan_one(const AtlasObjectType *type, const NameData *column, Oid column_type)
 
 	parameters[0] = atlas_id_operator_type(column_type);
 	parameters[1] = atlas_id_operator_type(type->target.columns.tenant.type);
-	return atlas_prepare(psprintf("SELECT %s FROM %s t WHERE t.%s OPERATOR(pg_catalog.=) $1%s",
+	return atlas_prepare(psprintf("SELECT %s FROM %s t WHERE t.%s %s $1%s",
 								  result_columns(type), type->target.relation_name,
-								  quote_identifier(NameStr(*column)),
+								  quote_identifier(NameStr(*column)), equality(column_type),
 								  tenant_condition(type, "$2")),
 						 OidIsValid(type->target.columns.tenant.type) ? 2 : 1, parameters);
 }
@@ -100,17 +128,18 @@ plan_one(const AtlasObjectType *type, const NameData *column, Oid column_type)
  * and the same by external id, with $4 to $6.
  */
 static char *
-many_branch(const AtlasObjectType *type, const NameData *column, int first_parameter)
+many_branch(const AtlasObjectType *type, const NameData *column, Oid column_type,
+			int first_parameter)
 {
 	bool		has_tenant = OidIsValid(type->target.columns.tenant.type);
 
 	return psprintf("SELECT k.n, %s FROM ROWS FROM (pg_catalog.unnest($%d), pg_catalog.unnest($%d)%s)"
-					" AS k (n, id%s) JOIN %s t ON t.%s OPERATOR(pg_catalog.=) k.id%s",
+					" AS k (n, id%s) JOIN %s t ON t.%s %s k.id%s",
 					result_columns(type), first_parameter, first_parameter + 1,
 					has_tenant ? psprintf(", pg_catalog.unnest($%d)", first_parameter + 2) : "",
 					has_tenant ? ", tenant" : "",
 					type->target.relation_name, quote_identifier(NameStr(*column)),
-					tenant_condition(type, "k.tenant"));
+					equality(column_type), tenant_condition(type, "k.tenant"));
 }
 
 static SPIPlanPtr
@@ -127,10 +156,11 @@ plan_many(const AtlasObjectType *type)
 	parameters[2] = parameters[5] = tenant_array;
 	parameters[4] = has_external_id ?
 		get_array_type(atlas_id_operator_type(columns->external_id.type)) : TEXTARRAYOID;
-	return atlas_prepare(psprintf("%s%s", many_branch(type, &type->columns.id, 1),
+	return atlas_prepare(psprintf("%s%s", many_branch(type, &type->columns.id, columns->id.type, 1),
 								  has_external_id ?
 								  psprintf(" UNION ALL %s",
-										   many_branch(type, &type->columns.external_id, 4)) : ""),
+										   many_branch(type, &type->columns.external_id,
+													   columns->external_id.type, 4)) : ""),
 						 6, parameters);
 }
 
