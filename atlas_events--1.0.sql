@@ -184,7 +184,7 @@ CREATE TABLE atlas_object_types (
     external_id_column name,
     tenant_column name,
     aliases text[] COLLATE "C" NOT NULL DEFAULT '{}',
-    owner regrole
+    owner name
 );
 
 COMMENT ON TABLE atlas_object_types IS 'The registry: which table holds the objects of a type';
@@ -244,7 +244,7 @@ SELECT pg_catalog.pg_extension_config_dump('atlas_event_links', '');
 SELECT pg_catalog.pg_extension_config_dump('atlas_event_unresolved', '');
 SELECT pg_catalog.pg_extension_config_dump('atlas_event_keys', '');
 SELECT pg_catalog.pg_extension_config_dump('atlas_object_types',
-    'WHERE relation IN (SELECT oid FROM pg_catalog.pg_class) AND (owner IS NULL OR owner IN (SELECT oid FROM pg_catalog.pg_roles))');
+    'WHERE relation IN (SELECT oid FROM pg_catalog.pg_class)');
 
 -- ---------------------------------------------------------------------
 -- Row security: a role with SELECT on these tables sees its own tenant's

@@ -228,7 +228,7 @@ CREATE FUNCTION of_relation(relation regclass) RETURNS SETOF record LANGUAGE plp
 BEGIN
     UPDATE public.atlas_object_types t
        SET relation = of_relation.relation,
-           owner = (SELECT relowner FROM pg_class WHERE oid = of_relation.relation AND relkind = 'v')
+           owner = (SELECT relowner::regrole::text FROM pg_class WHERE oid = of_relation.relation AND relkind = 'v')
      WHERE object_type = 'KEPT';
     RETURN QUERY SELECT * FROM public.after('');
 END

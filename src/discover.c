@@ -126,6 +126,18 @@ tenant_column(Relation relation)
 	return InvalidAttrNumber;
 }
 
+/* Why a table cannot be registered just like that; NULL: it can. */
+static const char *
+why_not_looked_up(Relation relation, const AtlasRegistration *found)
+{
+	const char *reason = atlas_why_not_direct(relation, found);
+
+	if (reason == NULL && (atlas_leaves_searched(relation, found, false) > ATLAS_MAX_LEAVES ||
+						   atlas_leaves_searched(relation, found, true) > ATLAS_MAX_LEAVES))
+		reason = psprintf("each object would be looked for in more than %d partitions", ATLAS_MAX_LEAVES);
+	return reason;
+}
+
 /* What a table offers; false when it has no usable id column. */
 static bool
 examine(Oid relid, const AtlasBuiltInType *type, AtlasRegistration *found, bool *has_tenant,
@@ -144,7 +156,7 @@ examine(Oid relid, const AtlasBuiltInType *type, AtlasRegistration *found, bool 
 	found->id_column = find_column(relation, type, NULL, tenant);
 	found->external_id_column = find_column(relation, type, "externalid", tenant);
 	if (found->id_column != NULL)
-		*why_not = atlas_why_not_direct(relation, found);
+		*why_not = why_not_looked_up(relation, found);
 	relation_close(relation, NoLock);
 	return found->id_column != NULL;
 }
@@ -233,9 +245,9 @@ discover_type(ReturnSetInfo *result, const AtlasBuiltInType *built_in, List *can
 				 errhint("Choose one with atlas_register_object_type().")));
 	else if (!is_registered && not_direct != NULL)
 		ereport(NOTICE,
-				(errmsg("the table of object type %s cannot be read directly, since %s; it was not registered",
+				(errmsg("the table of object type %s is not simply looked up, since %s; it was not registered",
 						built_in->name, not_direct),
-				 errhint("Have a superuser call atlas_register_object_type(), who thereby vouches for its code.")));
+				 errhint("Call atlas_register_object_type(), which says what can be done about it.")));
 	else if (!is_registered && has_tenant)
 		ereport(NOTICE,
 				(errmsg("the table of object type %s has a tenant column; it was not registered",

@@ -21,6 +21,7 @@
 #include "id_value.h"
 #include "leaves.h"
 #include "lookup_statement.h"
+#include "miscadmin.h"
 #include "object_type.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
@@ -60,10 +61,12 @@ find_way(AtlasObjectType *type, AtlasTarget *target)
 {
 	const char *reason;
 
-	if (OidIsValid(type->vouched_owner))
+	if (NameStr(type->vouched_owner)[0] != '\0')
 	{
+		const char *owner = GetUserNameFromId(target->owner, true);
+
 		target->way = ATLAS_BY_STATEMENT;
-		return target->owner == type->vouched_owner ? NULL :
+		return owner != NULL && strcmp(owner, NameStr(type->vouched_owner)) == 0 ? NULL :
 			"the table it is connected to has another owner than when it was registered";
 	}
 	target->way = atlas_direct_way(type->relation, &target->columns, &reason);

@@ -45,7 +45,7 @@ const int	atlas_built_in_type_count = lengthof(atlas_built_in_types);
 static AtlasStatement select_types = {
 	.sql =
 	"SELECT object_type, relation::pg_catalog.oid, id_column, external_id_column, tenant_column,"
-	"       aliases, owner::pg_catalog.oid"
+	"       aliases, owner"
 	"  FROM @extschema@.atlas_object_types"
 	" ORDER BY object_type",
 };
@@ -222,7 +222,6 @@ add_row(HeapTuple row)
 	TupleDesc	tupdesc = SPI_tuptable->tupdesc;
 	AtlasObjectType *type = add_type(SPI_getvalue(row, tupdesc, 1));
 	bool		isnull;
-	Datum		value;
 	Datum	   *aliases;
 	int			naliases;
 
@@ -234,8 +233,7 @@ add_row(HeapTuple row)
 					  TEXTOID, -1, false, TYPALIGN_INT, &aliases, NULL, &naliases);
 	for (int i = 0; i < naliases; i++)
 		add_name(TextDatumGetCString(aliases[i]), type);
-	value = SPI_getbinval(row, tupdesc, 7, &isnull);
-	type->vouched_owner = isnull ? InvalidOid : DatumGetObjectId(value);
+	copy_name(row, 7, &type->vouched_owner);
 }
 
 static void

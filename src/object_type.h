@@ -42,7 +42,7 @@ typedef struct AtlasObjectType
 	char		name[NAMEDATALEN];	/* canonical */
 	Oid			relation;		/* InvalidOid when not connected */
 	AtlasColumnNames columns;
-	Oid			vouched_owner;	/* as whom it is looked up by a statement; else invalid */
+	NameData	vouched_owner;	/* as whom it is looked up by a statement; else empty */
 
 	/* What follows is true as long as checked is, see lookup.c. */
 	bool		checked;

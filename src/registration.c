@@ -52,7 +52,7 @@ static AtlasStatement upsert_type = {
 	"       tenant_column = excluded.tenant_column, aliases = excluded.aliases,"
 	"       owner = excluded.owner",
 	.nparameters = 7,
-	.parameters = {TEXTOID, REGCLASSOID, NAMEOID, NAMEOID, NAMEOID, TEXTARRAYOID, REGROLEOID},
+	.parameters = {TEXTOID, REGCLASSOID, NAMEOID, NAMEOID, NAMEOID, TEXTARRAYOID, NAMEOID},
 };
 
 static AtlasStatement delete_type = {
@@ -344,21 +344,29 @@ column_names(const AtlasRegistration *registration)
 	return names;
 }
 
+int
+atlas_leaves_searched(Relation relation, const AtlasRegistration *registration, bool by_external_id)
+{
+	AtlasColumnNames names = column_names(registration);
+
+	if (by_external_id && registration->external_id_column == NULL)
+		return 0;
+	return atlas_count_leaves(RelationGetRelid(relation), &names, by_external_id);
+}
+
 /* One object must not cost hundreds of index lookups and locks. */
 static void
-check_leaves(Relation relation, const AtlasColumnNames *names, bool by_external_id)
+check_leaves(Relation relation, const AtlasRegistration *registration, bool by_external_id)
 {
-	const char *column = NameStr(*(by_external_id ? &names->external_id : &names->id));
-	int			nleaves;
+	int			nleaves = atlas_leaves_searched(relation, registration, by_external_id);
 
-	if (column[0] == '\0')
-		return;
-	nleaves = atlas_count_leaves(RelationGetRelid(relation), names, by_external_id);
 	if (nleaves > ATLAS_MAX_LEAVES)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
 				 errmsg("an object of \"%s\" would be looked for by \"%s\" in %d partitions, at most %d are allowed",
-						RelationGetRelationName(relation), column, nleaves, ATLAS_MAX_LEAVES),
+						RelationGetRelationName(relation),
+						by_external_id ? registration->external_id_column : registration->id_column,
+						nleaves, ATLAS_MAX_LEAVES),
 				 errhint("Partition the table by that column, or into fewer partitions, or connect a table or materialized view of the ids.")));
 }
 
@@ -401,7 +409,6 @@ static void
 check_registration(AtlasRegistration *registration)
 {
 	Relation	relation = try_relation_open(registration->relation, AccessShareLock);
-	AtlasColumnNames names = column_names(registration);
 	AttrNumber	id;
 	AttrNumber	external_id;
 	AttrNumber	tenant;
@@ -422,14 +429,19 @@ check_registration(AtlasRegistration *registration)
 	if (reason != NULL)
 	{
 		check_code(relation, reason);
-		registration->vouched_owner = relation->rd_rel->relowner;
+		registration->vouched_owner = GetUserNameFromId(relation->rd_rel->relowner, false);
+		ereport(NOTICE,
+				(errmsg("objects of type \"%s\" are looked up by a statement in \"%s\", since %s",
+						registration->object_type, RelationGetRelationName(relation), reason),
+				 errdetail("It runs as the owner of \"%s\" in the sessions of all who submit events: you vouch for its code.",
+						   RelationGetRelationName(relation))));
 	}
 	if (relation->rd_rel->relkind != RELKIND_VIEW && relation->rd_rel->relkind != RELKIND_FOREIGN_TABLE)
 		check_indexes(relation, registration, id, external_id, tenant);
 	if (reason == NULL)
 	{
-		check_leaves(relation, &names, false);
-		check_leaves(relation, &names, true);
+		check_leaves(relation, registration, false);
+		check_leaves(relation, registration, true);
 	}
 	relation_close(relation, NoLock);
 }
@@ -473,9 +485,7 @@ atlas_write_registration(const AtlasRegistration *registration)
 	put_name(registration->external_id_column, 3, values, nulls);
 	put_name(registration->tenant_column, 4, values, nulls);
 	values[5] = atlas_column_array(&aliases, TEXTOID);
-	values[6] = ObjectIdGetDatum(registration->vouched_owner);
-	if (!OidIsValid(registration->vouched_owner))
-		nulls[6] = 'n';
+	put_name(registration->vouched_owner, 6, values, nulls);
 
 	SPI_connect();
 	atlas_become_owner(&saved);

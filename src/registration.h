@@ -16,11 +16,15 @@ typedef struct AtlasRegistration
 	const char *external_id_column; /* NULL without, like the next */
 	const char *tenant_column;
 	List	   *aliases;		/* of char *, folded */
-	Oid			vouched_owner;	/* as whom a statement looks objects up; else invalid */
+	const char *vouched_owner;	/* as whom a statement looks objects up; NULL: directly */
 } AtlasRegistration;
 
 /* Why a table cannot be looked up directly, "it is a view"; NULL: it can. */
 extern const char *atlas_why_not_direct(Relation relation, const AtlasRegistration *registration);
+
+/* In how many partitions or children an object is looked for at the most. */
+extern int	atlas_leaves_searched(Relation relation, const AtlasRegistration *registration,
+								  bool by_external_id);
 
 /* Is this column unique, if need be together with tenant or partition key? */
 extern bool atlas_is_unique_column(Relation relation, AttrNumber column, AttrNumber tenant_column);
