@@ -67,11 +67,10 @@ read_body(AtlasEvent *event, const char *json, Size length, AtlasCounted *counte
 		return;
 	}
 	object = parse_envelope(event, &body, &payload);
-	if (object == NULL)
-		return;
 	PG_TRY();
 	{
-		atlas_event_read_fields(event, object, &body, &payload);
+		if (object != NULL)
+			atlas_event_read_fields(event, object, &body, &payload);
 	}
 	PG_FINALLY();
 	{

@@ -47,7 +47,9 @@ names AS MATERIALIZED (
      WHERE external_id IS NOT NULL),
 refs AS MATERIALIZED (
     SELECT e.event_id, r.position, e.object_type AS primary_type, e.object_id AS primary_id,
-           r.item->>'objectType' AS object_type, r.item->>'objectId' AS object_id,
+           COALESCE((SELECT t.object_type FROM atlas_object_types t WHERE r.item->>'objectType' = ANY (t.aliases)),
+                    r.item->>'objectType') AS object_type,
+           r.item->>'objectType' AS stored_type, r.item->>'objectId' AS object_id,
            r.item->>'externalId' AS external_id
       FROM atlas_events e,
            LATERAL jsonb_array_elements(e.related_objects) WITH ORDINALITY AS r (item, position)
@@ -57,7 +59,7 @@ resolved AS MATERIALIZED (
     SELECT r.*, t.object_type IS NOT NULL AS is_connected, n.object_id AS found_id,
            u.event_id IS NOT NULL AS is_recorded, u.next_attempt_at, u.reason,
            (u.object_type, u.object_id, u.external_id) IS NOT DISTINCT FROM
-           (r.object_type, r.object_id, r.external_id) AS is_recorded_well
+           (r.stored_type, r.object_id, r.external_id) AS is_recorded_well
       FROM refs r
       LEFT JOIN types t ON t.object_type = r.object_type
       LEFT JOIN names n
