@@ -133,7 +133,7 @@ _PG_init(void)
 							   "The tenant that this session acts for.",
 							   "Events, objects and timelines of other tenants are not seen.",
 							   &atlas_tenant_setting, "",
-							   PGC_SUSET, 0, NULL, NULL, NULL);
+							   PGC_SUSET, 0, NULL, atlas_settings_tenant_changed, NULL);
 	define_limits();
 	define_linking();
 	define_workers();

@@ -67,7 +67,10 @@ set_state(AtlasLinkerState state)
 	LWLockRelease(atlas_shared->lock);
 }
 
-/* Has the launcher cut short what this linker did? The caller holds the lock, or it has ended. */
+/*
+ * Has the launcher cut short what this linker did? It changes that while the process is
+ * there, so who needs to know it for sure holds the lock.
+ */
 static bool
 is_evicted(void)
 {

@@ -19,7 +19,6 @@
 #include "compat.h"
 #include "miscadmin.h"
 #include "setting_guard.h"
-#include "submit.h"
 #include "utils/acl.h"
 #include "utils/guc.h"
 #include "utils/guc_tables.h"
@@ -27,7 +26,9 @@
 #define PREFIX "atlas_events."
 #define REFUSED_TENANT "(refused: a role that may not set it did)"
 
-static bool refused = false;
+bool		atlas_settings_are_refused = false;
+
+static bool some_was_dropped = false;	/* in this process, for good */
 
 /* The rule by which PostgreSQL applies the value that a setting had before it was defined. */
 static bool
@@ -89,17 +90,21 @@ atlas_settings_refuse(const List *names)
 
 	foreach(cell, names)
 		if (is_privileged(lfirst(cell)))
-			refused = true;
-	if (refused)
+			some_was_dropped = atlas_settings_are_refused = true;
+	if (some_was_dropped)
 		SetConfigOption("atlas_events.tenant", REFUSED_TENANT, PGC_SUSET, PGC_S_OVERRIDE);
 }
 
 void
-atlas_settings_check(void)
+atlas_settings_tenant_changed(const char *tenant, void *extra)
 {
-	if (!refused &&
-		(atlas_tenant_setting == NULL || strcmp(atlas_tenant_setting, REFUSED_TENANT) != 0))
-		return;
+	atlas_settings_are_refused = some_was_dropped ||
+		(tenant != NULL && strcmp(tenant, REFUSED_TENANT) == 0);
+}
+
+void
+atlas_settings_raise(void)
+{
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("this session has made a setting of atlas_events that its role may not make"),

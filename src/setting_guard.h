@@ -16,7 +16,18 @@
 extern List *atlas_settings_without_right(void);
 extern void atlas_settings_refuse(const List *names);
 
+/* Assign hook of atlas_events.tenant. */
+extern void atlas_settings_tenant_changed(const char *tenant, void *extra);
+
+extern bool atlas_settings_are_refused;
+extern void atlas_settings_raise(void);
+
 /* Raises an error if a setting of this session was dropped. */
-extern void atlas_settings_check(void);
+static inline void
+atlas_settings_check(void)
+{
+	if (unlikely(atlas_settings_are_refused))
+		atlas_settings_raise();
+}
 
 #endif							/* ATLAS_SETTING_GUARD_H */
