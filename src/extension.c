@@ -176,23 +176,23 @@ free_plan(void *plan)
 	(void) SPI_freeplan(plan);
 }
 
-/*
- * The plan may be running: a trigger can come back here. At the end of the
- * transaction, whichever it is, none is.
- */
+void
+atlas_free_plan_later(SPIPlanPtr plan)
+{
+	MemoryContextCallback *callback = MemoryContextAlloc(TopTransactionContext,
+														 sizeof(MemoryContextCallback));
+
+	callback->func = free_plan;
+	callback->arg = plan;
+	MemoryContextRegisterResetCallback(TopTransactionContext, callback);
+}
+
 static void
 forget_plan(AtlasStatement *statement)
 {
 	if (statement->plan != NULL)
-	{
-		MemoryContextCallback *callback = MemoryContextAlloc(TopTransactionContext,
-															 sizeof(MemoryContextCallback));
-
-		callback->func = free_plan;
-		callback->arg = statement->plan;
-		MemoryContextRegisterResetCallback(TopTransactionContext, callback);
-		statement->plan = NULL;
-	}
+		atlas_free_plan_later(statement->plan);
+	statement->plan = NULL;
 	list_free(statement->relations);
 	statement->relations = NIL;
 }

@@ -68,6 +68,12 @@ extern uint64 atlas_execute(AtlasStatement *statement, Datum *values, const char
 /* The kept plan of a statement, ready to be run as above. */
 extern SPIPlanPtr atlas_plan(AtlasStatement *statement);
 
+/*
+ * Frees a kept plan at the end of the transaction, whichever it is: until then it may
+ * be running, as code that it calls can come back to us.
+ */
+extern void atlas_free_plan_later(SPIPlanPtr plan);
+
 /* Plans SQL, once for all values of its parameters, and keeps the plan. */
 extern SPIPlanPtr atlas_prepare(const char *sql, int nparameters, Oid *parameters);
 

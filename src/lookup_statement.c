@@ -55,11 +55,9 @@ atlas_forget_plans(AtlasObjectType *type)
 {
 	for (int i = 0; i < lengthof(type->plans); i++)
 	{
-		SPIPlanPtr	plan = type->plans[i];
-
+		if (type->plans[i] != NULL)
+			atlas_free_plan_later(type->plans[i]);
 		type->plans[i] = NULL;
-		if (plan != NULL && !atlas_object_types_pinned())
-			SPI_freeplan(plan);
 	}
 }
 

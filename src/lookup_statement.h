@@ -14,7 +14,7 @@
 extern const char *atlas_search_by_statement(AtlasObjectType *type, const AtlasWanted *wanted,
 											 int nwanted, AtlasFound found, void *searcher);
 
-/* Drops the plans of a type. While a lookup is under way they are left alone. */
+/* Drops the plans of a type. One that is running is freed when the transaction has ended. */
 extern void atlas_forget_plans(AtlasObjectType *type);
 
 #endif							/* ATLAS_LOOKUP_STATEMENT_H */

@@ -318,12 +318,6 @@ atlas_object_types_pin(bool pin)
 }
 
 bool
-atlas_object_types_pinned(void)
-{
-	return registry_pins > 0;
-}
-
-bool
 atlas_in_code_of_owner(void)
 {
 	/* A parallel worker has the security context of its leader, but not the pins. */

@@ -96,7 +96,6 @@ extern MemoryContext atlas_object_type_memory(void);
 
 /* Keeps the registry as it is while somebody else's code may run. */
 extern void atlas_object_types_pin(bool pin);
-extern bool atlas_object_types_pinned(void);
 
 /*
  * The first thing about the registered tables that a DBA should look at, as a sentence;
