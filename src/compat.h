@@ -73,13 +73,6 @@
 #define atlas_is_virtual(attribute) false
 #endif
 
-/* The settings of this session, and how many they are. */
-#if PG_VERSION_NUM >= 160000
-#define atlas_settings(count) get_guc_variables(count)
-#else
-#define atlas_settings(count) (*(count) = GetNumConfigOptions(), get_guc_variables())
-#endif
-
 /* 17 can limit the time of a whole transaction; a linker's is not limited. */
 #if PG_VERSION_NUM >= 170000
 #define ATLAS_TRANSACTION_TIMEOUT {"transaction_timeout", "0"},

@@ -355,7 +355,7 @@ static void
 blank_settings(void)
 {
 	int			count;
-	struct config_generic **settings = atlas_settings(&count);
+	struct config_generic **settings = atlas_all_settings(&count);
 
 	for (int i = 0; i < count; i++)
 	{
