@@ -86,7 +86,7 @@ atlas_text_from_utf8(const char *utf8, Size length)
  * want of memory) is raised again.
  */
 static Jsonb *
-read_jsonb(char *string, MemoryContext context, const char **reason)
+parse_jsonb(char *string, MemoryContext context, const char **reason)
 {
 	Jsonb	   *volatile result = NULL;
 
@@ -132,7 +132,7 @@ atlas_jsonb_from_utf8(const char *utf8, Size length, const char **reason)
 	/* What it leaves behind is many times its result, and is freed at once. */
 	scratch = AllocSetContextCreate(context, "atlas_events conversion", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(scratch);
-	result = read_jsonb(pnstrdup(string, string_length), context, reason);
+	result = parse_jsonb(pnstrdup(string, string_length), context, reason);
 	MemoryContextSwitchTo(context);
 	if (result != NULL)
 		result = memcpy(palloc(VARSIZE(result)), result, VARSIZE(result));

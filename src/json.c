@@ -37,8 +37,8 @@ atlas_json_to_string(json_t *json)
 				 errmsg("out of memory"),
 				 errdetail("Failed while building JSON.")));
 
-	/* Pure ASCII is text in every encoding. */
-	if (GetDatabaseEncoding() != PG_UTF8)
+	/* Pure ASCII is text in every encoding, and SQL_ASCII takes UTF-8 as it is. */
+	if (GetDatabaseEncoding() != PG_UTF8 && GetDatabaseEncoding() != PG_SQL_ASCII)
 		flags |= JSON_ENSURE_ASCII;
 
 	PG_TRY();

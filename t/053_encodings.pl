@@ -86,6 +86,8 @@ ok($node->safe_psql($ascii, q{SELECT submit_event('TICKET', '1', raw('\xe9'))}),
 like(($node->psql($ascii, q{SELECT submit_event('TICKET', '1', 'x', icon => raw('\xe9'))}))[2],
 	qr/Invalid Event.*\/icon/s, 'SQL_ASCII: an icon in another encoding is refused');
 is(results_of($ascii, bytes_in_sql("\xef\xbb\xbf[$good]")), '0|200|', 'SQL_ASCII: a byte order mark is skipped');
+is($node->safe_psql($ascii, "SELECT (submit_events(" . bytes_in_sql("[{\"\xc3\xa9\":1}]") . ") -> 'results' -> 0 -> 'errors' -> 0)::jsonb ->> 'field' = '/' || raw('\\xc3a9')"),
+	't', 'SQL_ASCII: what is said of an item can be read as jsonb');
 
 # ----- LATIN1: what it does not have -----
 
