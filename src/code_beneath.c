@@ -265,10 +265,9 @@ static void
 add_children(CodeWalk *walk, Oid relation)
 {
 	List	   *children = find_inheritance_children(relation, NoLock);
-	ListCell   *cell;
 
-	foreach(cell, children)
-		add_object(walk, RelationRelationId, lfirst_oid(cell));
+	for (int i = 0; i < list_length(children); i++)
+		add_object(walk, RelationRelationId, list_nth_oid(children, i));
 }
 
 static void
@@ -370,7 +369,6 @@ atlas_foreign_code_beneath(Oid relation, Oid owner, AtlasBeneath *beneath)
 {
 	CodeWalk	walk = {.owner = owner};
 	HASHCTL		control = {0};
-	ListCell   *cell;
 
 	control.keysize = sizeof(ObjectKey);
 	control.entrysize = sizeof(ObjectKey);
@@ -384,9 +382,9 @@ atlas_foreign_code_beneath(Oid relation, Oid owner, AtlasBeneath *beneath)
 		look_at(&walk, list_nth(walk.pending, i));
 	}
 	hash_destroy(walk.seen);
-	foreach(cell, walk.superusers)
+	for (int i = 0; i < list_length(walk.superusers); i++)
 		walk.beneath.hashes = lappend_int(walk.beneath.hashes,
-										  (int) GetSysCacheHashValue1(AUTHOID, ObjectIdGetDatum(lfirst_oid(cell))));
+										  (int) GetSysCacheHashValue1(AUTHOID, ObjectIdGetDatum(list_nth_oid(walk.superusers, i))));
 	*beneath = walk.beneath;
 	return walk.problem;
 }
