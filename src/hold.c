@@ -19,6 +19,7 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_database.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
@@ -101,6 +102,24 @@ is_common_template(Oid database)
 	return result;
 }
 
+/* Has the role CREATEDB? PostgreSQL's own function is not there in every minor version. */
+static bool
+may_create_databases(void)
+{
+	HeapTuple	tuple;
+	bool		result = superuser();
+
+	if (result)
+		return true;
+	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(GetUserId()));
+	if (HeapTupleIsValid(tuple))
+	{
+		result = ((Form_pg_authid) GETSTRUCT(tuple))->rolcreatedb;
+		ReleaseSysCache(tuple);
+	}
+	return result;
+}
+
 /* Would the command be run, as far as it can be known beforehand? */
 static bool
 may_take(const Node *statement, Oid database, bool is_top_level)
@@ -108,11 +127,11 @@ may_take(const Node *statement, Oid database, bool is_top_level)
 	bool		is_owner = atlas_owns_database(database, GetUserId());
 
 	if (IsA(statement, RenameStmt))
-		return is_owner && have_createdb_privilege();
+		return is_owner && may_create_databases();
 	if (IsInTransactionBlock(is_top_level))
 		return false;
 	if (IsA(statement, CreatedbStmt))
-		return have_createdb_privilege() && (is_owner || is_common_template(database));
+		return may_create_databases() && (is_owner || is_common_template(database));
 	return is_owner;
 }
 
