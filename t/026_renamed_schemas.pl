@@ -18,6 +18,8 @@ CREATE ROLE mallory LOGIN;
 CREATE ROLE shop LOGIN;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO shop;
 GRANT CREATE ON DATABASE atlas TO mallory;
+-- Who renames is silent: there would always be a notice to be read, and never an end.
+ALTER ROLE mallory SET client_min_messages = warning;
 CREATE SCHEMA harbour AUTHORIZATION mallory;
 CREATE TABLE harbour.ships (id int PRIMARY KEY);
 INSERT INTO harbour.ships SELECT generate_series(1, 10);
