@@ -117,6 +117,7 @@ const hostile = (field, state) => `CREATE OR REPLACE FUNCTION http_test.say() RE
 test('what the code of a view says reaches the answer as text, whatever it is', async () => {
 	sql(`${hostile('DETAIL', 'PT413')};
 		CREATE VIEW http_test.shouts AS SELECT id, http_test.say() AS said FROM http_test.parcels WHERE http_test.say() IS NOT NULL;
+		ALTER VIEW http_test.shouts OWNER TO http_test_owner;
 		SELECT atlas_register_object_type('HTTP_TEST_SHOUT', 'http_test.shouts', id_column => 'id')`)
 	try {
 		const { submitter } = newTenant()
