@@ -112,7 +112,7 @@ relation_changed(Datum arg, Oid relid)
 
 /* A schema was renamed. */
 static void
-schema_changed(Datum arg, int cacheid, uint32 hashvalue)
+a_schema_changed(Datum arg, int cacheid, uint32 hashvalue)
 {
 	relation_changed(arg, InvalidOid);
 }
@@ -151,7 +151,7 @@ atlas_object_type_init(void)
 	};
 
 	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
-	CacheRegisterSyscacheCallback(NAMESPACEOID, schema_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(NAMESPACEOID, a_schema_changed, (Datum) 0);
 	for (int i = 0; i < lengthof(code_caches); i++)
 		CacheRegisterSyscacheCallback(code_caches[i], code_changed, (Datum) 0);
 }
