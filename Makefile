@@ -5,7 +5,7 @@
 #   make prove_installcheck     TAP tests, which start servers of their own
 
 MODULE_big = atlas_events
-OBJS = atlas_events.o $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
+OBJS = atlas_events.o $(patsubst %.c,%.o,$(sort $(wildcard src/*/*.c)))
 
 EXTENSION = atlas_events atlas_events_api
 DATA = atlas_events--1.0.sql atlas_events_api--1.0.sql
@@ -18,7 +18,7 @@ ISOLATION_OPTS = --inputdir=.
 
 PKG_CONFIG ?= pkg-config
 LIBRARIES = jansson libutf8proc
-PG_CPPFLAGS = -I$(CURDIR)/src $(shell $(PKG_CONFIG) --cflags $(LIBRARIES))
+PG_CPPFLAGS = -iquote $(CURDIR)/src $(shell $(PKG_CONFIG) --cflags $(LIBRARIES))
 SHLIB_LINK = $(shell $(PKG_CONFIG) --libs $(LIBRARIES))
 
 # For our own builds: make WERROR=1 turns every warning into an error.
@@ -39,10 +39,10 @@ PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
-$(OBJS): $(wildcard src/*.h fuzz/*.h)
+$(OBJS): $(wildcard src/*/*.h fuzz/*.h)
 
 ifdef FUZZ
-src/conversion.o src/event_fields.o src/event_json.o src/json_payload.o: override CPPFLAGS += -include fuzz/palloc.h
+src/event/conversion.o src/event/event_fields.o src/event/event_json.o src/event/json_payload.o: override CPPFLAGS += -include fuzz/palloc.h
 endif
 
 # The TAP tests use PostgreSQL's own modules, which pgxs installs beside the

@@ -4,27 +4,28 @@
  *		shared memory and the launcher.
  *
  * atlas_events puts events on the timelines of customer-support objects. One
- * call stores an event, see src/submit.c; a background worker links the objects
- * related to it, see src/linker.c and src/link.c. Without preloading everything
+ * call stores an event, see src/submit/submit.c; a background worker links the objects
+ * related to it, see src/worker/linker.c and src/link/link_batch.c. Without preloading everything
  * works but the workers.
  */
 #include "postgres.h"
 
 #include <limits.h>
 
-#include "src/event.h"
-#include "src/extension.h"
-#include "src/link.h"
-#include "src/object_type.h"
-#include "src/partition.h"
-#include "src/setting_guard.h"
-#include "src/shmem.h"
-#include "src/submit.h"
-#include "src/wakeup.h"
-#include "src/worker.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/guc.h"
+
+#include "base/extension.h"
+#include "base/setting_guard.h"
+#include "base/shmem.h"
+#include "base/wakeup.h"
+#include "event/event.h"
+#include "link/link_batch.h"
+#include "objects/registry.h"
+#include "store/partitions.h"
+#include "submit/submit.h"
+#include "worker/worker.h"
 
 PG_MODULE_MAGIC;
 

@@ -13,8 +13,6 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "body.h"
-#include "error.h"
 #include "fmgr.h"
 #include "fuzz.h"
 #include "libpq/pqsignal.h"
@@ -24,6 +22,9 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
+
+#include "event/body.h"
+#include "event/error.h"
 
 PG_FUNCTION_INFO_V1(atlas_fuzz);
 

@@ -5,7 +5,7 @@
 #ifndef ATLAS_FUZZ_H
 #define ATLAS_FUZZ_H
 
-#include "event.h"
+#include "event/event.h"
 
 /* fuzz.c */
 

@@ -18,15 +18,16 @@
  */
 #include "postgres.h"
 
-#include "fingerprint.h"
-#include "fuzz.h"
-#include "jsonb_text.h"
-#include "mb/pg_wchar.h"
 #include "catalog/pg_collation.h"
+#include "fuzz.h"
+#include "mb/pg_wchar.h"
 #include "regex/regex.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
+
+#include "event/jsonb_text.h"
+#include "submit/fingerprint.h"
 
 #define RFC3339 \
 	"^\\d{4}-\\d\\d-\\d\\d[Tt]\\d\\d:\\d\\d:\\d\\d(\\.\\d+)?([Zz]|[+-]\\d\\d:\\d\\d)$"

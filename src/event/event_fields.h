@@ -1,0 +1,16 @@
+/*
+ * event_fields.h
+ *		The fields of an event, from its parsed envelope and its payload.
+ */
+#ifndef ATLAS_EVENT_FIELDS_H
+#define ATLAS_EVENT_FIELDS_H
+
+#include "event/body.h"
+#include "event/event.h"
+#include "event/json_payload.h"
+
+/* Reads and validates the event. The envelope is what jansson made of the skeleton. */
+extern void atlas_event_read_fields(AtlasEvent *event, json_t *envelope, const AtlasBody *body,
+									const AtlasSpan *payload);
+
+#endif							/* ATLAS_EVENT_FIELDS_H */

@@ -1,0 +1,278 @@
+/*
+ * discovery.c
+ *		atlas_discover_object_types(): tables named after the built-in types.
+ *
+ * Names are compared without case and underscores, singular or plural. A type
+ * is registered only when there is no doubt: one table, with a unique id column
+ * that is named like one, and no column that looks like a tenant's. Everything
+ * that was found is returned, and a notice says why it was not registered.
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "base/arrays.h"
+#include "base/extension.h"
+#include "objects/id_value.h"
+#include "objects/registration.h"
+#include "objects/registry.h"
+
+#define DISCOVERY_NCOLUMNS 5
+
+PG_FUNCTION_INFO_V1(atlas_discover_object_types);
+
+/* Runs as the caller: tables that are not his are none of his business. */
+static AtlasStatement select_candidates = {
+	.sql =
+	"SELECT c.oid"
+	"  FROM pg_catalog.pg_class c"
+	"  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace"
+	" WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p}'::pg_catalog.\"char\"[])"
+	"   AND NOT c.relispartition"
+	"   AND c.relpersistence OPERATOR(pg_catalog.<>) 't'"
+	"   AND n.nspname OPERATOR(pg_catalog.!~) '^(pg_|information_schema$)'"
+	"   AND pg_catalog.pg_has_role(c.relowner, 'USAGE')"
+	"   AND ($2 IS NULL OR c.relnamespace OPERATOR(pg_catalog.=) $2)"
+	"   AND pg_catalog.replace(pg_catalog.lower(c.relname::pg_catalog.text), '_', '')"
+	"       OPERATOR(pg_catalog.=) ANY ($1)"
+	" ORDER BY n.nspname, c.relname",
+	.nparameters = 2,
+	.parameters = {TEXTARRAYOID, OIDOID},
+};
+
+/* A name without case and underscores. */
+static char *
+plain_name(const char *name)
+{
+	char	   *result = pstrdup(name);
+	char	   *end = result;
+
+	for (const char *c = name; *c != '\0'; c++)
+		if (*c != '_')
+			*end++ = pg_ascii_tolower((unsigned char) *c);
+	*end = '\0';
+	return result;
+}
+
+static bool
+is_plainly(const char *name, const char *expected)
+{
+	return strcmp(plain_name(name), plain_name(expected)) == 0;
+}
+
+/* Is this the name of an id column: id, customer_id, "customerId"? */
+static bool
+is_id_name(const char *column, const AtlasBuiltInType *type)
+{
+	if (is_plainly(column, "id") || is_plainly(column, psprintf("%sid", type->name)))
+		return true;
+	for (int i = 0; i < lengthof(type->tables) && type->tables[i] != NULL; i++)
+		if (is_plainly(column, psprintf("%sid", type->tables[i])))
+			return true;
+	return false;
+}
+
+/* Can the column hold ids, or, if it is not the unique one, external ids? */
+static bool
+has_id_type(const FormData_pg_attribute *attribute, bool is_unique)
+{
+	Oid			type = is_unique ? atlas_id_base_type(attribute->atttypid) :
+		atlas_external_id_base_type(attribute->atttypid);
+
+	return OidIsValid(type) && atlas_id_type_problem(attribute->atttypid, attribute->atttypmod) == NULL;
+}
+
+/*
+ * The first column with such a name, or without one the first named like an id,
+ * that can hold ids and has the index that it needs.
+ */
+static const char *
+find_column(Relation relation, const AtlasBuiltInType *type, const char *name, AttrNumber tenant)
+{
+	bool		unique = name == NULL;
+	TupleDesc	tupdesc = RelationGetDescr(relation);
+
+	for (int i = 0; i < tupdesc->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(tupdesc, i);
+		const char *column = NameStr(attribute->attname);
+
+		if (attribute->attisdropped || !has_id_type(attribute, unique) ||
+			!(name == NULL ? is_id_name(column, type) : is_plainly(column, name)))
+			continue;
+		if ((!unique || atlas_is_unique_column(relation, attribute->attnum, tenant)) &&
+			atlas_is_indexed_column(relation, attribute->attnum, tenant))
+			return pstrdup(column);
+	}
+	return NULL;
+}
+
+static AttrNumber
+tenant_column(Relation relation)
+{
+	TupleDesc	tupdesc = RelationGetDescr(relation);
+
+	for (int i = 0; i < tupdesc->natts; i++)
+		if (!TupleDescAttr(tupdesc, i)->attisdropped &&
+			is_plainly(NameStr(TupleDescAttr(tupdesc, i)->attname), "tenantid"))
+			return i + 1;
+	return InvalidAttrNumber;
+}
+
+/* Why a table cannot be registered just like that; NULL: it can. */
+static const char *
+why_not_looked_up(Relation relation, const AtlasRegistration *found)
+{
+	const char *reason = atlas_why_not_direct(relation, found);
+
+	if (reason == NULL && (atlas_leaves_searched(relation, found, false) > ATLAS_MAX_LEAVES ||
+						   atlas_leaves_searched(relation, found, true) > ATLAS_MAX_LEAVES))
+		reason = psprintf("each object would be looked for in more than %d partitions", ATLAS_MAX_LEAVES);
+	return reason;
+}
+
+/* What a table offers; false when it has no usable id column. */
+static bool
+examine(Oid relid, const AtlasBuiltInType *type, AtlasRegistration *found, bool *has_tenant,
+		const char **why_not)
+{
+	Relation	relation = try_relation_open(relid, AccessShareLock);
+	AttrNumber	tenant;
+
+	if (relation == NULL)
+		return false;			/* dropped meanwhile */
+	tenant = tenant_column(relation);
+	found->object_type = pstrdup(type->name);
+	found->relation = relid;
+	*has_tenant = tenant != InvalidAttrNumber;
+	*why_not = NULL;
+	found->id_column = find_column(relation, type, NULL, tenant);
+	found->external_id_column = find_column(relation, type, "externalid", tenant);
+	if (found->id_column != NULL)
+		*why_not = why_not_looked_up(relation, found);
+	relation_close(relation, NoLock);
+	return found->id_column != NULL;
+}
+
+/* The candidates' OIDs for a type, in the caller's memory. */
+static List *
+find_candidates(const AtlasBuiltInType *type, Oid schema, MemoryContext context)
+{
+	AtlasColumn names;
+	Datum		values[2];
+	MemoryContext old;
+	List	   *result = NIL;
+	bool		isnull;
+
+	atlas_column_init(&names, lengthof(type->tables));
+	for (int i = 0; i < lengthof(type->tables) && type->tables[i] != NULL; i++)
+		atlas_column_add(&names, CStringGetTextDatum(plain_name(type->tables[i])));
+	values[0] = atlas_column_array(&names, TEXTOID);
+	values[1] = ObjectIdGetDatum(schema);
+	(void) atlas_execute(&select_candidates, values, OidIsValid(schema) ? "  " : " n", true, 0);
+
+	old = MemoryContextSwitchTo(context);
+	for (uint64 i = 0; i < SPI_processed; i++)
+		result = lappend_oid(result, DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i],
+																	SPI_tuptable->tupdesc, 1, &isnull)));
+	MemoryContextSwitchTo(old);
+	return result;
+}
+
+static void
+put_row(ReturnSetInfo *result, const AtlasRegistration *found, bool registered)
+{
+	Datum		values[DISCOVERY_NCOLUMNS];
+	bool		nulls[DISCOVERY_NCOLUMNS] = {0};
+	NameData	id_column;
+	NameData	external_id_column;
+
+	namestrcpy(&id_column, found->id_column);
+	values[0] = CStringGetTextDatum(found->object_type);
+	values[1] = ObjectIdGetDatum(found->relation);
+	values[2] = NameGetDatum(&id_column);
+	values[3] = NameGetDatum(&external_id_column);
+	nulls[3] = found->external_id_column == NULL;
+	if (!nulls[3])
+		namestrcpy(&external_id_column, found->external_id_column);
+	values[4] = BoolGetDatum(registered);
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+static void
+discover_type(ReturnSetInfo *result, const AtlasBuiltInType *built_in, List *candidates)
+{
+	bool		is_registered = OidIsValid(atlas_object_type(built_in->name)->relation);
+	List	   *usable = NIL;
+	bool		has_tenant = false;
+	const char *not_direct = NULL;
+	ListCell   *cell;
+
+	foreach(cell, candidates)
+	{
+		const char *why_not;
+		AtlasRegistration *found = palloc0(sizeof(AtlasRegistration));
+		bool		tenant;
+
+		if (!examine(lfirst_oid(cell), built_in, found, &tenant, &why_not))
+			continue;
+		usable = lappend(usable, found);
+		has_tenant |= tenant;
+		if (why_not != NULL)
+			not_direct = why_not;
+	}
+
+	foreach(cell, usable)
+	{
+		AtlasRegistration *found = lfirst(cell);
+		bool		certain = !is_registered && list_length(usable) == 1 && !has_tenant &&
+			not_direct == NULL;
+
+		if (certain)
+			atlas_write_registration(found);
+		put_row(result, found, certain);
+	}
+	if (!is_registered && list_length(usable) > 1)
+		ereport(NOTICE,
+				(errmsg("several tables could be object type %s; none was registered", built_in->name),
+				 errhint("Choose one with atlas_register_object_type().")));
+	else if (!is_registered && not_direct != NULL)
+		ereport(NOTICE,
+				(errmsg("the table of object type %s is not simply looked up, since %s; it was not registered",
+						built_in->name, not_direct),
+				 errhint("Call atlas_register_object_type(), which says what can be done about it.")));
+	else if (!is_registered && has_tenant)
+		ereport(NOTICE,
+				(errmsg("the table of object type %s has a tenant column; it was not registered",
+						built_in->name),
+				 errhint("Call atlas_register_object_type(), with tenant_column if it separates tenants.")));
+}
+
+Datum
+atlas_discover_object_types(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	Oid			schema = PG_ARGISNULL(0) ? InvalidOid : PG_GETARG_OID(0);
+	MemoryContext context = CurrentMemoryContext;
+
+	InitMaterializedSRF(fcinfo, 0);
+	atlas_lock_registry();
+	for (int i = 0; i < atlas_built_in_type_count; i++)
+	{
+		List	   *candidates;
+
+		SPI_connect();
+		candidates = find_candidates(&atlas_built_in_types[i], schema, context);
+		SPI_finish();
+		discover_type(result, &atlas_built_in_types[i], candidates);
+	}
+	return (Datum) 0;
+}

@@ -1,0 +1,71 @@
+/*
+ * leaf_search.h
+ *		One table in which objects are searched: the registered one itself, or
+ *		one of its partitions or children.
+ */
+#ifndef ATLAS_LEAF_SEARCH_H
+#define ATLAS_LEAF_SEARCH_H
+
+#include "utils/hsearch.h"
+
+#include "objects/index_lookup.h"
+
+/* The columns of a registered table by their names; an empty name is no column. */
+typedef struct AtlasColumnNames
+{
+	NameData	id;
+	NameData	external_id;
+	NameData	tenant;
+} AtlasColumnNames;
+
+/* The same columns as they are in one table. */
+typedef struct AtlasColumns
+{
+	AtlasKeyColumn id;
+	AtlasKeyColumn external_id;
+	AtlasKeyColumn tenant;
+} AtlasColumns;
+
+typedef struct AtlasLeaf
+{
+	Oid			relation;		/* hash key, where there are many */
+	bool		valid;			/* what follows still holds */
+	AtlasColumns columns;
+	AtlasLookupIndex id_index;
+	AtlasLookupIndex external_id_index;
+} AtlasLeaf;
+
+/* An object that is looked for in a leaf, as values of the columns' types. */
+typedef struct AtlasWanted
+{
+	int			number;			/* the searcher's own, handed to AtlasFound */
+	bool		by_external_id;
+	text	   *key_text;		/* what was asked for */
+	Datum		key;
+	Datum		tenant;
+} AtlasWanted;
+
+/*
+ * Is called with each row that is found; external_id may be NULL. Returns whether further
+ * rows for the same object matter.
+ */
+typedef bool (*AtlasFound) (void *searcher, int number, text *id, text *external_id);
+
+/*
+ * Finds the columns of a table; returns why not, or NULL. Their types must be those
+ * that ids can have.
+ */
+extern const char *atlas_find_columns(Oid relation, const AtlasColumnNames *names,
+									  AtlasColumns *columns);
+
+/* Finds columns and indexes of a table, which is locked; returns why not, or NULL. */
+extern const char *atlas_read_leaf(Oid relation, const AtlasColumnNames *names, AtlasLeaf *leaf);
+
+/*
+ * Searches a leaf, which is locked, for all that is wanted: in its indexes, and where
+ * there is none, in one pass over the table.
+ */
+extern void atlas_search_leaf(const AtlasLeaf *leaf, const AtlasWanted *wanted, int nwanted,
+							  AtlasFound found, void *searcher);
+
+#endif							/* ATLAS_LEAF_SEARCH_H */

@@ -1,0 +1,513 @@
+/*
+ * lookup_statement.c
+ *		Looking objects up by a statement.
+ *
+ * A view, a foreign table, or a table with forced row security can be read only by a
+ * statement, which runs code: of the view, of policies, of what is beneath. A superuser
+ * has vouched for it at registration. The statement runs
+ *	- as the owner of the relation, who is the one that was vouched for, as foreign-key
+ *	  checks do, under SECURITY_RESTRICTED_OPERATION;
+ *	- only if everything beneath belongs to that owner or to a superuser, which is looked
+ *	  at again whenever some of it may have changed, see code_beneath.c;
+ *	- in a subtransaction that is always rolled back, so that it leaves nothing behind:
+ *	  no cursor, no deferred constraint, no setting, no row;
+ *	- without the tenant, the claims, headers and other settings of the request, without
+ *	  the text of the caller's statements, and without the use of his cursors.
+ *
+ * A kept plan finds its table by name, and a table that was renamed may have left its
+ * name to another one. So before a plan runs, the tables that it is going to read are
+ * compared with the registered one, which is locked.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/stratnum.h"
+#include "access/transam.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_operator.h"
+#include "catalog/pg_type.h"
+#include "commands/defrem.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "nodes/pg_list.h"
+#include "tcop/tcopprot.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/guc_tables.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/portal.h"
+#include "utils/syscache.h"
+
+#include "base/arrays.h"
+#include "base/compat.h"
+#include "base/extension.h"
+#include "base/subtransaction.h"
+#include "objects/code_beneath.h"
+#include "objects/id_value.h"
+#include "objects/lookup_statement.h"
+
+#define CHECK_ATTEMPTS 10
+
+/* ----- Plans ----- */
+
+void
+atlas_forget_plans(AtlasObjectType *type)
+{
+	for (int i = 0; i < lengthof(type->plans); i++)
+	{
+		if (type->plans[i] != NULL)
+			atlas_free_plan_later(type->plans[i]);
+		type->plans[i] = NULL;
+	}
+}
+
+/* "t.tenant = <expression>" for types with a tenant column, with an AND. */
+static const char *
+tenant_condition(const AtlasObjectType *type, const char *expression)
+{
+	if (!OidIsValid(type->target.columns.tenant.type))
+		return "";
+	return psprintf(" AND t.%s OPERATOR(pg_catalog.=) %s",
+					quote_identifier(NameStr(type->columns.tenant)), expression);
+}
+
+/* "t.id::text, t.external_id::text" */
+static const char *
+result_columns(const AtlasObjectType *type)
+{
+	return psprintf("t.%s::pg_catalog.text, %s",
+					quote_identifier(NameStr(type->columns.id)),
+					OidIsValid(type->target.columns.external_id.type) ?
+					psprintf("t.%s::pg_catalog.text",
+							 quote_identifier(NameStr(type->columns.external_id))) :
+					"NULL::pg_catalog.text");
+}
+
+/* The equality of an id's type: PostgreSQL's own, or that of citext. */
+static const char *
+equality(Oid type)
+{
+	const char *result = "OPERATOR(pg_catalog.=)";
+	HeapTuple	tuple;
+
+	if (type < FirstNormalObjectId)
+		return result;
+	tuple = SearchSysCache1(OPEROID,
+							ObjectIdGetDatum(get_opfamily_member(get_opclass_family(GetDefaultOpClass(type, BTREE_AM_OID)),
+																 type, type, BTEqualStrategyNumber)));
+	if (!HeapTupleIsValid(tuple))
+		return result;
+	result = psprintf("OPERATOR(%s.%s)",
+					  quote_identifier(get_namespace_name(((Form_pg_operator) GETSTRUCT(tuple))->oprnamespace)),
+					  NameStr(((Form_pg_operator) GETSTRUCT(tuple))->oprname));
+	ReleaseSysCache(tuple);
+	return result;
+}
+
+/* SELECT t.id::text, t.ext::text FROM s.customers t WHERE t.id = $1 AND t.tenant = $2 */
+static SPIPlanPtr
+plan_one(const AtlasObjectType *type, const NameData *column, Oid column_type)
+{
+	Oid			parameters[2];
+
+	parameters[0] = atlas_id_operator_type(column_type);
+	parameters[1] = atlas_id_operator_type(type->target.columns.tenant.type);
+	return atlas_prepare(psprintf("SELECT %s FROM %s t WHERE t.%s %s $1%s",
+								  result_columns(type), type->target.relation_name,
+								  quote_identifier(NameStr(*column)), equality(column_type),
+								  tenant_condition(type, "$2")),
+						 OidIsValid(type->target.columns.tenant.type) ? 2 : 1, parameters);
+}
+
+/*
+ * SELECT k.n, t.id::text, t.ext::text
+ *   FROM unnest($1::int[], $2::uuid[], $3::text[]) k (n, id, tenant)
+ *   JOIN s.customers t ON t.id = k.id AND t.tenant = k.tenant
+ * and the same by external id, with $4 to $6.
+ */
+static char *
+many_branch(const AtlasObjectType *type, const NameData *column, Oid column_type,
+			int first_parameter)
+{
+	bool		has_tenant = OidIsValid(type->target.columns.tenant.type);
+
+	return psprintf("SELECT k.n, %s FROM ROWS FROM (pg_catalog.unnest($%d), pg_catalog.unnest($%d)%s)"
+					" AS k (n, id%s) JOIN %s t ON t.%s %s k.id%s",
+					result_columns(type), first_parameter, first_parameter + 1,
+					has_tenant ? psprintf(", pg_catalog.unnest($%d)", first_parameter + 2) : "",
+					has_tenant ? ", tenant" : "",
+					type->target.relation_name, quote_identifier(NameStr(*column)),
+					equality(column_type), tenant_condition(type, "k.tenant"));
+}
+
+static SPIPlanPtr
+plan_many(const AtlasObjectType *type)
+{
+	const AtlasColumns *columns = &type->target.columns;
+	bool		has_external_id = OidIsValid(columns->external_id.type);
+	Oid			tenant_array = OidIsValid(columns->tenant.type) ?
+		get_array_type(atlas_id_operator_type(columns->tenant.type)) : TEXTARRAYOID;
+	Oid			parameters[6];
+
+	parameters[0] = parameters[3] = INT4ARRAYOID;
+	parameters[1] = get_array_type(atlas_id_operator_type(columns->id.type));
+	parameters[2] = parameters[5] = tenant_array;
+	parameters[4] = has_external_id ?
+		get_array_type(atlas_id_operator_type(columns->external_id.type)) : TEXTARRAYOID;
+	return atlas_prepare(psprintf("%s%s", many_branch(type, &type->columns.id, columns->id.type, 1),
+								  has_external_id ?
+								  psprintf(" UNION ALL %s",
+										   many_branch(type, &type->columns.external_id,
+													   columns->external_id.type, 4)) : ""),
+						 6, parameters);
+}
+
+/*
+ * Does t stand for the registered table, and not for one that took its name, such as
+ * a view of the registered table? Each branch of the query for many has its own t.
+ */
+static bool
+reads_registered_table(const Query *query, Oid registered)
+{
+	ListCell   *cell;
+
+	foreach(cell, query->rtable)
+	{
+		RangeTblEntry *entry = lfirst(cell);
+		Oid			relation = entry->relid;
+
+		if (strcmp(entry->eref->aliasname, "t") != 0)
+		{
+			if (entry->rtekind == RTE_SUBQUERY &&
+				!reads_registered_table(entry->subquery, registered))
+				return false;
+			continue;
+		}
+		if (entry->rtekind == RTE_SUBQUERY)
+			relation = atlas_view_of_entry(entry);
+		if (relation != registered)
+			return false;
+	}
+	return true;
+}
+
+/* Makes the plan if there is none yet; as the owner of the table. */
+static SPIPlanPtr
+get_plan(AtlasObjectType *type, AtlasPlanKind kind)
+{
+	SPIPlanPtr *plan = &type->plans[kind];
+
+	if (*plan != NULL)
+		return *plan;
+	switch (kind)
+	{
+		case ATLAS_BY_ID:
+			*plan = plan_one(type, &type->columns.id, type->target.columns.id.type);
+			break;
+		case ATLAS_BY_EXTERNAL_ID:
+			*plan = plan_one(type, &type->columns.external_id, type->target.columns.external_id.type);
+			break;
+		case ATLAS_MANY:
+			*plan = plan_many(type);
+			break;
+	}
+	return *plan;
+}
+
+/* ----- Whose code is it? ----- */
+
+/* What is looked up, and what was found: texts in the memory of the caller. */
+typedef struct FoundRow
+{
+	int			number;
+	text	   *id;
+	text	   *external_id;
+} FoundRow;
+
+typedef struct StatementSearch
+{
+	AtlasObjectType *type;
+	const AtlasWanted *wanted;
+	int			nwanted;
+	MemoryContext memory;
+	FoundRow   *rows;
+	uint64		nrows;
+	bool		is_refused;		/* somebody else's code is beneath the relation */
+	List	   *held_cursors;	/* of Portal */
+} StatementSearch;
+
+/* Keeps a copy of a list, in the place of another. */
+static void
+keep_list(List **kept, const List *list)
+{
+	MemoryContext old = MemoryContextSwitchTo(atlas_object_type_memory());
+	List	   *copy = list_copy(list);
+
+	MemoryContextSwitchTo(old);
+	list_free(*kept);
+	*kept = copy;
+}
+
+/*
+ * Is everything beneath the relation its owner's or a superuser's? The answer holds
+ * until something that it depends on changes; what changes while the catalog is being
+ * read makes for another reading. An error leaves it unanswered.
+ */
+static bool
+is_trusted(AtlasObjectType *type)
+{
+	for (int attempt = 0; attempt < CHECK_ATTEMPTS && !type->code_checked; attempt++)
+	{
+		uint64		before = type->code_changes;
+		AtlasBeneath beneath;
+
+		if (atlas_foreign_code_beneath(type->relation, type->target.owner, &beneath) != NULL)
+			return false;
+		keep_list(&type->beneath.relations, beneath.relations);
+		keep_list(&type->beneath.hashes, beneath.hashes);
+		type->code_checked = before == type->code_changes;
+	}
+	return type->code_checked;
+}
+
+/*
+ * The plan, for which code and tables have been checked; NULL if the code is not to be
+ * trusted. Whatever changes while it is planned makes for another look.
+ */
+static SPIPlanPtr
+checked_plan(StatementSearch *search, AtlasPlanKind kind)
+{
+	AtlasObjectType *type = search->type;
+
+	for (int attempt = 0; attempt < CHECK_ATTEMPTS; attempt++)
+	{
+		SPIPlanPtr	plan;
+
+		search->is_refused = !is_trusted(type);
+		if (search->is_refused)
+			return NULL;
+		plan = get_plan(type, kind);
+		if (!reads_registered_table(atlas_plan_query(plan), type->relation))
+			break;
+		if (type->code_checked)
+			return plan;
+	}
+	type->checked = false;
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("the table of object type \"%s\" was changed or renamed just now", type->name),
+			 errhint("Try again.")));
+}
+
+/* ----- The caller's cursors ----- */
+
+static AtlasStatement select_cursors = {
+	.sql = "SELECT name FROM pg_catalog.pg_cursor()",
+};
+
+/*
+ * Makes the caller's cursors look as if they were being read, so that the code can neither
+ * read nor move nor close them: they have rows of the caller, and a loop of his in PL/pgSQL
+ * is one of them. Inside of the subtransaction, whose end cleans up after
+ * ThereAreNoReadyPortals(), which leaves its scan of all portals open.
+ */
+static void
+hold_cursors(StatementSearch *search)
+{
+	MemoryContext old;
+	ListCell   *cell;
+	bool		isnull;
+
+	if (ThereAreNoReadyPortals())
+		return;
+	(void) atlas_execute(&select_cursors, NULL, NULL, true, 0);
+	old = MemoryContextSwitchTo(search->memory);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		Datum		name = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
+		Portal		portal = GetPortalByName(TextDatumGetCString(name));
+
+		if (PortalIsValid(portal) && portal->status == PORTAL_READY)
+			search->held_cursors = lappend(search->held_cursors, portal);
+	}
+	MemoryContextSwitchTo(old);
+	foreach(cell, search->held_cursors)
+		((Portal) lfirst(cell))->status = PORTAL_ACTIVE;
+}
+
+static void
+release_cursors(const StatementSearch *search)
+{
+	ListCell   *cell;
+
+	foreach(cell, search->held_cursors)
+		((Portal) lfirst(cell))->status = PORTAL_READY;
+}
+
+/* ----- Running it ----- */
+
+/*
+ * Blanks what the session, its role or its client has set under a name that nobody
+ * defines: claims, headers and tokens of a request. What the database or the server
+ * sets for everybody stays. The subtransaction's end undoes it.
+ */
+static void
+blank_settings(void)
+{
+	int			count;
+	struct config_generic **settings = atlas_all_settings(&count);
+
+	for (int i = 0; i < count; i++)
+	{
+		const struct config_generic *setting = settings[i];
+		const char *value;
+
+		if ((setting->flags & GUC_CUSTOM_PLACEHOLDER) == 0 || setting->source <= PGC_S_DATABASE)
+			continue;
+		value = *((const struct config_string *) setting)->variable;
+		if (value != NULL && value[0] != '\0')
+			atlas_set_for_now(setting->name, "");
+	}
+	atlas_set_for_now("atlas_events.tenant", "");
+}
+
+/* One side of the statement for many: those by id, or those by external id. */
+typedef struct LookupKeys
+{
+	AtlasColumn numbers;
+	AtlasColumn ids;
+	AtlasColumn tenants;
+} LookupKeys;
+
+static void
+fill_keys(const StatementSearch *search, bool by_external_id, Oid id_type, Datum *values)
+{
+	Oid			tenant_type = search->type->target.columns.tenant.type;
+	LookupKeys	keys;
+
+	atlas_column_init(&keys.numbers, search->nwanted);
+	atlas_column_init(&keys.ids, search->nwanted);
+	atlas_column_init(&keys.tenants, search->nwanted);
+	for (int i = 0; i < search->nwanted; i++)
+	{
+		const AtlasWanted *wanted = &search->wanted[i];
+
+		if (wanted->by_external_id != by_external_id)
+			continue;
+		atlas_column_add(&keys.numbers, Int32GetDatum(wanted->number));
+		atlas_column_add(&keys.ids, wanted->key);
+		if (OidIsValid(tenant_type))
+			atlas_column_add(&keys.tenants, wanted->tenant);
+	}
+	values[0] = atlas_column_array(&keys.numbers, INT4OID);
+	values[1] = atlas_column_array(&keys.ids, OidIsValid(id_type) ?
+								   atlas_id_operator_type(id_type) : TEXTOID);
+	values[2] = atlas_column_array(&keys.tenants, OidIsValid(tenant_type) ?
+								   atlas_id_operator_type(tenant_type) : TEXTOID);
+}
+
+/* Copies the rows, whose id is in the given column and its external id in the next. */
+static void
+copy_rows(StatementSearch *search, bool is_many)
+{
+	MemoryContext old = MemoryContextSwitchTo(search->memory);
+	TupleDesc	tupdesc = SPI_tuptable->tupdesc;
+	int			column = is_many ? 2 : 1;
+	bool		isnull;
+
+	search->nrows = SPI_processed;
+	search->rows = MemoryContextAllocHuge(search->memory, sizeof(FoundRow) * Max(search->nrows, 1));
+	for (uint64 i = 0; i < search->nrows; i++)
+	{
+		HeapTuple	row = SPI_tuptable->vals[i];
+
+		CHECK_FOR_INTERRUPTS();
+		search->rows[i].number = is_many ? DatumGetInt32(SPI_getbinval(row, tupdesc, 1, &isnull)) :
+			search->wanted[0].number;
+		search->rows[i].id = atlas_result_text(row, tupdesc, column);
+		search->rows[i].external_id = atlas_result_text(row, tupdesc, column + 1);
+	}
+	MemoryContextSwitchTo(old);
+}
+
+static void
+execute_search(StatementSearch *search)
+{
+	AtlasObjectType *type = search->type;
+	const AtlasColumns *columns = &type->target.columns;
+	bool		is_many = search->nwanted > 1;
+	AtlasPlanKind kind = is_many ? ATLAS_MANY :
+		search->wanted[0].by_external_id ? ATLAS_BY_EXTERNAL_ID : ATLAS_BY_ID;
+	Datum		values[6];
+	SPIPlanPtr	plan;
+	AtlasIdentity saved;
+	int			code;
+
+	if (is_many)
+	{
+		fill_keys(search, false, columns->id.type, &values[0]);
+		fill_keys(search, true, columns->external_id.type, &values[3]);
+	}
+	else
+	{
+		values[0] = search->wanted[0].key;
+		values[1] = search->wanted[0].tenant;
+	}
+	atlas_become(type->target.owner, &saved);
+	blank_settings();
+	hold_cursors(search);
+	plan = checked_plan(search, kind);
+	if (plan != NULL)
+	{
+		code = SPI_execute_plan(plan, values, NULL, false, 0);
+		if (code != SPI_OK_SELECT)
+			elog(ERROR, "could not look up objects: %s", SPI_result_code_string(code));
+		copy_rows(search, is_many);
+	}
+	atlas_return(&saved);
+}
+
+/* The body of the subtransaction. */
+static void
+run_search(void *argument)
+{
+	SPI_connect();
+	execute_search(argument);
+	SPI_finish();
+}
+
+const char *
+atlas_search_by_statement(AtlasObjectType *type, const AtlasWanted *wanted, int nwanted,
+						  AtlasFound found, void *searcher)
+{
+	StatementSearch search = {.type = type,.wanted = wanted,.nwanted = nwanted};
+	const char *volatile callers_statement = debug_query_string;
+	ErrorContextCallback *volatile callers_context = error_context_stack;
+	ErrorData  *volatile error = NULL;
+
+	search.memory = CurrentMemoryContext;
+	atlas_object_types_pin(true);
+	PG_TRY();
+	{
+		debug_query_string = "(atlas_events looks an object up)";
+		error_context_stack = NULL; /* it tells the caller's statements, too */
+		error = atlas_try_and_undo(run_search, &search);
+	}
+	PG_FINALLY();
+	{
+		error_context_stack = callers_context;
+		debug_query_string = callers_statement;
+		release_cursors(&search);
+		atlas_object_types_pin(false);
+	}
+	PG_END_TRY();
+	if (error != NULL)
+		ReThrowError(error);
+
+	for (uint64 i = 0; i < search.nrows; i++)
+		if (search.rows[i].id != NULL)	/* no event could be about it */
+			(void) found(searcher, search.rows[i].number, search.rows[i].id, search.rows[i].external_id);
+	return search.is_refused ?
+		"what is beneath the relation it is connected to does not all belong to its owner or to a superuser" : NULL;
+}

@@ -1,0 +1,86 @@
+/*
+ * link_events.c
+ *		Linking by hand: atlas_link_events() and atlas_retry_failed().
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "storage/proc.h"
+#include "utils/guc.h"
+
+#include "base/extension.h"
+#include "base/wakeup.h"
+#include "link/link_batch.h"
+#include "objects/registry.h"
+#include "worker/worker.h"
+
+PG_FUNCTION_INFO_V1(atlas_link_events);
+PG_FUNCTION_INFO_V1(atlas_retry_failed);
+
+static AtlasStatement retry_failed = {
+	.sql =
+	"UPDATE @extschema@.atlas_event_queue"
+	"   SET attempts = 0, next_attempt_at = NULL, last_error = NULL,"
+	"       submitted_xid = pg_catalog.pg_current_xact_id()"
+	" WHERE next_attempt_at OPERATOR(pg_catalog.=) 'infinity' AND submitted_xid OPERATOR(pg_catalog.>=) '0'"
+	"   AND ($1 IS NULL OR event_id OPERATOR(pg_catalog.=) $1)",
+	.nparameters = 1,
+	.parameters = {UUIDOID},
+};
+
+Datum
+atlas_link_events(PG_FUNCTION_ARGS)
+{
+	int			max_events = PG_ARGISNULL(0) ? 1000 : PG_GETARG_INT32(0);
+	AtlasCursor cursor = {.context = CurrentMemoryContext};
+	AtlasLinkCounts counts = {0};
+	AtlasIdentity saved;
+	int			guc_level;
+	int			claimed;
+	int			limit;
+
+	if (max_events < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("max_events must be at least 1")));
+
+	atlas_refuse_code_of_owner();
+	SPI_connect();
+	atlas_become_owner(&saved);
+	/* Like the linker, do not wait for the tables of objects. */
+	guc_level = NewGUCNestLevel();
+	if (LockTimeout == 0)
+		(void) set_config_option("lock_timeout", "1s", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		limit = Min(max_events, atlas_batch_size);
+		claimed = atlas_link_batch(&cursor, limit, &counts);
+		max_events -= claimed;
+	} while (claimed == limit && max_events > 0);
+	(void) atlas_relink_batch(atlas_batch_size);
+	AtEOXact_GUC(true, guc_level);
+	atlas_return(&saved);
+	SPI_finish();
+	PG_RETURN_INT64(counts.linked);
+}
+
+Datum
+atlas_retry_failed(PG_FUNCTION_ARGS)
+{
+	AtlasIdentity saved;
+	Datum		value = PG_GETARG_DATUM(0);
+	uint64		count;
+
+	SPI_connect();
+	atlas_become_owner(&saved);
+	count = atlas_execute(&retry_failed, &value, PG_ARGISNULL(0) ? "n" : " ", false, 0);
+	atlas_return(&saved);
+	SPI_finish();
+	atlas_wake_at_commit(0, (int) Min(count, PG_INT32_MAX));
+	PG_RETURN_INT64(count);
+}

@@ -1,0 +1,155 @@
+/*
+ * timeline.c
+ *		atlas_timeline(): the events of an object, newest first.
+ *
+ * The object is the primary one of some events and a related one of others;
+ * both lists are read by index from the newest partition on, no further than a
+ * page, and merged. Reads as the owner of the extension, so that EXECUTE on the
+ * function is all that a reader needs; the tenant is that of the session.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/uuid.h"
+
+#include "base/extension.h"
+#include "event/event.h"
+#include "objects/id_value.h"
+#include "objects/registry.h"
+#include "submit/submit.h"
+
+#define TIMELINE_NCOLUMNS 11
+
+/* Index Scan Backward on both tables, Append in order of the partitions. */
+static AtlasStatement select_timeline = {
+	.sql =
+	"SELECT e.event_id, e.occurred_at, t.role, e.name, e.description, e.icon, e.payload,"
+	"       e.object_type, e.object_id, e.external_id,"
+	"       CASE WHEN q.event_id IS NULL THEN 'LINKED'"
+	"            WHEN q.next_attempt_at OPERATOR(pg_catalog.=) 'infinity' THEN 'FAILED'"
+	"            ELSE 'PENDING' END"
+	"  FROM ((SELECT p.event_id, 'PRIMARY' AS role"
+	"           FROM @extschema@.atlas_events p"
+	"          WHERE p.tenant_id OPERATOR(pg_catalog.=) $1"
+	"            AND p.object_type OPERATOR(pg_catalog.=) $2"
+	"            AND p.object_id OPERATOR(pg_catalog.=) $3"
+	"            AND p.event_id OPERATOR(pg_catalog.<) $4"
+	"          ORDER BY p.event_id DESC LIMIT $5)"
+	"        UNION ALL"
+	"        (SELECT l.event_id, 'RELATED' AS role"
+	"           FROM @extschema@.atlas_event_links l"
+	"          WHERE l.tenant_id OPERATOR(pg_catalog.=) $1"
+	"            AND l.object_type OPERATOR(pg_catalog.=) $2"
+	"            AND l.object_id OPERATOR(pg_catalog.=) $3"
+	"            AND l.event_id OPERATOR(pg_catalog.<) $4"
+	"          ORDER BY l.event_id DESC LIMIT $5)"
+	"        ORDER BY event_id DESC LIMIT $5) t,"
+	"       LATERAL (SELECT * FROM @extschema@.atlas_events e"
+	"                 WHERE e.event_id OPERATOR(pg_catalog.=) t.event_id OFFSET 0) e"
+	"       LEFT JOIN @extschema@.atlas_event_queue q"
+	"              ON q.event_id OPERATOR(pg_catalog.=) e.event_id"
+	" ORDER BY t.event_id DESC",
+	.nparameters = 5,
+	.parameters = {TEXTOID, TEXTOID, TEXTOID, UUIDOID, INT8OID},
+};
+
+PG_FUNCTION_INFO_V1(atlas_timeline);
+
+/* The canonical name of an object type; an error when there is no such type. */
+static const char *
+canonical_type(const text *given)
+{
+	AtlasObjectType *type = atlas_object_type(atlas_fold_object_type(VARDATA_ANY(given),
+																	 VARSIZE_ANY_EXHDR(given)));
+
+	if (type == NULL)
+	{
+		AtlasError	error = {0};
+
+		atlas_add_problem(&error, "unknown_type", "/objectType",
+						  "is neither a built-in object type nor a registered one");
+		atlas_raise(&error);
+	}
+	return type->name;
+}
+
+/* An id as it is stored: that of a uuid in lower case. */
+static text *
+stored_id(const char *type_name, text *given)
+{
+	AtlasObjectType *type = atlas_object_type(type_name);
+	Datum		value;
+
+	if (type == NULL)
+		return given;			/* unregistered meanwhile */
+	(void) atlas_connect(type, false);
+	if (type->connection == ATLAS_CONNECTED && type->target.columns.id.type == UUIDOID &&
+		atlas_id_from_text(UUIDOID, VARDATA_ANY(given), VARSIZE_ANY_EXHDR(given), &value))
+		return cstring_to_text(DatumGetCString(DirectFunctionCall1(uuid_out, value)));
+	return given;
+}
+
+static void
+require(bool given, const char *field, const char *message)
+{
+	AtlasError	error = {0};
+
+	if (given)
+		return;
+	atlas_add_problem(&error, "required", pstrdup(field), "%s", message);
+	atlas_raise(&error);
+}
+
+static void
+put_rows(ReturnSetInfo *result)
+{
+	Datum		values[TIMELINE_NCOLUMNS];
+	bool		nulls[TIMELINE_NCOLUMNS];
+
+	for (uint64 row = 0; row < SPI_processed; row++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		for (int i = 0; i < TIMELINE_NCOLUMNS; i++)
+			values[i] = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, i + 1,
+									  &nulls[i]);
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+}
+
+Datum
+atlas_timeline(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	int			max_events = PG_ARGISNULL(3) ? 50 : PG_GETARG_INT32(3);
+	pg_uuid_t	newest;
+	Datum		values[5];
+	AtlasIdentity saved;
+
+	require(!PG_ARGISNULL(0), "/objectType", "objectType is required");
+	require(!PG_ARGISNULL(1), "/objectId", "objectId is required");
+	if (max_events < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("max_events must be at least 1")));
+	InitMaterializedSRF(fcinfo, 0);
+
+	memset(&newest, 0xff, sizeof(newest));
+	values[0] = PointerGetDatum(atlas_session_tenant());
+	values[1] = CStringGetTextDatum(canonical_type(PG_GETARG_TEXT_PP(0)));
+	values[2] = PointerGetDatum(stored_id(TextDatumGetCString(values[1]), PG_GETARG_TEXT_PP(1)));
+	values[3] = PG_ARGISNULL(2) ? UUIDPGetDatum(&newest) : PG_GETARG_DATUM(2);
+	values[4] = Int64GetDatum(max_events);
+
+	SPI_connect();
+	atlas_become_owner(&saved);
+	(void) atlas_execute(&select_timeline, values, NULL, true, 0);
+	put_rows(result);
+	atlas_return(&saved);
+	SPI_finish();
+	return (Datum) 0;
+}

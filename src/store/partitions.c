@@ -1,0 +1,393 @@
+/*
+ * partitions.c
+ *		Monthly partitions of the log and of the links.
+ *
+ * A partition is made when the first event of its month comes, in the
+ * transaction that brings it, or ahead of time by the linker. It is created as
+ * a table of its own, indexed, and then attached, which takes SHARE UPDATE
+ * EXCLUSIVE on the parent: other sessions go on reading and writing, only
+ * another session that lacks a month waits.
+ *
+ * Partitions that a DBA has made, of any width, are used as they are; a month
+ * that they cover in part gets a partition for the gap.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "catalog/partition.h"
+#include "commands/defrem.h"
+#include "commands/tablespace.h"
+#include "commands/trigger.h"
+#include "partitioning/partbounds.h"
+#include "partitioning/partdesc.h"
+#include "pgtime.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/partcache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "base/event_id.h"
+#include "base/extension.h"
+#include "store/partitions.h"
+
+#define MONTHS_AHEAD 2
+
+/* What the two partitioned tables do not share. */
+typedef struct PartitionKind
+{
+	const char *parent;
+	const char *primary_key;
+	const char *index;
+} PartitionKind;
+
+static const PartitionKind kinds[] = {
+	[ATLAS_LOG] = {
+		.parent = "atlas_events",
+		.primary_key = "event_id",
+		.index = "tenant_id, object_type, object_id, event_id",
+	},
+	[ATLAS_LINKS] = {
+		.parent = "atlas_event_links",
+		.primary_key = "tenant_id, object_type, object_id, event_id",
+		.index = "event_id",
+	},
+};
+
+/* The ids from low, up to but without high. */
+typedef struct IdRange
+{
+	pg_uuid_t	low;
+	pg_uuid_t	high;
+	bool		bounded_low;
+	bool		bounded_high;
+} IdRange;
+
+/* A range that is known to have a partition, so that most calls end there. */
+typedef struct KnownRange
+{
+	bool		valid;
+	Oid			parent;
+	Oid			partition;
+	IdRange		range;
+} KnownRange;
+
+static KnownRange known[lengthof(kinds)];
+static uint64 invalidations = 0;
+
+static void
+relation_changed(Datum arg, Oid relid)
+{
+	invalidations++;
+	for (int i = 0; i < lengthof(known); i++)
+		if (relid == InvalidOid || relid == known[i].parent)
+			known[i].valid = false;
+}
+
+void
+atlas_partition_init(void)
+{
+	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+}
+
+static bool
+in_range(const IdRange *range, const pg_uuid_t *id)
+{
+	return (!range->bounded_low || atlas_event_id_compare(&range->low, id) <= 0) &&
+		(!range->bounded_high || atlas_event_id_compare(id, &range->high) < 0);
+}
+
+static bool
+is_known(AtlasPartitioned table, const pg_uuid_t *id)
+{
+	return known[table].valid && in_range(&known[table].range, id);
+}
+
+static Oid
+parent_oid(AtlasPartitioned table)
+{
+	return table == ATLAS_LOG ? atlas_extension()->events : atlas_extension()->links;
+}
+
+/*
+ * Finds the range between two partition bounds that contains the id, and the
+ * partition that it is of; InvalidOid when it is a gap.
+ */
+static Oid
+find_range(Relation parent, const pg_uuid_t *id, bool omit_detached, IdRange *range)
+{
+	PartitionKey key = RelationGetPartitionKey(parent);
+	PartitionDesc desc = RelationGetPartitionDesc(parent, omit_detached);
+	PartitionBoundInfo bounds = desc->boundinfo;
+	Datum		value = UUIDPGetDatum(id);
+	bool		is_equal;
+	int			below;
+
+	memset(range, 0, sizeof(*range));
+	if (desc->nparts == 0)
+		return InvalidOid;
+
+	below = partition_range_datum_bsearch(key->partsupfunc, key->partcollation, bounds,
+										  1, &value, &is_equal);
+	if (below >= 0 && bounds->kind[below][0] == PARTITION_RANGE_DATUM_VALUE)
+	{
+		range->low = *DatumGetUUIDP(bounds->datums[below][0]);
+		range->bounded_low = true;
+	}
+	if (below + 1 < bounds->ndatums &&
+		bounds->kind[below + 1][0] == PARTITION_RANGE_DATUM_VALUE)
+	{
+		range->high = *DatumGetUUIDP(bounds->datums[below + 1][0]);
+		range->bounded_high = true;
+	}
+
+	if (bounds->indexes[below + 1] >= 0)
+		return desc->oids[bounds->indexes[below + 1]];
+	return bounds->default_index >= 0 ? desc->oids[bounds->default_index] : InvalidOid;
+}
+
+/* The part of the id's month that lies within a gap. */
+static void
+month_within(const pg_uuid_t *id, IdRange *gap)
+{
+	TimestampTz time = atlas_event_id_time(id);
+	pg_uuid_t	start,
+				end;
+
+	atlas_event_id_floor(atlas_month_start(time, 0), &start);
+	atlas_event_id_floor(atlas_month_start(time, 1), &end);
+	if (!gap->bounded_low || atlas_event_id_compare(&gap->low, &start) < 0)
+		gap->low = start;
+	if (!gap->bounded_high || atlas_event_id_compare(&end, &gap->high) < 0)
+		gap->high = end;
+	gap->bounded_low = gap->bounded_high = true;
+}
+
+static char *
+partition_name(AtlasPartitioned table, const pg_uuid_t *low)
+{
+	struct pg_tm tm;
+	fsec_t		fsec;
+
+	if (timestamp2tm(atlas_event_id_time(low), NULL, &tm, &fsec, NULL, NULL) != 0)
+		elog(ERROR, "timestamp out of range");
+	return psprintf("%s_%04d_%02d", kinds[table].parent, tm.tm_year, tm.tm_mon);
+}
+
+/*
+ * PostgreSQL attaches no partition to a table that a query of the same session is
+ * reading or writing, or that has trigger events pending. Refuses before anything
+ * is made, and says what the caller can do.
+ */
+static void
+refuse_if_used_here(AtlasPartitioned table, const IdRange *range)
+{
+	Relation	parent = table_open(parent_oid(table), NoLock);
+	bool		is_used = parent->rd_refcnt > 1 || AfterTriggerPendingOnRel(RelationGetRelid(parent));
+
+	table_close(parent, NoLock);
+	if (is_used)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("partition \"%s\" cannot be made while a query of this session uses table \"%s\"",
+						partition_name(table, &range->low), kinds[table].parent),
+				 errdetail("The first event of a month makes a partition, which PostgreSQL does not attach to a table that a loop, a cursor or a trigger of the same session is at work on."),
+				 errhint("Submit or link such events after that query: collect what it finds in an array or a temporary table first.")));
+}
+
+static void
+execute_utility(char *sql)
+{
+	int			code = SPI_execute(sql, false, 0);
+
+	if (code < 0)
+		elog(ERROR, "could not execute \"%s\": %s", sql, SPI_result_code_string(code));
+}
+
+static void
+set_locally(const char *name, const char *value)
+{
+	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+							 true, 0, false);
+}
+
+/* Where and how a partition is stored is not for the submitter's settings to say. */
+static void
+use_settings_of(Oid parent_relid)
+{
+	Relation	parent = table_open(parent_relid, NoLock);
+	Oid			tablespace = parent->rd_rel->reltablespace;
+	Oid			access_method = parent->rd_rel->relam;	/* from 17 on it can have one */
+
+	table_close(parent, NoLock);
+	set_locally("default_tablespace", OidIsValid(tablespace) ? get_tablespace_name(tablespace) : "");
+	set_locally("default_table_access_method",
+				OidIsValid(access_method) ? get_am_name(access_method) : "heap");
+	set_locally("search_path", "pg_catalog, pg_temp");
+}
+
+/*
+ * Creates, indexes and attaches a partition; the parent is locked. LIKE copies what
+ * the columns and the CHECK constraints of the parent are, which ATTACH compares;
+ * ATTACH itself copies the parent's indexes, foreign keys, row triggers and identity
+ * columns, and refuses a table that has an identity column already.
+ */
+static void
+build_partition(AtlasPartitioned table, const IdRange *range)
+{
+	const AtlasExtension *extension = atlas_extension();
+	const PartitionKind *kind = &kinds[table];
+	Oid			schema = extension->schema;
+	char	   *schema_name = pstrdup(extension->schema_name);
+	char	   *name = partition_name(table, &range->low);
+	Oid			partition;
+
+	/* A table that was detached keeps its name. */
+	if (OidIsValid(get_relname_relid(name, schema)))
+		name = ChooseRelationName(name, NULL, "part", schema, false);
+
+	execute_utility(psprintf("CREATE TABLE %s.%s (LIKE %s.%s INCLUDING ALL EXCLUDING INDEXES EXCLUDING IDENTITY)",
+							 schema_name, name, schema_name, kind->parent));
+	execute_utility(psprintf("ALTER TABLE %s.%s ADD PRIMARY KEY (%s)",
+							 schema_name, name, kind->primary_key));
+	execute_utility(psprintf("CREATE INDEX ON %s.%s (%s)", schema_name, name, kind->index));
+	/* Without a policy of its own, so that it is read through the parent only. */
+	execute_utility(psprintf("ALTER TABLE %s.%s ENABLE ROW LEVEL SECURITY", schema_name, name));
+	execute_utility(psprintf("ALTER TABLE %s.%s ATTACH PARTITION %s.%s FOR VALUES FROM ('%s') TO ('%s')",
+							 schema_name, kind->parent, schema_name, name,
+							 atlas_event_id_string(&range->low),
+							 atlas_event_id_string(&range->high)));
+
+	/* The names may have changed hands: see atlas_plan(). */
+	partition = get_relname_relid(name, schema);
+	if (!OidIsValid(partition) || get_partition_parent(partition, true) != parent_oid(table))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("the schema of extension \"%s\" was renamed just now", ATLAS_EXTENSION_NAME),
+				 errhint("Try again.")));
+}
+
+static void
+add_partition_context(void *name)
+{
+	errcontext("making partition \"%s\"", (const char *) name);
+}
+
+/* Makes the partition for a range that has none; an error says what it was about. */
+static void
+create_partition(AtlasPartitioned table, const IdRange *range)
+{
+	ErrorContextCallback context = {.callback = add_partition_context};
+	int			guc_level;
+
+	refuse_if_used_here(table, range);
+	context.arg = partition_name(table, &range->low);
+	context.previous = error_context_stack;
+	error_context_stack = &context;
+	guc_level = NewGUCNestLevel();
+	use_settings_of(parent_oid(table));
+	build_partition(table, range);
+	AtEOXact_GUC(false, guc_level);
+	error_context_stack = context.previous;
+}
+
+/* Says whether the id has a partition, and remembers it; else gives the gap. */
+static bool
+has_partition(AtlasPartitioned table, Oid parent_relid, const pg_uuid_t *id, IdRange *gap)
+{
+	Relation	parent = table_open(parent_relid, AccessShareLock);
+	Oid			partition;
+	IdRange		ignored;
+	bool		detaching;
+	uint64		before = invalidations;
+
+	/* The caller's snapshot may be older than a DETACH CONCURRENTLY. */
+	PushActiveSnapshot(GetLatestSnapshot());
+	partition = find_range(parent, id, true, gap);
+	detaching = !OidIsValid(partition) &&
+		OidIsValid(find_range(parent, id, false, &ignored));
+	PopActiveSnapshot();
+	table_close(parent, NoLock);
+	if (detaching)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("the partition for event %s is being detached", atlas_event_id_string(id)),
+				 errhint("Try again when DETACH PARTITION CONCURRENTLY has finished.")));
+	if (!OidIsValid(partition))
+		return false;
+	known[table].parent = parent_relid;
+	known[table].partition = partition;
+	known[table].range = *gap;
+
+	/* One that came while it was read makes for another reading. */
+	known[table].valid = before == invalidations;
+	return true;
+}
+
+void
+atlas_partition_ensure(AtlasPartitioned table, const pg_uuid_t *ids, int nids)
+{
+	Oid			parent = parent_oid(table);
+	IdRange		gap;
+
+	/* The lock that the INSERT takes; having it, what is known stays true. */
+	LockRelationOid(parent, RowExclusiveLock);
+	for (int i = 0; i < nids; i++)
+	{
+		if (is_known(table, &ids[i]) || has_partition(table, parent, &ids[i], &gap))
+			continue;
+
+		/* Another session may have made it while this one waited. */
+		LockRelationOid(parent, ShareUpdateExclusiveLock);
+		if (has_partition(table, parent, &ids[i], &gap))
+			continue;
+		month_within(&ids[i], &gap);
+		create_partition(table, &gap);
+		(void) has_partition(table, parent, &ids[i], &gap);
+	}
+}
+
+Oid
+atlas_partition_of(AtlasPartitioned table, const Datum *ids, int first, int *end)
+{
+	IdRange		range;
+
+	if (!is_known(table, DatumGetUUIDP(ids[first])) &&
+		!has_partition(table, parent_oid(table), DatumGetUUIDP(ids[first]), &range))
+		return InvalidOid;
+	for (int i = first + 1; i < *end; i++)
+		if (!in_range(&known[table].range, DatumGetUUIDP(ids[i])))
+			*end = i;
+	return known[table].partition;
+}
+
+void
+atlas_partition_ahead(AtlasPartitioned table, TimestampTz now)
+{
+	Oid			parent = parent_oid(table);
+
+	for (int months = 0; months <= MONTHS_AHEAD; months++)
+	{
+		pg_uuid_t	id;
+		IdRange		gap;
+
+		atlas_event_id_floor(atlas_month_start(now, months), &id);
+		if (is_known(table, &id) || has_partition(table, parent, &id, &gap))
+			continue;
+		if (!gap.bounded_low && !gap.bounded_high)
+			return;				/* no partition yet */
+		if (!ConditionalLockRelationOid(parent, ShareUpdateExclusiveLock))
+			return;
+		if (has_partition(table, parent, &id, &gap))
+			continue;
+		month_within(&id, &gap);
+		if (OidIsValid(get_relname_relid(partition_name(table, &gap.low),
+										 atlas_extension()->schema)))
+			return;
+		create_partition(table, &gap);
+	}
+}

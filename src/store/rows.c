@@ -1,0 +1,362 @@
+/*
+ * rows.c
+ *		Adding rows to the log, the queue and the links.
+ *
+ * Rows are formed and put into the table and its indexes as COPY does it, without
+ * an INSERT that is planned and run: that costs as much again as the writing
+ * itself. Where an INSERT would do more than that (there are triggers, rules,
+ * policies that concern the owner, CHECK constraints, indexes that compute something,
+ * columns that are not ours), or would be refused, there is an INSERT.
+ */
+#include "postgres.h"
+
+#include "access/amapi.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
+#include "utils/rel.h"
+#include "utils/rls.h"
+
+#include "base/compat.h"
+#include "store/rows.h"
+
+#define GROUP_SIZE 100			/* rows that are put into a table at once */
+
+/* A table without partitions of its own, and which of the rows go there. */
+typedef struct Part
+{
+	ResultRelInfo *result;
+	int			from;
+	int			to;
+} Part;
+
+void
+atlas_rows_init(AtlasRows *rows, AtlasTable *table, int size)
+{
+	Datum	   *values = palloc((sizeof(Datum) + sizeof(bool)) * Max(size, 1) * table->ncolumns);
+	bool	   *nulls = (bool *) (values + (Size) Max(size, 1) * table->ncolumns);
+
+	rows->table = table;
+	for (int i = 0; i < table->ncolumns; i++)
+	{
+		rows->columns[i].values = values + (Size) size * i;
+		rows->columns[i].nulls = nulls + (Size) size * i;
+		rows->columns[i].nvalues = 0;
+	}
+}
+
+void
+atlas_rows_add(AtlasRows *rows, const Datum *values, const bool *nulls)
+{
+	for (int i = 0; i < rows->table->ncolumns; i++)
+	{
+		if (nulls[i])
+			atlas_column_add_null(&rows->columns[i]);
+		else
+			atlas_column_add(&rows->columns[i], values[i]);
+	}
+}
+
+static Oid
+table_relid(const AtlasTable *table)
+{
+	return *(const Oid *) ((const char *) atlas_extension() + table->relation);
+}
+
+/* Opens it; while its lock was waited for, the extension may have been made anew. */
+static Relation
+open_table(const AtlasTable *table)
+{
+	Oid			relid = InvalidOid;
+
+	while (relid != table_relid(table))
+	{
+		relid = table_relid(table);
+		LockRelationOid(relid, RowExclusiveLock);
+	}
+	return table_open(relid, NoLock);
+}
+
+/*
+ * May this role insert into the table, and does no policy check the rows? An INSERT
+ * asks this of the table that it names only, whoever its partitions belong to.
+ */
+static bool
+may_insert(Relation relation)
+{
+	const FormData_pg_class *form = relation->rd_rel;
+	bool		is_free = form->relowner == GetUserId() && !form->relforcerowsecurity;
+
+	return (is_free || check_enable_rls(RelationGetRelid(relation), InvalidOid, true) != RLS_ENABLED) &&
+		pg_class_aclcheck(RelationGetRelid(relation), GetUserId(), ACL_INSERT) == ACLCHECK_OK;
+}
+
+/* Would an INSERT write the row, and do no more? */
+static bool
+is_plain(Relation relation)
+{
+	const TupleConstr *constraints = relation->rd_att->constr;
+
+	return relation->trigdesc == NULL && relation->rd_rules == NULL &&
+		(constraints == NULL || (constraints->num_check == 0 && !constraints->has_generated_stored));
+}
+
+/*
+ * Are its columns the ones that are written, in the same order, and no others? A type
+ * modifier rounds the value that is inserted, and an identity column may refuse it.
+ */
+static bool
+has_our_columns(Relation relation, const AtlasTable *table)
+{
+	TupleDesc	tupdesc = RelationGetDescr(relation);
+
+	if (relation->rd_rel->relkind != RELKIND_RELATION || tupdesc->natts != table->ncolumns)
+		return false;
+	for (int i = 0; i < tupdesc->natts; i++)
+	{
+		const FormData_pg_attribute *attribute = TupleDescAttr(tupdesc, i);
+
+		if (attribute->attisdropped || attribute->atttypid != table->types[i] ||
+			attribute->atttypmod != -1 || attribute->attidentity != '\0' ||
+			attribute->attgenerated != '\0' ||
+			strcmp(NameStr(attribute->attname), table->columns[i]) != 0)
+			return false;
+	}
+	return true;
+}
+
+/* Is the condition of an index, like that of the queue's cursor, that a column which is NOT NULL be so? */
+static bool
+is_always_true(Relation relation, const List *predicate)
+{
+	const NullTest *test = list_length(predicate) == 1 ? linitial(predicate) : NULL;
+
+	return test != NULL && IsA(test, NullTest) && test->nulltesttype == IS_NOT_NULL &&
+		IsA(test->arg, Var) && ((const Var *) test->arg)->varattno > 0 &&
+		TupleDescAttr(RelationGetDescr(relation), ((const Var *) test->arg)->varattno - 1)->attnotnull;
+}
+
+/*
+ * Does an index compute nothing, and compare values with functions of PostgreSQL's own?
+ * A condition that is always true is taken out, so that it is not evaluated for each row.
+ */
+static bool
+is_plain_index(Relation relation, Relation index, IndexInfo *info)
+{
+	int			nsupport = info->ii_NumIndexKeyAttrs * index->rd_indam->amsupport;
+
+	for (int i = 0; i < nsupport; i++)
+		if (index->rd_support[i] >= FirstNormalObjectId)
+			return false;
+	if (is_always_true(relation, info->ii_Predicate))
+		info->ii_Predicate = NIL;
+	return info->ii_Expressions == NIL && info->ii_Predicate == NIL;
+}
+
+static bool
+has_plain_indexes(const ResultRelInfo *result)
+{
+	for (int i = 0; i < result->ri_NumIndices; i++)
+		if (!is_plain_index(result->ri_RelationDesc, result->ri_IndexRelationDescs[i],
+							result->ri_IndexRelationInfo[i]))
+			return false;
+	return true;
+}
+
+/* The partition that a row goes to, and the first row that goes elsewhere. */
+static Oid
+partition_of(const AtlasRows *rows, int from, int *to)
+{
+	*to = rows->columns[0].nvalues;
+	return atlas_partition_of(rows->table->partitions, rows->columns[0].values, from, to);
+}
+
+/*
+ * Locks and opens it; NULL when there is none. While the lock is waited for, it may
+ * be detached, or, a default one, lose the row to a new partition.
+ */
+static Relation
+open_partition(const AtlasRows *rows, int from, int *to)
+{
+	Oid			partition = partition_of(rows, from, to);
+	Oid			locked = InvalidOid;
+
+	while (OidIsValid(partition) && partition != locked)
+	{
+		locked = partition;
+		LockRelationOid(locked, RowExclusiveLock);
+		partition = partition_of(rows, from, to);
+	}
+	return OidIsValid(partition) ? table_open(partition, NoLock) : NULL;
+}
+
+/* The part that begins with a row; NULL when there is no partition for it. */
+static Part *
+open_part(const AtlasRows *rows, Relation root, int from)
+{
+	Part	   *part = palloc(sizeof(Part));
+	Relation	relation = root;
+
+	part->from = from;
+	part->to = rows->columns[0].nvalues;
+	if (rows->table->partitions != ATLAS_NOT_PARTITIONED)
+		relation = open_partition(rows, from, &part->to);
+	if (relation == NULL)
+		return NULL;
+	part->result = makeNode(ResultRelInfo);
+	InitResultRelInfo(part->result, relation, 0, NULL, 0);
+	ExecOpenIndices(part->result, false);
+	return part;
+}
+
+/* Opens all parts; false when an INSERT is needed for one of them. */
+static bool
+open_parts(const AtlasRows *rows, Relation root, List **parts)
+{
+	int			nrows = rows->columns[0].nvalues;
+
+	*parts = NIL;
+	if (!is_plain(root) || !may_insert(root))
+		return false;
+	for (int from = 0; from < nrows;)
+	{
+		Part	   *part = open_part(rows, root, from);
+
+		if (part == NULL)
+			return false;
+		*parts = lappend(*parts, part);
+		if (!is_plain(part->result->ri_RelationDesc) ||
+			!has_our_columns(part->result->ri_RelationDesc, rows->table) ||
+			!has_plain_indexes(part->result))
+			return false;
+		from = part->to;
+	}
+	return true;
+}
+
+static void
+close_parts(Relation root, const List *parts)
+{
+	ListCell   *cell;
+
+	foreach(cell, parts)
+	{
+		const Part *part = lfirst(cell);
+		Relation	relation = part->result->ri_RelationDesc;
+
+		ExecCloseIndices(part->result);
+		if (relation != root)
+			table_close(relation, NoLock);
+	}
+	table_close(root, NoLock);
+}
+
+static void
+fill_slot(TupleTableSlot *slot, const AtlasRows *rows, int row)
+{
+	ExecClearTuple(slot);
+	for (int i = 0; i < rows->table->ncolumns; i++)
+	{
+		slot->tts_values[i] = rows->columns[i].values[row];
+		slot->tts_isnull[i] = rows->columns[i].nulls[row];
+	}
+	ExecStoreVirtualTuple(slot);
+}
+
+/* Puts rows that fit into the slots into the table, and then into its indexes. */
+static void
+write_group(EState *estate, ResultRelInfo *result, TupleTableSlot **slots, int nslots,
+			CommandId command)
+{
+	Relation	relation = result->ri_RelationDesc;
+	MemoryContext old = MemoryContextSwitchTo(GetPerTupleMemoryContext(estate));
+
+	if (relation->rd_att->constr != NULL)
+		for (int i = 0; i < nslots; i++)
+			ExecConstraints(result, slots[i], estate);
+	if (nslots == 1)
+		table_tuple_insert(relation, slots[0], command, 0, NULL);
+	else
+		table_multi_insert(relation, slots, nslots, command, 0, NULL);
+	for (int i = 0; i < nslots; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		(void) atlas_insert_index_tuples(result, slots[i], estate);
+	}
+	MemoryContextSwitchTo(old);
+	ResetPerTupleExprContext(estate);
+}
+
+static void
+write_part(EState *estate, const AtlasRows *rows, const Part *part, CommandId command)
+{
+	TupleTableSlot *slots[GROUP_SIZE];
+	int			nslots = Min(part->to - part->from, GROUP_SIZE);
+
+	for (int i = 0; i < nslots; i++)
+		slots[i] = table_slot_create(part->result->ri_RelationDesc, &estate->es_tupleTable);
+	for (int from = part->from; from < part->to; from += nslots)
+	{
+		nslots = Min(part->to - from, nslots);
+		for (int i = 0; i < nslots; i++)
+			fill_slot(slots[i], rows, from + i);
+		write_group(estate, part->result, slots, nslots, command);
+	}
+}
+
+/* Writes the rows if an INSERT would do no more; all of them, or none. */
+static bool
+write_directly(const AtlasRows *rows)
+{
+	EState	   *estate = CreateExecutorState();
+	MemoryContext old = MemoryContextSwitchTo(estate->es_query_cxt);
+	Relation	root = open_table(rows->table);
+	List	   *parts;
+	ListCell   *cell;
+	bool		is_direct = open_parts(rows, root, &parts);
+
+	if (is_direct)
+	{
+		CommandId	command;
+
+		PreventCommandIfReadOnly("INSERT");
+		command = GetCurrentCommandId(true);
+		foreach(cell, parts)
+			write_part(estate, rows, lfirst(cell), command);
+	}
+	close_parts(root, parts);
+	ExecResetTupleTable(estate->es_tupleTable, false);
+	MemoryContextSwitchTo(old);
+	FreeExecutorState(estate);
+	if (is_direct)
+		CommandCounterIncrement();
+	return is_direct;
+}
+
+void
+atlas_rows_insert(const AtlasRows *rows)
+{
+	AtlasTable *table = rows->table;
+	Datum		values[ATLAS_MAX_COLUMNS];
+
+	if (rows->columns[0].nvalues == 0)
+		return;
+	for (int i = 0; i < table->ncolumns; i++)
+		values[i] = atlas_column_array(&rows->columns[i], table->types[i]);
+	(void) atlas_execute(&table->insert, values, NULL, false, 0);
+}
+
+void
+atlas_rows_write(const AtlasRows *rows)
+{
+	if (rows->columns[0].nvalues == 0)
+		return;
+	if (!atlas_direct_access || !write_directly(rows))
+		atlas_rows_insert(rows);
+}

@@ -1,0 +1,131 @@
+/*
+ * housekeeping.c
+ *		What a linker does besides linking: it makes the partitions of the coming months,
+ *		and looks whom the partitions belong to.
+ *
+ * That can fail for reasons that have nothing to do with linking: an event trigger that
+ * forbids DDL, an owner of the extension who may not create tables, a lock that somebody
+ * holds. So each task is done in a subtransaction, in a transaction of its own, and waits
+ * for no lock for long. What is wrong goes to the server log, and to the slot of the
+ * database in shared memory, from which the status view has it. It is looked at again
+ * with each round of the linker, and logged again when it is something else, or once an
+ * hour.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/guc.h"
+#include "utils/timestamp.h"
+
+#include "base/extension.h"
+#include "base/subtransaction.h"
+#include "store/partitions.h"
+#include "worker/housekeeping.h"
+
+#define LOCK_TIMEOUT "100ms"
+#define LOG_AGAIN_SECONDS 3600
+
+/*
+ * A partition keeps its owner when a dump is restored by somebody else. Superusers are
+ * trusted in any case. The catalog is read as it is: no partition is locked.
+ */
+static AtlasStatement select_other_owner = {
+	.sql =
+	"WITH RECURSIVE partition (relid) AS ("
+	"       SELECT inhrelid FROM pg_catalog.pg_inherits"
+	"        WHERE inhparent OPERATOR(pg_catalog.=) $1 OR inhparent OPERATOR(pg_catalog.=) $2"
+	"        UNION ALL"
+	"       SELECT i.inhrelid FROM pg_catalog.pg_inherits i, partition p"
+	"        WHERE i.inhparent OPERATOR(pg_catalog.=) p.relid)"
+	" SELECT c.oid::pg_catalog.regclass::pg_catalog.text, r.rolname"
+	"  FROM partition p, pg_catalog.pg_class c, pg_catalog.pg_roles r"
+	" WHERE c.oid OPERATOR(pg_catalog.=) p.relid AND r.oid OPERATOR(pg_catalog.=) c.relowner"
+	"   AND r.oid OPERATOR(pg_catalog.<>) $3 AND NOT r.rolsuper"
+	" ORDER BY c.oid LIMIT 1",
+	.nparameters = 3,
+	.parameters = {OIDOID, OIDOID, OIDOID},
+};
+
+typedef struct House
+{
+	TimestampTz now;
+	char	   *problem;		/* for the status view; NULL: none so far */
+} House;
+
+static void
+make_log_ahead(void *argument)
+{
+	atlas_partition_ahead(ATLAS_LOG, ((House *) argument)->now);
+}
+
+static void
+make_links_ahead(void *argument)
+{
+	atlas_partition_ahead(ATLAS_LINKS, ((House *) argument)->now);
+}
+
+/* Whoever owns a partition can add a trigger to it, which runs as the owner of the extension. */
+static void
+look_for_other_owner(void *argument)
+{
+	const AtlasExtension *extension = atlas_extension();
+	Datum		values[3];
+
+	values[0] = ObjectIdGetDatum(extension->events);
+	values[1] = ObjectIdGetDatum(extension->links);
+	values[2] = ObjectIdGetDatum(extension->owner);
+	if (atlas_execute(&select_other_owner, values, NULL, false, 1) > 0)
+		((House *) argument)->problem =
+			psprintf("Partition %s belongs to role %s, whose triggers would have the rights of the owner of the extension: change its owner.",
+					 SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1),
+					 SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2));
+}
+
+static void
+log_error(const ErrorData *error)
+{
+	ereport(LOG,
+			(errcode(error->sqlerrcode),
+			 errmsg("partitions of the coming months could not be made: %s", error->message),
+			 error->detail ? errdetail_internal("%s", error->detail) : 0,
+			 errhint("Linking goes on. It is tried again every atlas_events.naptime, and this is said once an hour."),
+			 error->context ? errcontext("%s", error->context) : 0));
+}
+
+void
+atlas_keep_house(AtlasDatabase *slot, TimestampTz now)
+{
+	static void (*const tasks[]) (void *) = {
+		make_log_ahead, make_links_ahead, look_for_other_owner
+	};
+	House		house = {.now = now};
+	ErrorData  *first_error = NULL;
+	int			guc_level = NewGUCNestLevel();
+
+	(void) set_config_option("lock_timeout", LOCK_TIMEOUT, PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	for (int i = 0; i < lengthof(tasks); i++)
+	{
+		ErrorData  *error = atlas_try(tasks[i], &house);
+
+		if (first_error == NULL)
+			first_error = error;
+	}
+	AtEOXact_GUC(true, guc_level);
+
+	if (first_error != NULL)
+		house.problem = psprintf("The partitions of the coming months cannot be made, see the server log: %s",
+								 first_error->message);
+	if (!atlas_shmem_note_problem(slot, house.problem, now, LOG_AGAIN_SECONDS))
+		return;
+	if (first_error != NULL)
+		log_error(first_error);
+	else
+		ereport(LOG, (errmsg("%s", house.problem)));
+}
+
+char *
+atlas_housekeeping_advice(const AtlasDatabase *slot)
+{
+	return slot->problem[0] != '\0' ? pstrdup(slot->problem) : NULL;
+}

@@ -1,0 +1,540 @@
+/*
+ * launcher.c
+ *		The background worker that starts linkers where they are needed.
+ *
+ * The launcher is connected to no database, so it cannot see which ones have
+ * the extension. It has every connectable database visited once: a linker that
+ * finds no extension gives its slot back and the database is probed again only
+ * after a long time. CREATE EXTENSION and every commit that queues an event take
+ * a slot and wake the launcher themselves.
+ *
+ * A linker is started when events were committed in its database, when one is
+ * due for another attempt, and every naptime in any case. Of several max_workers,
+ * the last is started for visits only. When there are more databases with work
+ * than workers, the linker that has been at it longest makes room for the next one: see
+ * turns.c.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "catalog/pg_database.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "utils/guc.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+#include "base/compat.h"
+#include "base/shmem.h"
+#include "worker/turns.h"
+#include "worker/worker.h"
+
+#define RESTART_SECONDS 5		/* after the launcher itself failed */
+#define PROBE_NAPTIMES 60		/* databases without the extension */
+#define RETRY_MILLISECONDS 1000 /* when there was no worker slot */
+
+/* A database as the launcher sees it; those without a slot too. */
+typedef struct KnownDatabase
+{
+	Oid			oid;			/* hash key */
+	TimestampTz next_probe;
+	uint64		round;			/* when it was last seen in pg_database */
+} KnownDatabase;
+
+static HTAB *known = NULL;
+static uint64 round_number = 0;
+static BackgroundWorkerHandle *handles[ATLAS_MAX_DATABASES];
+static bool is_visit[ATLAS_MAX_DATABASES];	/* started without pending work */
+static bool slot_missing = false;	/* said so in the log already */
+
+void
+atlas_launcher_register(void)
+{
+	BackgroundWorker worker = {0};
+
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = RESTART_SECONDS;
+	strlcpy(worker.bgw_library_name, "atlas_events", sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name, "atlas_launcher_main", sizeof(worker.bgw_function_name));
+	strlcpy(worker.bgw_name, "atlas_events launcher", sizeof(worker.bgw_name));
+	strlcpy(worker.bgw_type, "atlas_events launcher", sizeof(worker.bgw_type));
+	RegisterBackgroundWorker(&worker);
+}
+
+/* ----- Which databases there are ----- */
+
+static void
+see_database(Oid oid, TimestampTz now)
+{
+	bool		found;
+	KnownDatabase *database = hash_search(known, &oid, HASH_ENTER, &found);
+	AtlasDatabase *slot;
+
+	if (!found)
+		database->next_probe = now;
+	database->round = round_number;
+	if (database->next_probe > now)
+		return;
+
+	/* A visit needs a slot; without an extension the visitor frees it. */
+	database->next_probe = TimestampTzPlusMilliseconds(now, (int64) atlas_naptime *
+													   PROBE_NAPTIMES * 1000);
+	LWLockAcquire(atlas_shared->lock, LW_SHARED);
+	slot = atlas_shmem_find(oid);
+	LWLockRelease(atlas_shared->lock);
+	if (slot == NULL && atlas_shmem_database(oid) == NULL)
+		ereport(LOG,
+				(errmsg("atlas_events serves %d databases at most; database %u is not among them",
+						ATLAS_MAX_DATABASES, oid)));
+}
+
+/* Reads pg_database. Templates have no events of their own to link. */
+static void
+read_databases(TimestampTz now)
+{
+	Relation	pg_database;
+	TableScanDesc scan;
+	HeapTuple	tuple;
+
+	atlas_worker_begin();
+	pg_database = table_open(DatabaseRelationId, AccessShareLock);
+	scan = table_beginscan_catalog(pg_database, 0, NULL);
+	while (HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection)))
+	{
+		Form_pg_database form = (Form_pg_database) GETSTRUCT(tuple);
+
+		if (form->datallowconn && !form->datistemplate)
+			see_database(form->oid, now);
+	}
+	table_endscan(scan);
+	table_close(pg_database, AccessShareLock);
+	atlas_worker_commit();
+}
+
+/* Forgets the databases that have been dropped. */
+static void
+forget_databases(void)
+{
+	HASH_SEQ_STATUS status;
+	KnownDatabase *database;
+
+	hash_seq_init(&status, known);
+	while ((database = hash_seq_search(&status)) != NULL)
+	{
+		if (database->round == round_number)
+			continue;
+		atlas_shmem_forget(database->oid);
+		(void) hash_search(known, &database->oid, HASH_REMOVE, NULL);
+	}
+}
+
+/* ----- Starting linkers ----- */
+
+/* Looks after linkers that ended before they could take their slot. */
+static void
+check_handles(TimestampTz now)
+{
+	for (int i = 0; i < ATLAS_MAX_DATABASES; i++)
+	{
+		AtlasDatabase *slot = &atlas_shared->databases[i];
+		pid_t		pid;
+
+		if (handles[i] == NULL || GetBackgroundWorkerPid(handles[i], &pid) != BGWH_STOPPED)
+			continue;
+		pfree(handles[i]);
+		handles[i] = NULL;
+		LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
+		if (slot->state == ATLAS_LINKER_STARTING && slot->pid == 0)
+		{
+			slot->state = ATLAS_LINKER_ASLEEP;
+			slot->failures++;
+			slot->not_before = TimestampTzPlusMilliseconds(now, (1 << Min(slot->failures, 6)) *
+														   INT64CONST(1000));
+		}
+		LWLockRelease(atlas_shared->lock);
+	}
+}
+
+typedef enum Need
+{
+	NO_NEED,
+	ROUTINE_VISIT,
+	PENDING_WORK
+} Need;
+
+/* A database may have been dropped since its slot was taken. */
+static bool
+database_exists(Oid database)
+{
+	bool		result;
+
+	atlas_worker_begin();
+	result = SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(database));
+	atlas_worker_commit();
+	return result;
+}
+
+/* False when nothing more can be started now. */
+static bool
+start_linker(int index, Need need, TimestampTz now)
+{
+	AtlasDatabase *slot = &atlas_shared->databases[index];
+	BackgroundWorker worker = {0};
+	Oid			database;
+	bool		exists;
+	bool		started;
+
+	LWLockAcquire(atlas_shared->lock, LW_SHARED);
+	database = slot->database;
+	LWLockRelease(atlas_shared->lock);
+	exists = OidIsValid(database) && database_exists(database);
+
+	/* The linker may take its slot before this process goes on. */
+	LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
+	exists = exists && slot->database == database;
+	if (exists)
+		slot->state = ATLAS_LINKER_STARTING;
+	else
+		slot->not_before = TimestampTzPlusMilliseconds(now, RETRY_MILLISECONDS);
+	LWLockRelease(atlas_shared->lock);
+	if (!exists)
+	{
+		atlas_shmem_forget(database);
+		return true;
+	}
+
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	worker.bgw_main_arg = ObjectIdGetDatum(database);
+	worker.bgw_notify_pid = MyProcPid;
+	strlcpy(worker.bgw_library_name, "atlas_events", sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name, "atlas_linker_main", sizeof(worker.bgw_function_name));
+	snprintf(worker.bgw_name, sizeof(worker.bgw_name), "atlas_events linker of database %u",
+			 database);
+	strlcpy(worker.bgw_type, "atlas_events linker", sizeof(worker.bgw_type));
+
+	if (handles[index] != NULL)
+		pfree(handles[index]);
+	handles[index] = NULL;
+	started = RegisterDynamicBackgroundWorker(&worker, &handles[index]);
+	if (!started)
+	{
+		LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
+		slot->state = ATLAS_LINKER_NO_SLOT;
+		slot->not_before = TimestampTzPlusMilliseconds(now, RETRY_MILLISECONDS);
+		LWLockRelease(atlas_shared->lock);
+		if (!slot_missing)
+			ereport(LOG,
+					(errmsg("no background worker slot is free for an atlas_events linker"),
+					 errhint("Increase max_worker_processes; events wait until one is free.")));
+	}
+	slot_missing = !started;
+	is_visit[index] = started && need == ROUTINE_VISIT;
+	return started;
+}
+
+/* Is there work that a linker would do? While it stands still, there is none. */
+static bool
+has_pending_work(AtlasDatabase *slot)
+{
+	return slot->state != ATLAS_LINKER_OFF && slot->state != ATLAS_LINKER_SUBSCRIBED &&
+		pg_atomic_read_u32(&slot->pending) != 0;
+}
+
+/* Does the database of this slot need a linker now? The caller holds the lock. */
+static Need
+need_of(AtlasDatabase *slot, TimestampTz now)
+{
+	if (!OidIsValid(slot->database) || slot->pid != 0 || slot->state == ATLAS_LINKER_STARTING)
+		return NO_NEED;
+	if (slot->holders > 0 || slot->not_before > now)
+		return NO_NEED;
+	if (has_pending_work(slot))
+		return PENDING_WORK;
+	if (slot->next_visit > now)
+		return NO_NEED;
+	/* Where one worker has to do it all, a visit that is overdue is work too. */
+	if (atlas_max_workers == 1 &&
+		TimestampDifferenceExceeds(slot->next_visit, now, ATLAS_TURN_MILLISECONDS))
+		return PENDING_WORK;
+	return ROUTINE_VISIT;
+}
+
+/* A worker slot is free only some time after the linker has gone. */
+static void
+count_running(int *running, int *visits)
+{
+	int			nhandles = 0;
+
+	*running = *visits = 0;
+	for (int i = 0; i < ATLAS_MAX_DATABASES; i++)
+	{
+		if (handles[i] == NULL)
+			continue;
+		nhandles++;
+		if (is_visit[i])
+			(*visits)++;
+	}
+
+	/* Linkers that a launcher before this one has started count too. */
+	LWLockAcquire(atlas_shared->lock, LW_SHARED);
+	for (int i = 0; i < ATLAS_MAX_DATABASES; i++)
+		if (OidIsValid(atlas_shared->databases[i].database) &&
+			(atlas_shared->databases[i].pid != 0 ||
+			 atlas_shared->databases[i].state == ATLAS_LINKER_STARTING))
+			(*running)++;
+	LWLockRelease(atlas_shared->lock);
+	*running = Max(*running, nhandles);
+}
+
+/*
+ * The next slot that needs a linker, in turn, and its need. Pending work comes
+ * first; but the last worker is for visits, so that none waits for long.
+ */
+static int
+next_candidate(TimestampTz now, int running, int visits, Need *need)
+{
+	static int	last = 0;
+	bool		work_allowed = atlas_max_workers == 1 || running - visits < atlas_max_workers - 1;
+	int			visit = -1;
+	int			work = -1;
+	int			result;
+
+	LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
+	for (int i = 1; i <= ATLAS_MAX_DATABASES; i++)
+	{
+		int			index = (last + i) % ATLAS_MAX_DATABASES;
+		Need		candidate = need_of(&atlas_shared->databases[index], now);
+
+		if (candidate == PENDING_WORK && work < 0)
+			work = index;
+		if (candidate == ROUTINE_VISIT && visit < 0)
+			visit = index;
+	}
+	LWLockRelease(atlas_shared->lock);
+
+	if (work >= 0 && work_allowed)
+	{
+		*need = PENDING_WORK;
+		result = work;
+	}
+	else
+	{
+		/* While work waits, visits keep to their one worker. */
+		*need = ROUTINE_VISIT;
+		result = work < 0 || visits == 0 ? visit : -1;
+	}
+	if (result >= 0)
+		last = result;
+	return result;
+}
+
+/* Is there a database that waits for a linker? */
+static bool
+somebody_waits(TimestampTz now)
+{
+	bool		result = false;
+
+	LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < ATLAS_MAX_DATABASES && !result; i++)
+	{
+		AtlasDatabase *slot = &atlas_shared->databases[i];
+
+		/* It tries again later, and another linker of ours may have the worker slot. */
+		result = need_of(slot, now) != NO_NEED ||
+			(OidIsValid(slot->database) && slot->state == ATLAS_LINKER_NO_SLOT);
+	}
+	LWLockRelease(atlas_shared->lock);
+	return result;
+}
+
+/* When the launcher must look again, if nobody wakes it before. */
+static TimestampTz
+next_look(TimestampTz now, TimestampTz until)
+{
+	LWLockAcquire(atlas_shared->lock, LW_SHARED);
+	for (int i = 0; i < ATLAS_MAX_DATABASES; i++)
+	{
+		AtlasDatabase *slot = &atlas_shared->databases[i];
+		TimestampTz due;
+
+		if (!OidIsValid(slot->database) || slot->pid != 0 || slot->state == ATLAS_LINKER_STARTING)
+			continue;
+		due = has_pending_work(slot) ? slot->not_before :
+			Max(slot->next_visit, slot->not_before);
+		if (due > now && due < until)
+			until = due;
+	}
+	LWLockRelease(atlas_shared->lock);
+	return until;
+}
+
+/* Starts what is needed; returns when to look again at the latest. */
+static TimestampTz
+start_linkers(TimestampTz now, TimestampTz next_round)
+{
+	int			running;
+	int			visits;
+
+	for (;;)
+	{
+		Need		need;
+		int			index;
+
+		count_running(&running, &visits);
+		if (running >= atlas_max_workers)
+			break;
+		index = next_candidate(now, running, visits, &need);
+		if (index < 0 || !start_linker(index, need, now))
+			break;
+	}
+	if (somebody_waits(now))
+	{
+		atlas_turns_end_one(now);
+		return TimestampTzPlusMilliseconds(now, ATLAS_TURN_MILLISECONDS);
+	}
+	return next_look(now, next_round);
+}
+
+/* The settings have changed: look everywhere whether linking was turned on. */
+static void
+visit_all(TimestampTz now)
+{
+	LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < ATLAS_MAX_DATABASES; i++)
+		atlas_shared->databases[i].next_visit = now;
+	LWLockRelease(atlas_shared->lock);
+}
+
+/* The clock was set back: what was to be at a time that it showed before is due. */
+static void
+forget_times(TimestampTz now)
+{
+	HASH_SEQ_STATUS status;
+	KnownDatabase *database;
+
+	hash_seq_init(&status, known);
+	while ((database = hash_seq_search(&status)) != NULL)
+		database->next_probe = now;
+	LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < ATLAS_MAX_DATABASES; i++)
+	{
+		AtlasDatabase *slot = &atlas_shared->databases[i];
+
+		slot->next_visit = Min(slot->next_visit, now);
+		slot->not_before = Min(slot->not_before, now);
+		slot->started_at = Min(slot->started_at, now);
+		slot->asked_at = Min(slot->asked_at, now);
+	}
+	LWLockRelease(atlas_shared->lock);
+}
+
+/* Linkers that a launcher before this one has started may never have come. */
+static void
+forget_starting(void)
+{
+	LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < ATLAS_MAX_DATABASES; i++)
+	{
+		AtlasDatabase *slot = &atlas_shared->databases[i];
+
+		if (slot->state == ATLAS_LINKER_STARTING && slot->pid == 0)
+			slot->state = ATLAS_LINKER_ASLEEP;
+		slot->next_visit = 0;
+	}
+	LWLockRelease(atlas_shared->lock);
+}
+
+static void
+forget_launcher(int code, Datum argument)
+{
+	pg_atomic_write_u64(&atlas_shared->launcher_latch, 0);
+}
+
+/* For the status, which says so when the launcher does not look again in time. */
+static void
+announce(TimestampTz next)
+{
+	pg_atomic_write_u64(&atlas_shared->launcher_due, (uint64) next);
+}
+
+static void
+launcher_loop(void)
+{
+	uint32		wait_event = atlas_wait_event("AtlasLauncherMain");
+	TimestampTz next_round = 0;
+	TimestampTz now = 0;
+
+	for (;;)
+	{
+		TimestampTz before = now;
+		TimestampTz until;
+
+		now = GetCurrentTimestamp();
+		announce(now);
+		CHECK_FOR_INTERRUPTS();
+		/* 1, so that the postmaster starts another one, unless it is at an end. */
+		if (ShutdownRequestPending)
+			proc_exit(1);
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+			visit_all(now);
+			next_round = 0;
+		}
+		if (now < before)
+		{
+			forget_times(now);
+			next_round = 0;
+		}
+		if (now >= next_round)
+		{
+			round_number++;
+			read_databases(now);
+			forget_databases();
+			next_round = TimestampTzPlusMilliseconds(now, (int64) atlas_naptime * 1000);
+		}
+		check_handles(now);
+		until = start_linkers(now, next_round);
+		announce(until);
+
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 Max(TimestampDifferenceMilliseconds(now, until), 1), wait_event);
+		ResetLatch(MyLatch);
+	}
+}
+
+void
+atlas_launcher_main(Datum argument)
+{
+	HASHCTL		control = {0};
+	static const AtlasSetting settings[] = {
+		{"application_name", "atlas_events launcher"},
+		{NULL, NULL}
+	};
+
+	atlas_worker_connect(InvalidOid, settings);
+
+	control.keysize = sizeof(Oid);
+	control.entrysize = sizeof(KnownDatabase);
+	control.hcxt = TopMemoryContext;
+	known = hash_create("atlas_events databases", 64, &control,
+						HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+
+	forget_starting();
+	before_shmem_exit(forget_launcher, (Datum) 0);
+	pg_atomic_write_u64(&atlas_shared->launcher_latch, (uint64) (uintptr_t) MyLatch);
+	launcher_loop();
+}

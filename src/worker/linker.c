@@ -1,0 +1,391 @@
+/*
+ * linker.c
+ *		The background worker that links the events of one database.
+ *
+ *	started by the launcher ─► may it link here? ─► what the one before was at,
+ *	if it was killed ─► batches, until the queue is empty ─► wait for the latch,
+ *	for poll_interval at most ─► ... ─► nothing for idle_timeout: leave
+ *
+ * After a kill each batch is noted before it is begun, for some time: see
+ * linker_note.c.
+ *
+ * Each batch is a transaction of its own, which does not wait for the disk: what
+ * a crash undoes is linked again. Between batches the linker holds no lock, and
+ * it leaves at once when its slot says so.
+ *
+ * If other databases wait, and this linker has not made room for them in time, the
+ * launcher cancels what it does, or terminates it: see turns.c.
+ *
+ * An error that is not an event's fault ends the linker; the launcher starts
+ * another one after a while. While linking is off, or the queue is filled by a
+ * subscription, it leaves without touching anything.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "commands/dbcommands.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "base/compat.h"
+#include "base/shmem.h"
+#include "worker/linker_transactions.h"
+#include "worker/worker.h"
+
+#define MAX_RESTART_SECONDS 60
+#define RETRY_MILLISECONDS 5000 /* what is due, but locked */
+#define MAX_HALVINGS 20
+
+AtlasLinker atlas_linker = {.next_due = DT_NOEND};
+
+/* The queue and the tables of objects are only ever read by index. */
+static const AtlasSetting settings[] = {
+	{"application_name", "atlas_events linker"},
+	{"synchronous_commit", "off"},
+	{"lock_timeout", "1s"},
+	{"plan_cache_mode", "auto"},
+	{"enable_seqscan", "off"},
+	{"enable_indexscan", "on"},
+	{"enable_bitmapscan", "on"},
+	{"max_parallel_workers_per_gather", "0"},
+	{"jit", "off"},
+	{NULL, NULL}
+};
+
+static bool in_good_order = false;	/* it is not an error that ends it */
+
+static void
+set_state(AtlasLinkerState state)
+{
+	LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
+	atlas_linker.slot->state = state;
+	LWLockRelease(atlas_shared->lock);
+}
+
+/*
+ * Has the launcher cut short what this linker did? It changes that while the process is
+ * there, so who needs to know it for sure holds the lock.
+ */
+static bool
+is_evicted(void)
+{
+	return atlas_linker.slot->pressure >= ATLAS_CANCELLED;
+}
+
+/* How long the next linker waits, if this one ends with an error. */
+static int
+restart_seconds(int failures)
+{
+	return Min(1 << Min(failures, 6), MAX_RESTART_SECONDS);
+}
+
+/* Gives the slot back, however the process ends. */
+static void
+detach(int code, Datum argument)
+{
+	AtlasDatabase *slot = atlas_linker.slot;
+	TimestampTz now = GetCurrentTimestamp();
+	bool		has_failed;
+
+	LWLockReleaseAll();
+	LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
+	has_failed = !in_good_order && slot->holders == 0 && !is_evicted();
+	slot->not_before = has_failed ?
+		TimestampTzPlusMilliseconds(now, restart_seconds(slot->failures) * INT64CONST(1000)) : 0;
+	slot->failures = has_failed ? slot->failures + 1 : 0;
+	slot->next_visit = TimestampTzPlusMilliseconds(now, (int64) atlas_naptime * 1000);
+	/* What is due already could not be had: somebody has locked it. */
+	if (atlas_linker.next_due < slot->next_visit)
+		slot->next_visit = Max(atlas_linker.next_due,
+							   TimestampTzPlusMilliseconds(now, RETRY_MILLISECONDS));
+	slot->state = atlas_linker.exit_state;
+	slot->pid = 0;
+	/* The batch gets smaller until the linker comes to its end in time. */
+	if (is_evicted())
+		slot->halvings = Min(slot->halvings + 1, MAX_HALVINGS);
+	else if (in_good_order && slot->halvings > 0)
+		slot->halvings--;
+	slot->was_terminated = atlas_worker_is_terminated && !in_good_order;
+	slot->was_evicted = slot->was_terminated && is_evicted();
+	slot->pressure = ATLAS_NO_PRESSURE;
+	pg_atomic_write_u64(&slot->latch, 0);
+
+	/* What was not finished waits for the next linker. */
+	if (!atlas_linker.finished)
+		pg_atomic_write_u32(&slot->pending, 1);
+	/* Unless somebody is just about to create the extension. */
+	if (atlas_linker.has_no_extension && pg_atomic_read_u32(&slot->interested) == 0 &&
+		slot->holders == 0)
+		slot->database = InvalidOid;
+	LWLockRelease(atlas_shared->lock);
+	atlas_shmem_wake_launcher();
+}
+
+/*
+ * Takes the slot; false when somebody wants the database for himself. There may
+ * be a linker already, if the launcher was restarted.
+ */
+static bool
+attach(Oid database)
+{
+	AtlasDatabase *slot = atlas_shmem_database(database);
+	bool		welcome;
+
+	if (slot == NULL)
+		proc_exit(0);
+	LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
+	if (slot->pid != 0)
+	{
+		LWLockRelease(atlas_shared->lock);
+		proc_exit(0);
+	}
+	welcome = slot->holders == 0;
+	slot->pid = MyProcPid;
+	slot->pressure = ATLAS_NO_PRESSURE;
+	slot->started_at = GetCurrentTimestamp();
+	slot->state = ATLAS_LINKER_LINKING;
+	pg_atomic_write_u64(&slot->latch, (uint64) (uintptr_t) MyLatch);
+	LWLockRelease(atlas_shared->lock);
+	atlas_linker.slot = slot;
+	atlas_linker.batch_size = Max(atlas_batch_size >> slot->halvings, 1);
+	before_shmem_exit(detach, (Datum) 0);
+	return welcome;
+}
+
+/* ----- The life of a linker ----- */
+
+static bool
+must_leave(void)
+{
+	bool		leave;
+
+	LWLockAcquire(atlas_shared->lock, LW_SHARED);
+	leave = atlas_linker.slot->pressure != ATLAS_NO_PRESSURE || atlas_linker.slot->holders > 0;
+	LWLockRelease(atlas_shared->lock);
+	/* It was cancelled for being late, but now it leaves. */
+	if (leave)
+		QueryCancelPending = false;
+	CHECK_FOR_INTERRUPTS();
+	/* The settings of the database may have changed as well: begin anew. */
+	return leave || ConfigReloadPending || ShutdownRequestPending;
+}
+
+/* After a linker was killed: first what it was at, one by one. */
+static bool
+recover(const pg_uuid_t *suspects, int nsuspects)
+{
+	if (nsuspects > 0)
+		ereport(LOG,
+				(errmsg("the atlas_events linker before this one was %s; %d events are linked one by one",
+						atlas_linker.was_evicted ? "terminated" : "killed", nsuspects)));
+	for (int i = 0; i < nsuspects; i++)
+		if (must_leave() || !atlas_step_suspect(suspects[i]))
+			return false;
+	atlas_linker.batch_noted = nsuspects > 0;
+	return true;
+}
+
+/* Is it time for a round, or does it seem to be long until then, because the clock was set back? */
+static bool
+round_is_due(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	return now >= atlas_linker.next_round ||
+		TimestampDifferenceExceeds(now, atlas_linker.next_round, atlas_naptime * 1000 + 1);
+}
+
+/* Waits for work; false when there was none for idle_timeout. */
+static bool
+wait_for_work(TimestampTz idle_since)
+{
+	static uint32 wait_event = 0;
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz until = TimestampTzPlusMilliseconds(idle_since, atlas_idle_timeout);
+	long		timeout;
+
+	/* Waiting for a lock may have used up the latch of a commit. */
+	if (round_is_due() ||
+		pg_atomic_read_u32(&atlas_linker.slot->pending) != 0)
+		return true;
+	if (now >= until)
+		return false;
+	/* What is due already could not be had: look again after poll_interval. */
+	if (atlas_linker.next_due > now)
+		until = Min(until, atlas_linker.next_due);
+	timeout = TimestampDifferenceMilliseconds(now, until);
+	timeout = Max(Min(timeout, atlas_poll_interval), 1);
+
+	if (wait_event == 0)
+		wait_event = atlas_wait_event("AtlasLinkerMain");
+	set_state(ATLAS_LINKER_IDLE);
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout, wait_event);
+	ResetLatch(MyLatch);
+	set_state(ATLAS_LINKER_LINKING);
+
+	/* What may have been locked is looked for again, but not in a busy loop. */
+	if (atlas_linker.left_some && GetCurrentTimestamp() >= TimestampTzPlusMilliseconds(now, timeout))
+		atlas_linker.cursor.sweep_next = true;
+	return true;
+}
+
+/* One that was smaller after an eviction is not for ever, unless an event is suspected. */
+static void
+grow_batch(void)
+{
+	if (!atlas_linker.was_evicted)
+		atlas_linker.batch_size = Min(atlas_linker.batch_size * 2, atlas_batch_size);
+}
+
+/* Links until nothing is left, or the next round is due; false: leave. */
+static bool
+link_all(TimestampTz *idle_since)
+{
+	static TimestampTz last_relink = 0;
+	TimestampTz now;
+	int			claimed;
+	int			relinked;
+	bool		full;
+
+	do
+	{
+		if (must_leave())
+			return false;
+		if (!atlas_step_batch(&claimed))
+			return false;
+		if (claimed > 0)
+			*idle_since = GetCurrentTimestamp();
+		full = claimed >= atlas_linker.batch_size;
+		grow_batch();
+		/* Also now and then when there is always something new. */
+		now = GetCurrentTimestamp();
+		if (full && now >= last_relink &&
+			now < TimestampTzPlusMilliseconds(last_relink, atlas_poll_interval))
+			continue;
+		last_relink = now;
+		if (!atlas_step_relink(&relinked))
+			return false;
+		full = full || relinked >= atlas_linker.batch_size;
+	} while (full && !round_is_due());
+	return true;
+}
+
+static void
+work(void)
+{
+	pg_uuid_t  *suspects;
+	int			nsuspects;
+	bool		has_work = false;
+	TimestampTz idle_since;
+
+	if (!atlas_step_round(&has_work) || !has_work)
+	{
+		atlas_linker.finished = true;
+		return;
+	}
+	if (!atlas_step_begin(&suspects, &nsuspects) || !recover(suspects, nsuspects))
+		return;
+
+	idle_since = GetCurrentTimestamp();
+	do
+	{
+		idle_since = Min(idle_since, GetCurrentTimestamp());
+		if (round_is_due() && !atlas_step_round(&has_work))
+			break;
+		if (atlas_linker_is_careful() &&
+			GetCurrentTimestamp() >= atlas_linker.careful_until && !atlas_step_relax())
+			return;
+		/* Cleared before looking: whoever commits now sets it again. */
+		pg_atomic_write_u32(&atlas_linker.slot->pending, 0);
+		pg_memory_barrier();
+		if (!link_all(&idle_since))
+			return;
+	} while (wait_for_work(idle_since));
+	atlas_linker.finished = true;
+}
+
+/* Reports an error, and ends in as good an order as it allows. */
+static void
+work_failed(void)
+{
+	ErrorData  *error;
+
+	MemoryContextSwitchTo(TopMemoryContext);
+	HOLD_INTERRUPTS();
+	error = CopyErrorData();
+	EmitErrorReport();
+	AbortCurrentTransaction();
+	FlushErrorState();
+	RESUME_INTERRUPTS();
+	if (is_evicted())
+		ereport(LOG,
+				(errmsg("the atlas_events linker makes room for other databases, the next one starts in its turn"),
+				 errdetail("Events wait until then. None is lost.")));
+	else
+	{
+		atlas_shmem_note_error(atlas_linker.slot, error->message);
+		ereport(LOG,
+				(errmsg("the atlas_events linker ends with this error, the next one starts in %d seconds",
+						restart_seconds(atlas_linker.slot->failures)),
+				 errdetail("Events wait until then. None is lost.")));
+	}
+
+	atlas_step_end();
+	proc_exit(1);
+}
+
+/* A background worker has no database in log_line_prefix. */
+static void
+add_context(void *argument)
+{
+	errcontext("atlas_events linker of database \"%s\"", (const char *) argument);
+}
+
+static char *
+database_name(void)
+{
+	MemoryContext old;
+	char	   *result;
+
+	atlas_worker_begin();
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	result = get_database_name(MyDatabaseId);
+	MemoryContextSwitchTo(old);
+	atlas_worker_commit();
+	return result != NULL ? result : "";
+}
+
+void
+atlas_linker_main(Datum argument)
+{
+	ErrorContextCallback context = {.callback = add_context};
+
+	atlas_worker_connect(DatumGetObjectId(argument), settings);
+	context.arg = database_name();
+	context.previous = error_context_stack;
+	error_context_stack = &context;
+
+	if (attach(DatumGetObjectId(argument)))
+	{
+		atlas_linker.cursor.context = TopMemoryContext;
+		PG_TRY();
+		{
+			pg_atomic_write_u32(&atlas_linker.slot->pending, 0);
+			work();
+			atlas_step_end();
+		}
+		PG_CATCH();
+		{
+			work_failed();
+		}
+		PG_END_TRY();
+	}
+	in_good_order = true;
+	proc_exit(0);
+}

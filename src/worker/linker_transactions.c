@@ -1,0 +1,353 @@
+/*
+ * linker_transactions.c
+ *		The transactions of a linker.
+ *
+ * Each step begins with the lock on the extension, so that DROP EXTENSION waits
+ * for the end of a batch, and runs as the extension's owner. Between two steps
+ * the linker holds no lock and can leave.
+ *
+ * After a linker was killed, each batch is noted in a transaction of its own
+ * before it is begun: see linker_note.c.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_extension.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "pgstat.h"
+#include "storage/lmgr.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "base/extension.h"
+#include "link/link_batch.h"
+#include "worker/housekeeping.h"
+#include "worker/linker_note.h"
+#include "worker/linker_transactions.h"
+#include "worker/worker.h"
+
+#define CAREFUL_SECONDS 600		/* for so long batches are noted after a kill */
+#define KILLED_MESSAGE "the linker was killed while it linked this event"
+#define EVICTED_MESSAGE "the linker came to no end with this event and was terminated"
+
+static AtlasStatement select_subscription = {
+	.sql = "SELECT FROM pg_catalog.pg_subscription_rel WHERE srrelid OPERATOR(pg_catalog.=) $1",
+	.nparameters = 1,
+	.parameters = {OIDOID},
+};
+
+/*
+ * Locks the extension, so that DROP EXTENSION waits for the end of a batch instead
+ * of meeting it halfway. False when there is none. While the lock is waited for,
+ * the extension may have been dropped, and another one created.
+ */
+static bool
+lock_extension(void)
+{
+	const AtlasExtension *extension;
+	Oid			locked = InvalidOid;
+
+	while ((extension = atlas_extension_if_any()) != NULL && extension->oid != locked)
+	{
+		locked = extension->oid;
+		LockDatabaseObject(ExtensionRelationId, locked, 0, AccessShareLock);
+	}
+	return extension != NULL;
+}
+
+/* Begins one, as the owner of the extension. False when there is no extension. */
+static bool
+begin_step(const char *activity, AtlasIdentity *saved)
+{
+	atlas_worker_is_busy = true;
+	pgstat_report_activity(STATE_RUNNING, activity);
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	if (!lock_extension())
+	{
+		atlas_linker.has_no_extension = true;
+		atlas_linker.finished = true;
+		CommitTransactionCommand();
+		atlas_worker_is_busy = false;
+		return false;
+	}
+	PushActiveSnapshot(GetTransactionSnapshot());
+	SPI_connect();
+	atlas_become_owner(saved);
+	return true;
+}
+
+static void
+end_step(const AtlasIdentity *saved)
+{
+	atlas_return(saved);
+	SPI_finish();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	pgstat_report_stat(false);
+	pgstat_report_activity(STATE_IDLE, NULL);
+	atlas_worker_is_busy = false;
+}
+
+/* May this linker link here? atlas_linker.exit_state says why not. */
+static bool
+may_link(void)
+{
+	Datum		value = ObjectIdGetDatum(atlas_extension()->queue);
+
+	if (!atlas_linking)
+	{
+		atlas_linker.exit_state = ATLAS_LINKER_OFF;
+		return false;
+	}
+	if (atlas_execute(&select_subscription, &value, NULL, true, 1) > 0)
+	{
+		atlas_linker.exit_state = ATLAS_LINKER_SUBSCRIBED;
+		return false;
+	}
+	return true;
+}
+
+/* Housekeeping has a transaction of its own: what goes wrong there stops no linking. */
+static bool
+keep_house(TimestampTz now)
+{
+	AtlasIdentity saved;
+
+	if (!begin_step("making partitions", &saved))
+		return false;
+	atlas_keep_house(atlas_linker.slot, now);
+	end_step(&saved);
+	return true;
+}
+
+bool
+atlas_step_round(bool *has_work)
+{
+	AtlasIdentity saved;
+	TimestampTz now = GetCurrentTimestamp();
+	bool		stay;
+
+	if (!begin_step("looking for work", &saved))
+		return false;
+	stay = may_link();
+	if (stay)
+	{
+		*has_work = atlas_queue_has_work();
+		atlas_linker.next_due = atlas_queue_next_due();
+	}
+	end_step(&saved);
+	atlas_linker.cursor.sweep_next = true;
+	atlas_linker.next_round = TimestampTzPlusMilliseconds(now, (int64) atlas_naptime * 1000);
+
+	/* A subscription needs the partitions too. */
+	if ((stay || atlas_linker.exit_state == ATLAS_LINKER_SUBSCRIBED) && !keep_house(now))
+		return false;
+	return stay;
+}
+
+/*
+ * What the linker before was at, if it did not end in good order. One that was
+ * terminated did, as far as its events are concerned, unless that was because it
+ * came to no end.
+ */
+static bool
+read_state(pg_uuid_t **ids, int *nids)
+{
+	bool		was_terminated;
+	bool		found = atlas_linker_state_read(ids, nids);
+
+	LWLockAcquire(atlas_shared->lock, LW_SHARED);
+	was_terminated = atlas_linker.slot->was_terminated;
+	atlas_linker.was_evicted = atlas_linker.slot->was_evicted;
+	LWLockRelease(atlas_shared->lock);
+	/* One by one, so that the one that it is stuck with is known next time. */
+	if (atlas_linker.was_evicted)
+		atlas_linker.batch_size = 1;
+	if (!was_terminated || atlas_linker.was_evicted)
+		return found;
+	*nids = 0;
+	return false;
+}
+
+bool
+atlas_step_begin(pg_uuid_t **suspects, int *nsuspects)
+{
+	AtlasIdentity saved;
+	pg_uuid_t  *ids;
+
+	if (!begin_step("beginning", &saved))
+		return false;
+	if (read_state(&ids, nsuspects))
+		atlas_linker.careful_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													CAREFUL_SECONDS * INT64CONST(1000));
+	else
+		atlas_linker_state_write(NULL, 0);
+	*suspects = MemoryContextAlloc(TopMemoryContext, sizeof(pg_uuid_t) * Max(*nsuspects, 1));
+	memcpy(*suspects, ids, sizeof(pg_uuid_t) * *nsuspects);
+	atlas_linker.state_noted = true;
+	end_step(&saved);
+	return true;
+}
+
+static void
+add_counts(const AtlasLinkCounts *counts)
+{
+	pg_atomic_fetch_add_u64(&atlas_linker.slot->linked, counts->linked);
+	pg_atomic_fetch_add_u64(&atlas_linker.slot->not_found, counts->not_found);
+}
+
+/*
+ * The attempt is counted before it is made, in a transaction of its own, so the
+ * event is FAILED only when the last one has been made and ended the linker as
+ * well. An unresolved reference is given up before it is looked up once more.
+ */
+bool
+atlas_step_suspect(pg_uuid_t id)
+{
+	AtlasIdentity saved;
+	const char *reason = atlas_linker.was_evicted ? EVICTED_MESSAGE : KILLED_MESSAGE;
+	AtlasLinkCounts counts = {0};
+	bool		queued;
+	bool		unresolved;
+
+	if (!begin_step("counting an attempt", &saved))
+		return false;
+	queued = atlas_queue_claim_again(&id, 1) > 0;
+	if (queued)
+		atlas_link_failed(&id, false, reason);
+	unresolved = atlas_relink_give_up(&id, reason);
+	if (queued || unresolved)
+		ForceSyncCommit();
+	end_step(&saved);
+	if (!queued && !unresolved)
+		return true;
+
+	if (!begin_step("linking one event", &saved))
+		return false;
+	if (atlas_queue_claim_again(&id, 1) > 0)
+		atlas_link(&id, 1, &counts);
+	atlas_relink_given_up(&id, reason);
+	ForceSyncCommit();
+	end_step(&saved);
+	add_counts(&counts);
+	return true;
+}
+
+/* Notes a batch for the linker after this one, unless there is nothing to note. */
+static void
+note_batch(const pg_uuid_t *ids, int nids)
+{
+	if (nids > 0 || atlas_linker.batch_noted)
+		atlas_linker_state_write(ids, nids);
+	atlas_linker.batch_noted = nids > 0;
+}
+
+bool
+atlas_step_relax(void)
+{
+	AtlasIdentity saved;
+
+	if (!begin_step("noting a batch", &saved))
+		return false;
+	note_batch(NULL, 0);
+	end_step(&saved);
+	atlas_linker.careful_until = 0;
+	atlas_linker.was_evicted = false;
+	return true;
+}
+
+/* Claims a batch and links it. */
+static bool
+link_batch(int *claimed)
+{
+	AtlasIdentity saved;
+	AtlasLinkCounts counts = {0};
+
+	if (!begin_step("linking", &saved))
+		return false;
+	*claimed = atlas_link_batch(&atlas_linker.cursor, atlas_linker.batch_size, &counts);
+	end_step(&saved);
+	add_counts(&counts);
+	return true;
+}
+
+/* The same in two steps: the batch is noted before it is begun. */
+static bool
+link_noted_batch(int *claimed)
+{
+	AtlasIdentity saved;
+	AtlasLinkCounts counts = {0};
+	pg_uuid_t  *ids = MemoryContextAlloc(TopMemoryContext, sizeof(pg_uuid_t) * atlas_linker.batch_size);
+
+	if (!begin_step("noting a batch", &saved))
+		return false;
+	*claimed = atlas_claim_batch(&atlas_linker.cursor, atlas_linker.batch_size, ids);
+	note_batch(ids, *claimed);
+	end_step(&saved);
+
+	if (*claimed > 0)
+	{
+		if (!begin_step("linking", &saved))
+			return false;
+		atlas_link(ids, atlas_queue_claim_again(ids, *claimed), &counts);
+		end_step(&saved);
+		add_counts(&counts);
+	}
+	pfree(ids);
+	return true;
+}
+
+bool
+atlas_step_batch(int *claimed)
+{
+	return atlas_linker_is_careful() ? link_noted_batch(claimed) : link_batch(claimed);
+}
+
+bool
+atlas_step_relink(int *claimed)
+{
+	AtlasIdentity saved;
+
+	*claimed = 0;
+	if (atlas_linker.next_due <= GetCurrentTimestamp())
+	{
+		if (atlas_linker_is_careful())
+		{
+			pg_uuid_t  *ids;
+
+			if (!begin_step("noting a batch", &saved))
+				return false;
+			ids = palloc(sizeof(pg_uuid_t) * atlas_linker.batch_size);
+			note_batch(ids, atlas_relink_events(atlas_linker.batch_size, ids));
+			end_step(&saved);
+		}
+		if (!begin_step("linking again", &saved))
+			return false;
+		*claimed = atlas_relink_batch(atlas_linker.batch_size);
+		end_step(&saved);
+	}
+	if (!begin_step("looking for work", &saved))
+		return false;
+	atlas_linker.next_due = atlas_queue_next_due();
+	atlas_linker.left_some = atlas_queue_left_some(&atlas_linker.cursor);
+	end_step(&saved);
+	return true;
+}
+
+void
+atlas_step_end(void)
+{
+	AtlasIdentity saved;
+
+	if (!atlas_linker.state_noted || !begin_step("ending", &saved))
+		return;
+	if (atlas_linker_is_careful() && !atlas_linker.finished)
+		atlas_linker_state_write(NULL, 0);
+	else
+		atlas_linker_state_clear();
+	end_step(&saved);
+	atlas_linker.state_noted = false;
+}
