@@ -19,6 +19,7 @@
 #include "base/extension.h"
 #include "base/setting_guard.h"
 #include "base/shmem.h"
+#include "base/tenant.h"
 #include "base/wakeup.h"
 #include "event/event.h"
 #include "link/link_batch.h"

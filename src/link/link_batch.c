@@ -23,7 +23,8 @@
 
 #include "base/arrays.h"
 #include "base/event_id.h"
-#include "base/extension.h"
+#include "base/retry.h"
+#include "base/statement.h"
 #include "base/subtransaction.h"
 #include "link/link_batch.h"
 #include "link/link_rows.h"

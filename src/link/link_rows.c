@@ -14,7 +14,8 @@
 #include "base/arrays.h"
 #include "base/event_id.h"
 #include "base/extension.h"
-#include "base/subtransaction.h"
+#include "base/retry.h"
+#include "base/statement.h"
 #include "link/link_batch.h"
 #include "link/link_rows.h"
 

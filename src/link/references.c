@@ -12,6 +12,7 @@
 #include "postmaster/bgworker.h"
 
 #include "base/arrays.h"
+#include "base/retry.h"
 #include "base/subtransaction.h"
 #include "link/references.h"
 

@@ -20,7 +20,7 @@
 #include "utils/rel.h"
 
 #include "base/arrays.h"
-#include "base/extension.h"
+#include "base/statement.h"
 #include "objects/id_value.h"
 #include "objects/registration.h"
 #include "objects/registry.h"

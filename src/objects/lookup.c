@@ -25,7 +25,6 @@
 
 #include "base/arrays.h"
 #include "base/compat.h"
-#include "base/extension.h"
 #include "objects/id_value.h"
 #include "objects/leaf_tables.h"
 #include "objects/lookup_statement.h"

@@ -41,8 +41,10 @@
 
 #include "base/arrays.h"
 #include "base/compat.h"
-#include "base/extension.h"
+#include "base/identity.h"
+#include "base/statement.h"
 #include "base/subtransaction.h"
+#include "base/tenant.h"
 #include "objects/code_beneath.h"
 #include "objects/id_value.h"
 #include "objects/lookup_statement.h"
@@ -487,7 +489,7 @@ atlas_search_by_statement(AtlasObjectType *type, const AtlasWanted *wanted, int 
 	ErrorData  *volatile error = NULL;
 
 	search.memory = CurrentMemoryContext;
-	atlas_object_types_pin(true);
+	atlas_begin_code_of_owner();
 	PG_TRY();
 	{
 		debug_query_string = "(atlas_events looks an object up)";
@@ -499,7 +501,7 @@ atlas_search_by_statement(AtlasObjectType *type, const AtlasWanted *wanted, int 
 		error_context_stack = callers_context;
 		debug_query_string = callers_statement;
 		release_cursors(&search);
-		atlas_object_types_pin(false);
+		atlas_end_code_of_owner();
 	}
 	PG_END_TRY();
 	if (error != NULL)

@@ -33,6 +33,8 @@
 #include "base/arrays.h"
 #include "base/compat.h"
 #include "base/extension.h"
+#include "base/identity.h"
+#include "base/statement.h"
 #include "event/event.h"
 #include "objects/code_beneath.h"
 #include "objects/id_value.h"

@@ -11,7 +11,6 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/parallel.h"
 #include "access/transam.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
@@ -27,6 +26,9 @@
 #include "utils/syscache.h"
 
 #include "base/extension.h"
+#include "base/identity.h"
+#include "base/statement.h"
+#include "base/tenant.h"
 #include "objects/lookup_statement.h"
 #include "objects/registry.h"
 
@@ -63,7 +65,6 @@ static HTAB *names = NULL;		/* of NameEntry */
 static List *types = NIL;		/* of AtlasObjectType */
 static bool registry_valid = false;
 static Oid	registry_relid = InvalidOid;
-static int	registry_pins = 0;
 
 /* A leaf of the type has changed, or all of them. */
 static void
@@ -312,36 +313,13 @@ read_registry(void)
 	}
 }
 
-void
-atlas_object_types_pin(bool pin)
-{
-	registry_pins += pin ? 1 : -1;
-}
-
-bool
-atlas_in_code_of_owner(void)
-{
-	/* A parallel worker has the security context of its leader, but not the pins. */
-	return registry_pins > 0 || (IsParallelWorker() && InSecurityRestrictedOperation());
-}
-
-void
-atlas_refuse_code_of_owner(void)
-{
-	if (atlas_in_code_of_owner())
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("events cannot be used while an object is looked up"),
-				 errdetail("Code of a registered view, policy or index runs in the session of others, but not with their tenant.")));
-}
-
 AtlasObjectType *
 atlas_object_type(const char *folded_name)
 {
 	NameEntry  *entry;
 
 	/* Code that a lookup runs, of a view say, may ask while it is in use. */
-	if (names == NULL || (registry_pins == 0 &&
+	if (names == NULL || (!atlas_in_lookup_of_owner() &&
 						  (!registry_valid || registry_relid != atlas_extension()->object_types)))
 		read_registry();
 	if (strlen(folded_name) > ATLAS_MAX_TYPE_LENGTH)

@@ -95,22 +95,11 @@ extern AtlasObjectType *atlas_object_type(const char *folded_name);
 /* Memory for what is known of a type, which lives as long as the type. */
 extern MemoryContext atlas_object_type_memory(void);
 
-/* Keeps the registry as it is while somebody else's code may run. */
-extern void atlas_object_types_pin(bool pin);
-
 /*
  * The first thing about the registered tables that a DBA should look at, as a sentence;
  * NULL when all is well. Tables that are locked are passed over.
  */
 extern const char *atlas_object_types_advice(void);
-
-/*
- * Does code of the owner of a registered table run? It has no tenant, whatever the
- * session has: the events of the tenant are not its owner's. The other call raises
- * an error then.
- */
-extern bool atlas_in_code_of_owner(void);
-extern void atlas_refuse_code_of_owner(void);
 
 /* Makes the type of a reference canonical; false if it is unknown, and left alone. */
 extern bool atlas_make_type_canonical(AtlasReference *reference);

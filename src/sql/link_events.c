@@ -11,7 +11,9 @@
 #include "storage/proc.h"
 #include "utils/guc.h"
 
-#include "base/extension.h"
+#include "base/identity.h"
+#include "base/statement.h"
+#include "base/tenant.h"
 #include "base/wakeup.h"
 #include "link/link_batch.h"
 #include "objects/registry.h"

@@ -17,8 +17,9 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#include "base/extension.h"
+#include "base/identity.h"
 #include "base/shmem.h"
+#include "base/statement.h"
 #include "objects/registry.h"
 #include "worker/housekeeping.h"
 #include "worker/worker.h"

@@ -20,6 +20,7 @@
 #include "utils/timestamp.h"
 
 #include "base/event_id.h"
+#include "base/tenant.h"
 #include "submit/submit.h"
 
 PG_FUNCTION_INFO_V1(atlas_tenant);

@@ -17,7 +17,9 @@
 #include "utils/builtins.h"
 #include "utils/uuid.h"
 
-#include "base/extension.h"
+#include "base/identity.h"
+#include "base/statement.h"
+#include "base/tenant.h"
 #include "event/event.h"
 #include "objects/id_value.h"
 #include "objects/registry.h"

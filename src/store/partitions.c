@@ -18,6 +18,7 @@
 #include "commands/defrem.h"
 #include "commands/tablespace.h"
 #include "commands/trigger.h"
+#include "executor/spi.h"
 #include "partitioning/partbounds.h"
 #include "partitioning/partdesc.h"
 #include "pgtime.h"

@@ -30,7 +30,7 @@
 #include "utils/xid8.h"
 
 #include "base/arrays.h"
-#include "base/extension.h"
+#include "base/statement.h"
 #include "store/queue.h"
 
 /*

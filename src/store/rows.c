@@ -24,7 +24,11 @@
 #include "utils/rls.h"
 
 #include "base/compat.h"
+#include "base/extension.h"
+#include "base/statement.h"
 #include "store/rows.h"
+
+bool		atlas_direct_access = true;
 
 #define GROUP_SIZE 100			/* rows that are put into a table at once */
 

@@ -6,8 +6,11 @@
 #define ATLAS_ROWS_H
 
 #include "base/arrays.h"
-#include "base/extension.h"
+#include "base/statement.h"
 #include "store/partitions.h"
+
+/* Setting: may rows be written and looked up without a statement? See atlas_events.c. */
+extern bool atlas_direct_access;
 
 #define ATLAS_MAX_COLUMNS ATLAS_MAX_PARAMETERS
 

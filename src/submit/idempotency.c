@@ -18,7 +18,8 @@
 
 #include "base/arrays.h"
 #include "base/event_id.h"
-#include "base/extension.h"
+#include "base/statement.h"
+#include "base/tenant.h"
 #include "submit/fingerprint.h"
 #include "submit/submit.h"
 

@@ -26,13 +26,13 @@
 #include "base/arrays.h"
 #include "base/event_id.h"
 #include "base/extension.h"
-#include "base/setting_guard.h"
+#include "base/identity.h"
+#include "base/statement.h"
+#include "base/tenant.h"
 #include "base/wakeup.h"
 #include "store/partitions.h"
 #include "store/rows.h"
 #include "submit/submit.h"
-
-char	   *atlas_tenant_setting = NULL;
 
 static AtlasTable log_table = {
 	.relation = offsetof(AtlasExtension, events),
@@ -87,14 +87,6 @@ static AtlasStatement select_queued = {
 	.nparameters = 1,
 	.parameters = {UUIDARRAYOID},
 };
-
-text *
-atlas_session_tenant(void)
-{
-	atlas_refuse_code_of_owner();
-	atlas_settings_check();
-	return cstring_to_text(atlas_tenant_setting ? atlas_tenant_setting : "");
-}
 
 static int
 count_open(const AtlasSubmission *submissions, int nsubmissions)

@@ -11,9 +11,6 @@
 #include "event/event.h"
 #include "objects/registry.h"
 
-/* Setting atlas_events.tenant, see atlas_events.c. */
-extern char *atlas_tenant_setting;
-
 /* An event on its way into the log. */
 typedef struct AtlasSubmission
 {
@@ -31,9 +28,6 @@ typedef struct AtlasSubmission
  * in event.error, all others have their event_id. Inside SPI_connect().
  */
 extern void atlas_submit(AtlasSubmission *submissions, int nsubmissions);
-
-/* The tenant of the session, as text. */
-extern text *atlas_session_tenant(void);
 
 /* idempotency.c */
 

@@ -18,6 +18,7 @@
 #include "utils/timestamp.h"
 
 #include "base/extension.h"
+#include "base/statement.h"
 #include "base/subtransaction.h"
 #include "store/partitions.h"
 #include "worker/housekeeping.h"

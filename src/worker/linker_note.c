@@ -14,7 +14,7 @@
 #include "catalog/pg_type.h"
 
 #include "base/arrays.h"
-#include "base/extension.h"
+#include "base/statement.h"
 #include "worker/linker_note.h"
 
 static AtlasStatement select_state = {

@@ -22,6 +22,8 @@
 #include "utils/timestamp.h"
 
 #include "base/extension.h"
+#include "base/identity.h"
+#include "base/statement.h"
 #include "link/link_batch.h"
 #include "worker/housekeeping.h"
 #include "worker/linker_note.h"
