@@ -23,9 +23,11 @@
 #include "base/wakeup.h"
 #include "event/event.h"
 #include "link/link_batch.h"
+#include "link/put_off.h"
+#include "link/unresolved.h"
 #include "objects/registry.h"
 #include "store/partitions.h"
-#include "submit/submit.h"
+#include "store/rows.h"
 #include "worker/worker.h"
 
 PG_MODULE_MAGIC;

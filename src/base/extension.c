@@ -23,6 +23,7 @@
 
 #include "base/extension.h"
 #include "base/setting_guard.h"
+#include "base/tables.h"
 
 static AtlasExtension extension;
 static bool extension_valid = false;
@@ -33,10 +34,13 @@ static void
 relation_changed(Datum arg, Oid relid)
 {
 	invalidations++;
-	if (extension_valid &&
-		(relid == InvalidOid || relid == extension.events || relid == extension.queue ||
-		 relid == extension.links || relid == extension.object_types))
+	if (!extension_valid)
+		return;
+	if (relid == InvalidOid)
 		extension_valid = false;
+	for (int i = 0; i < ATLAS_NTABLES; i++)
+		if (relid == extension.relations[i])
+			extension_valid = false;
 }
 
 static void
@@ -91,12 +95,13 @@ read_extension(AtlasExtension *result)
 	if (schema_name == NULL)
 		return false;
 	strlcpy(result->schema_name, quote_identifier(schema_name), sizeof(result->schema_name));
-	result->events = get_relname_relid("atlas_events", result->schema);
-	result->queue = get_relname_relid("atlas_event_queue", result->schema);
-	result->links = get_relname_relid("atlas_event_links", result->schema);
-	result->object_types = get_relname_relid("atlas_object_types", result->schema);
-	return OidIsValid(result->events) && OidIsValid(result->queue) &&
-		OidIsValid(result->links) && OidIsValid(result->object_types);
+	for (int i = 0; i < ATLAS_NTABLES; i++)
+	{
+		result->relations[i] = get_relname_relid(atlas_tables[i].name, result->schema);
+		if (!OidIsValid(result->relations[i]))
+			return false;
+	}
+	return true;
 }
 
 const AtlasExtension *

@@ -5,6 +5,8 @@
 #ifndef ATLAS_EXTENSION_H
 #define ATLAS_EXTENSION_H
 
+#include "base/tables.h"
+
 #define ATLAS_EXTENSION_NAME "atlas_events"
 
 typedef struct AtlasExtension
@@ -13,10 +15,7 @@ typedef struct AtlasExtension
 	Oid			schema;
 	Oid			owner;
 	char		schema_name[NAMEDATALEN * 2 + 3];	/* quoted */
-	Oid			events;			/* relations */
-	Oid			queue;
-	Oid			links;
-	Oid			object_types;
+	Oid			relations[ATLAS_NTABLES];
 } AtlasExtension;
 
 extern void atlas_extension_init(void);
@@ -26,6 +25,13 @@ extern const AtlasExtension *atlas_extension_if_any(void);
 
 /* The extension; raises an error when there is none. */
 extern const AtlasExtension *atlas_extension(void);
+
+/* The OID of one of our tables. */
+static inline Oid
+atlas_relation(AtlasTableId table)
+{
+	return atlas_extension()->relations[table];
+}
 
 /* A number that changes whenever what is said above has changed. */
 extern uint64 atlas_extension_generation(void);

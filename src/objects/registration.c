@@ -454,7 +454,7 @@ check_registration(AtlasRegistration *registration)
 void
 atlas_lock_registry(void)
 {
-	LockRelationOid(atlas_extension()->object_types, ShareRowExclusiveLock);
+	LockRelationOid(atlas_relation(ATLAS_OBJECT_TYPES), ShareRowExclusiveLock);
 }
 
 static void

@@ -283,7 +283,7 @@ read_registry(void)
 						HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
 
 	/* An invalidation that comes while it is read must not be lost. */
-	registry_relid = atlas_extension()->object_types;
+	registry_relid = atlas_relation(ATLAS_OBJECT_TYPES);
 	registry_valid = true;
 
 	PG_TRY();
@@ -320,7 +320,7 @@ atlas_object_type(const char *folded_name)
 
 	/* Code that a lookup runs, of a view say, may ask while it is in use. */
 	if (names == NULL || (!atlas_in_lookup_of_owner() &&
-						  (!registry_valid || registry_relid != atlas_extension()->object_types)))
+						  (!registry_valid || registry_relid != atlas_relation(ATLAS_OBJECT_TYPES))))
 		read_registry();
 	if (strlen(folded_name) > ATLAS_MAX_TYPE_LENGTH)
 		return NULL;

@@ -23,7 +23,6 @@
 #include "event/event.h"
 #include "objects/id_value.h"
 #include "objects/registry.h"
-#include "submit/submit.h"
 
 #define TIMELINE_NCOLUMNS 11
 

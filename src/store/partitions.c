@@ -34,28 +34,26 @@
 
 #include "base/event_id.h"
 #include "base/extension.h"
+#include "base/tables.h"
 #include "store/partitions.h"
 
 #define MONTHS_AHEAD 2
 
-/* What the two partitioned tables do not share. */
-typedef struct PartitionKind
+/* The indexes of a partition; its columns and the rest are those of the parent. */
+typedef struct PartitionIndexes
 {
-	const char *parent;
 	const char *primary_key;
-	const char *index;
-} PartitionKind;
+	const char *other;
+} PartitionIndexes;
 
-static const PartitionKind kinds[] = {
-	[ATLAS_LOG] = {
-		.parent = "atlas_events",
+static const PartitionIndexes indexes[ATLAS_NTABLES] = {
+	[ATLAS_EVENTS] = {
 		.primary_key = "event_id",
-		.index = "tenant_id, object_type, object_id, event_id",
+		.other = "tenant_id, object_type, object_id, event_id",
 	},
-	[ATLAS_LINKS] = {
-		.parent = "atlas_event_links",
+	[ATLAS_EVENT_LINKS] = {
 		.primary_key = "tenant_id, object_type, object_id, event_id",
-		.index = "event_id",
+		.other = "event_id",
 	},
 };
 
@@ -77,14 +75,14 @@ typedef struct KnownRange
 	IdRange		range;
 } KnownRange;
 
-static KnownRange known[lengthof(kinds)];
+static KnownRange known[ATLAS_NTABLES];
 static uint64 invalidations = 0;
 
 static void
 relation_changed(Datum arg, Oid relid)
 {
 	invalidations++;
-	for (int i = 0; i < lengthof(known); i++)
+	for (int i = 0; i < ATLAS_NTABLES; i++)
 		if (relid == InvalidOid || relid == known[i].parent)
 			known[i].valid = false;
 }
@@ -103,15 +101,9 @@ in_range(const IdRange *range, const pg_uuid_t *id)
 }
 
 static bool
-is_known(AtlasPartitioned table, const pg_uuid_t *id)
+is_known(AtlasTableId table, const pg_uuid_t *id)
 {
 	return known[table].valid && in_range(&known[table].range, id);
-}
-
-static Oid
-parent_oid(AtlasPartitioned table)
-{
-	return table == ATLAS_LOG ? atlas_extension()->events : atlas_extension()->links;
 }
 
 /*
@@ -169,14 +161,14 @@ month_within(const pg_uuid_t *id, IdRange *gap)
 }
 
 static char *
-partition_name(AtlasPartitioned table, const pg_uuid_t *low)
+partition_name(AtlasTableId table, const pg_uuid_t *low)
 {
 	struct pg_tm tm;
 	fsec_t		fsec;
 
 	if (timestamp2tm(atlas_event_id_time(low), NULL, &tm, &fsec, NULL, NULL) != 0)
 		elog(ERROR, "timestamp out of range");
-	return psprintf("%s_%04d_%02d", kinds[table].parent, tm.tm_year, tm.tm_mon);
+	return psprintf("%s_%04d_%02d", atlas_tables[table].name, tm.tm_year, tm.tm_mon);
 }
 
 /*
@@ -185,9 +177,9 @@ partition_name(AtlasPartitioned table, const pg_uuid_t *low)
  * is made, and says what the caller can do.
  */
 static void
-refuse_if_used_here(AtlasPartitioned table, const IdRange *range)
+refuse_if_used_here(AtlasTableId table, const IdRange *range)
 {
-	Relation	parent = table_open(parent_oid(table), NoLock);
+	Relation	parent = table_open(atlas_relation(table), NoLock);
 	bool		is_used = parent->rd_refcnt > 1 || AfterTriggerPendingOnRel(RelationGetRelid(parent));
 
 	table_close(parent, NoLock);
@@ -195,7 +187,7 @@ refuse_if_used_here(AtlasPartitioned table, const IdRange *range)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("partition \"%s\" cannot be made while a query of this session uses table \"%s\"",
-						partition_name(table, &range->low), kinds[table].parent),
+						partition_name(table, &range->low), atlas_tables[table].name),
 				 errdetail("The first event of a month makes a partition, which PostgreSQL does not attach to a table that a loop, a cursor or a trigger of the same session is at work on."),
 				 errhint("Submit or link such events after that query: collect what it finds in an array or a temporary table first.")));
 }
@@ -238,10 +230,10 @@ use_settings_of(Oid parent_relid)
  * columns, and refuses a table that has an identity column already.
  */
 static void
-build_partition(AtlasPartitioned table, const IdRange *range)
+build_partition(AtlasTableId table, const IdRange *range)
 {
 	const AtlasExtension *extension = atlas_extension();
-	const PartitionKind *kind = &kinds[table];
+	const char *parent = atlas_tables[table].name;
 	Oid			schema = extension->schema;
 	char	   *schema_name = pstrdup(extension->schema_name);
 	char	   *name = partition_name(table, &range->low);
@@ -252,20 +244,20 @@ build_partition(AtlasPartitioned table, const IdRange *range)
 		name = ChooseRelationName(name, NULL, "part", schema, false);
 
 	execute_utility(psprintf("CREATE TABLE %s.%s (LIKE %s.%s INCLUDING ALL EXCLUDING INDEXES EXCLUDING IDENTITY)",
-							 schema_name, name, schema_name, kind->parent));
+							 schema_name, name, schema_name, parent));
 	execute_utility(psprintf("ALTER TABLE %s.%s ADD PRIMARY KEY (%s)",
-							 schema_name, name, kind->primary_key));
-	execute_utility(psprintf("CREATE INDEX ON %s.%s (%s)", schema_name, name, kind->index));
+							 schema_name, name, indexes[table].primary_key));
+	execute_utility(psprintf("CREATE INDEX ON %s.%s (%s)", schema_name, name, indexes[table].other));
 	/* Without a policy of its own, so that it is read through the parent only. */
 	execute_utility(psprintf("ALTER TABLE %s.%s ENABLE ROW LEVEL SECURITY", schema_name, name));
 	execute_utility(psprintf("ALTER TABLE %s.%s ATTACH PARTITION %s.%s FOR VALUES FROM ('%s') TO ('%s')",
-							 schema_name, kind->parent, schema_name, name,
+							 schema_name, parent, schema_name, name,
 							 atlas_event_id_string(&range->low),
 							 atlas_event_id_string(&range->high)));
 
 	/* The names may have changed hands: see atlas_plan(). */
 	partition = get_relname_relid(name, schema);
-	if (!OidIsValid(partition) || get_partition_parent(partition, true) != parent_oid(table))
+	if (!OidIsValid(partition) || get_partition_parent(partition, true) != atlas_relation(table))
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("the schema of extension \"%s\" was renamed just now", ATLAS_EXTENSION_NAME),
@@ -280,7 +272,7 @@ add_partition_context(void *name)
 
 /* Makes the partition for a range that has none; an error says what it was about. */
 static void
-create_partition(AtlasPartitioned table, const IdRange *range)
+create_partition(AtlasTableId table, const IdRange *range)
 {
 	ErrorContextCallback context = {.callback = add_partition_context};
 	int			guc_level;
@@ -290,7 +282,7 @@ create_partition(AtlasPartitioned table, const IdRange *range)
 	context.previous = error_context_stack;
 	error_context_stack = &context;
 	guc_level = NewGUCNestLevel();
-	use_settings_of(parent_oid(table));
+	use_settings_of(atlas_relation(table));
 	build_partition(table, range);
 	AtEOXact_GUC(false, guc_level);
 	error_context_stack = context.previous;
@@ -298,7 +290,7 @@ create_partition(AtlasPartitioned table, const IdRange *range)
 
 /* Says whether the id has a partition, and remembers it; else gives the gap. */
 static bool
-has_partition(AtlasPartitioned table, Oid parent_relid, const pg_uuid_t *id, IdRange *gap)
+has_partition(AtlasTableId table, Oid parent_relid, const pg_uuid_t *id, IdRange *gap)
 {
 	Relation	parent = table_open(parent_relid, AccessShareLock);
 	Oid			partition;
@@ -330,9 +322,9 @@ has_partition(AtlasPartitioned table, Oid parent_relid, const pg_uuid_t *id, IdR
 }
 
 void
-atlas_partition_ensure(AtlasPartitioned table, const pg_uuid_t *ids, int nids)
+atlas_partition_ensure(AtlasTableId table, const pg_uuid_t *ids, int nids)
 {
-	Oid			parent = parent_oid(table);
+	Oid			parent = atlas_relation(table);
 	IdRange		gap;
 
 	/* The lock that the INSERT takes; having it, what is known stays true. */
@@ -353,12 +345,12 @@ atlas_partition_ensure(AtlasPartitioned table, const pg_uuid_t *ids, int nids)
 }
 
 Oid
-atlas_partition_of(AtlasPartitioned table, const Datum *ids, int first, int *end)
+atlas_partition_of(AtlasTableId table, const Datum *ids, int first, int *end)
 {
 	IdRange		range;
 
 	if (!is_known(table, DatumGetUUIDP(ids[first])) &&
-		!has_partition(table, parent_oid(table), DatumGetUUIDP(ids[first]), &range))
+		!has_partition(table, atlas_relation(table), DatumGetUUIDP(ids[first]), &range))
 		return InvalidOid;
 	for (int i = first + 1; i < *end; i++)
 		if (!in_range(&known[table].range, DatumGetUUIDP(ids[i])))
@@ -367,9 +359,9 @@ atlas_partition_of(AtlasPartitioned table, const Datum *ids, int first, int *end
 }
 
 void
-atlas_partition_ahead(AtlasPartitioned table, TimestampTz now)
+atlas_partition_ahead(AtlasTableId table, TimestampTz now)
 {
-	Oid			parent = parent_oid(table);
+	Oid			parent = atlas_relation(table);
 
 	for (int months = 0; months <= MONTHS_AHEAD; months++)
 	{

@@ -21,7 +21,7 @@
 #include "base/statement.h"
 #include "base/tenant.h"
 #include "submit/fingerprint.h"
-#include "submit/submit.h"
+#include "submit/idempotency.h"
 
 static AtlasStatement select_keys = {
 	.sql =
@@ -60,16 +60,16 @@ compare_submissions(const void *a, const void *b)
 	return left < right ? -1 : 1;
 }
 
-/* The submissions with a key that are still open, sorted by key. */
+/* The submissions that have a key, sorted by key. */
 static AtlasSubmission **
-open_with_key(AtlasSubmission *submissions, int nsubmissions, int *nfound)
+submissions_with_key(const AtlasOpenSubmissions *open, int *nfound)
 {
-	AtlasSubmission **found = palloc(sizeof(AtlasSubmission *) * Max(nsubmissions, 1));
+	AtlasSubmission **found = palloc(sizeof(AtlasSubmission *) * Max(open->nitems, 1));
 
 	*nfound = 0;
-	for (int i = 0; i < nsubmissions; i++)
-		if (atlas_is_open(&submissions[i]) && submissions[i].event.idempotency_key != NULL)
-			found[(*nfound)++] = &submissions[i];
+	for (int i = 0; i < open->nitems; i++)
+		if (open->items[i]->event.idempotency_key != NULL)
+			found[(*nfound)++] = open->items[i];
 	qsort(found, *nfound, sizeof(AtlasSubmission *), compare_submissions);
 	return found;
 }
@@ -135,10 +135,10 @@ resolve_known(AtlasSubmission **sorted, int nsorted)
 }
 
 void
-atlas_find_replays(AtlasSubmission *submissions, int nsubmissions)
+atlas_find_replays(const AtlasOpenSubmissions *open)
 {
 	int			nsorted;
-	AtlasSubmission **sorted = open_with_key(submissions, nsubmissions, &nsorted);
+	AtlasSubmission **sorted = submissions_with_key(open, &nsorted);
 
 	for (int i = 0; i < nsorted; i++)
 		sorted[i]->hash = atlas_fingerprint(&sorted[i]->event);
@@ -194,10 +194,10 @@ keep_unresolved(AtlasSubmission **sorted, int nsorted)
  * its key.
  */
 void
-atlas_claim_keys(AtlasSubmission *submissions, int nsubmissions)
+atlas_claim_keys(const AtlasOpenSubmissions *open)
 {
 	int			nsorted;
-	AtlasSubmission **sorted = open_with_key(submissions, nsubmissions, &nsorted);
+	AtlasSubmission **sorted = submissions_with_key(open, &nsorted);
 
 	while (nsorted > 0 && !insert_free_keys(sorted, nsorted))
 	{

@@ -20,6 +20,7 @@
 #include "base/extension.h"
 #include "base/statement.h"
 #include "base/subtransaction.h"
+#include "base/tables.h"
 #include "store/partitions.h"
 #include "worker/housekeeping.h"
 
@@ -34,49 +35,45 @@ static AtlasStatement select_other_owner = {
 	.sql =
 	"WITH RECURSIVE partition (relid) AS ("
 	"       SELECT inhrelid FROM pg_catalog.pg_inherits"
-	"        WHERE inhparent OPERATOR(pg_catalog.=) $1 OR inhparent OPERATOR(pg_catalog.=) $2"
+	"        WHERE inhparent OPERATOR(pg_catalog.=) $1"
 	"        UNION ALL"
 	"       SELECT i.inhrelid FROM pg_catalog.pg_inherits i, partition p"
 	"        WHERE i.inhparent OPERATOR(pg_catalog.=) p.relid)"
 	" SELECT c.oid::pg_catalog.regclass::pg_catalog.text, r.rolname"
 	"  FROM partition p, pg_catalog.pg_class c, pg_catalog.pg_roles r"
 	" WHERE c.oid OPERATOR(pg_catalog.=) p.relid AND r.oid OPERATOR(pg_catalog.=) c.relowner"
-	"   AND r.oid OPERATOR(pg_catalog.<>) $3 AND NOT r.rolsuper"
+	"   AND r.oid OPERATOR(pg_catalog.<>) $2 AND NOT r.rolsuper"
 	" ORDER BY c.oid LIMIT 1",
-	.nparameters = 3,
-	.parameters = {OIDOID, OIDOID, OIDOID},
+	.nparameters = 2,
+	.parameters = {OIDOID, OIDOID},
 };
 
 typedef struct House
 {
 	TimestampTz now;
+	AtlasTableId table;			/* whose partitions are at hand */
 	char	   *problem;		/* for the status view; NULL: none so far */
 } House;
 
 static void
-make_log_ahead(void *argument)
+make_months_ahead(void *argument)
 {
-	atlas_partition_ahead(ATLAS_LOG, ((House *) argument)->now);
-}
+	const House *house = argument;
 
-static void
-make_links_ahead(void *argument)
-{
-	atlas_partition_ahead(ATLAS_LINKS, ((House *) argument)->now);
+	atlas_partition_ahead(house->table, house->now);
 }
 
 /* Whoever owns a partition can add a trigger to it, which runs as the owner of the extension. */
 static void
 look_for_other_owner(void *argument)
 {
-	const AtlasExtension *extension = atlas_extension();
-	Datum		values[3];
+	House	   *house = argument;
+	Datum		values[2];
 
-	values[0] = ObjectIdGetDatum(extension->events);
-	values[1] = ObjectIdGetDatum(extension->links);
-	values[2] = ObjectIdGetDatum(extension->owner);
-	if (atlas_execute(&select_other_owner, values, NULL, false, 1) > 0)
-		((House *) argument)->problem =
+	values[0] = ObjectIdGetDatum(atlas_relation(house->table));
+	values[1] = ObjectIdGetDatum(atlas_extension()->owner);
+	if (house->problem == NULL && atlas_execute(&select_other_owner, values, NULL, false, 1) > 0)
+		house->problem =
 			psprintf("Partition %s belongs to role %s, whose triggers would have the rights of the owner of the extension: change its owner.",
 					 SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1),
 					 SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2));
@@ -96,22 +93,22 @@ log_error(const ErrorData *error)
 void
 atlas_keep_house(AtlasDatabase *slot, TimestampTz now)
 {
-	static void (*const tasks[]) (void *) = {
-		make_log_ahead, make_links_ahead, look_for_other_owner
-	};
+	static void (*const tasks[]) (void *) = {make_months_ahead, look_for_other_owner};
 	House		house = {.now = now};
 	ErrorData  *first_error = NULL;
 	int			guc_level = NewGUCNestLevel();
 
 	(void) set_config_option("lock_timeout", LOCK_TIMEOUT, PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
-	for (int i = 0; i < lengthof(tasks); i++)
-	{
-		ErrorData  *error = atlas_try(tasks[i], &house);
+	for (int task = 0; task < lengthof(tasks); task++)
+		for (house.table = 0; house.table < ATLAS_NTABLES; house.table++)
+		{
+			ErrorData  *error = atlas_tables[house.table].is_partitioned ?
+				atlas_try(tasks[task], &house) : NULL;
 
-		if (first_error == NULL)
-			first_error = error;
-	}
+			if (first_error == NULL)
+				first_error = error;
+		}
 	AtEOXact_GUC(true, guc_level);
 
 	if (first_error != NULL)

@@ -35,6 +35,7 @@
 
 #include "base/compat.h"
 #include "base/shmem.h"
+#include "link/link_batch.h"
 #include "worker/linker_transactions.h"
 #include "worker/worker.h"
 

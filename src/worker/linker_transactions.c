@@ -25,6 +25,10 @@
 #include "base/identity.h"
 #include "base/statement.h"
 #include "link/link_batch.h"
+#include "link/put_off.h"
+#include "link/retry_unresolved.h"
+#include "link/unresolved.h"
+#include "store/queue.h"
 #include "worker/housekeeping.h"
 #include "worker/linker_note.h"
 #include "worker/linker_transactions.h"
@@ -97,7 +101,7 @@ end_step(const AtlasIdentity *saved)
 static bool
 may_link(void)
 {
-	Datum		value = ObjectIdGetDatum(atlas_extension()->queue);
+	Datum		value = ObjectIdGetDatum(atlas_relation(ATLAS_EVENT_QUEUE));
 
 	if (!atlas_linking)
 	{
@@ -220,7 +224,7 @@ atlas_step_suspect(pg_uuid_t id)
 	queued = atlas_queue_claim_again(&id, 1) > 0;
 	if (queued)
 		atlas_link_failed(&id, false, reason);
-	unresolved = atlas_relink_give_up(&id, reason);
+	unresolved = atlas_unresolved_give_up(&id, reason);
 	if (queued || unresolved)
 		ForceSyncCommit();
 	end_step(&saved);
@@ -231,7 +235,7 @@ atlas_step_suspect(pg_uuid_t id)
 		return false;
 	if (atlas_queue_claim_again(&id, 1) > 0)
 		atlas_link(&id, 1, &counts);
-	atlas_relink_given_up(&id, reason);
+	atlas_retry_given_up(&id, reason);
 	ForceSyncCommit();
 	end_step(&saved);
 	add_counts(&counts);
@@ -286,7 +290,7 @@ link_noted_batch(int *claimed)
 
 	if (!begin_step("noting a batch", &saved))
 		return false;
-	*claimed = atlas_claim_batch(&atlas_linker.cursor, atlas_linker.batch_size, ids);
+	*claimed = atlas_queue_claim_batch(&atlas_linker.cursor, atlas_linker.batch_size, ids);
 	note_batch(ids, *claimed);
 	end_step(&saved);
 
@@ -323,12 +327,12 @@ atlas_step_relink(int *claimed)
 			if (!begin_step("noting a batch", &saved))
 				return false;
 			ids = palloc(sizeof(pg_uuid_t) * atlas_linker.batch_size);
-			note_batch(ids, atlas_relink_events(atlas_linker.batch_size, ids));
+			note_batch(ids, atlas_unresolved_due_events(atlas_linker.batch_size, ids));
 			end_step(&saved);
 		}
 		if (!begin_step("linking again", &saved))
 			return false;
-		*claimed = atlas_relink_batch(atlas_linker.batch_size);
+		*claimed = atlas_retry_unresolved(atlas_linker.batch_size);
 		end_step(&saved);
 	}
 	if (!begin_step("looking for work", &saved))

@@ -6,7 +6,7 @@
 #define ATLAS_LINKER_TRANSACTIONS_H
 
 #include "base/shmem.h"
-#include "link/link_batch.h"
+#include "store/queue.h"
 
 /* A linker is alone in its process. */
 typedef struct AtlasLinker

@@ -17,7 +17,6 @@ typedef struct AtlasSetting
 
 /* Settings, see atlas_events.c. */
 extern bool atlas_linking;
-extern int	atlas_batch_size;
 extern int	atlas_poll_interval;	/* milliseconds */
 extern int	atlas_idle_timeout; /* milliseconds */
 extern int	atlas_naptime;		/* seconds */
