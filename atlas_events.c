@@ -43,6 +43,7 @@ int			atlas_max_workers = 4;
 
 #define SECONDS_A_YEAR (365 * 86400)
 
+/* Settings that bound what is accepted. */
 static void
 define_limits(void)
 {
@@ -73,6 +74,7 @@ define_limits(void)
 							PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
 }
 
+/* Settings of the linking. */
 static void
 define_linking(void)
 {
@@ -103,6 +105,7 @@ define_linking(void)
 							PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
 }
 
+/* Settings of the background workers. */
 static void
 define_workers(void)
 {

@@ -30,8 +30,9 @@ static bool extension_valid = false;
 static uint64 invalidations = 0;
 static uint64 generation = 1;
 
+/* Called by the relation cache: what is known of the extension may be out of date. */
 static void
-relation_changed(Datum arg, Oid relid)
+extension_relation_changed(Datum arg, Oid relid)
 {
 	invalidations++;
 	if (!extension_valid)
@@ -43,8 +44,9 @@ relation_changed(Datum arg, Oid relid)
 			extension_valid = false;
 }
 
+/* Called by the catalog cache: the schema may have another name, or be gone. */
 static void
-schema_changed(Datum arg, int cacheid, uint32 hashvalue)
+extension_schema_changed(Datum arg, int cacheid, uint32 hashvalue)
 {
 	invalidations++;
 	extension_valid = false;
@@ -53,8 +55,8 @@ schema_changed(Datum arg, int cacheid, uint32 hashvalue)
 void
 atlas_extension_init(void)
 {
-	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
-	CacheRegisterSyscacheCallback(NAMESPACEOID, schema_changed, (Datum) 0);
+	CacheRegisterRelcacheCallback(extension_relation_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(NAMESPACEOID, extension_schema_changed, (Datum) 0);
 }
 
 /* Schema and owner, as pg_extension has them. */

@@ -25,6 +25,7 @@ atlas_set_for_now(const char *name, const char *value)
 							 true, 0, false);
 }
 
+/* Do unqualified names mean PostgreSQL's own objects already? */
 static bool
 search_path_is_restricted(void)
 {

@@ -20,6 +20,7 @@ AtlasShared *atlas_shared = NULL;
 static shmem_request_hook_type previous_shmem_request = NULL;
 static shmem_startup_hook_type previous_shmem_startup = NULL;
 
+/* Called by the postmaster, before it allocates the shared memory. */
 static void
 request_shmem(void)
 {
@@ -216,6 +217,7 @@ atlas_shmem_note_problem(AtlasDatabase *slot, const char *message, TimestampTz n
 	return is_news;
 }
 
+/* Wakes a process up, if there is one. A latch that nobody owns any more may be set. */
 static bool
 set_latch(pg_atomic_uint64 *latch)
 {

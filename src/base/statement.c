@@ -43,6 +43,7 @@ fill_in_schema(const char *sql)
 	return result.data;
 }
 
+/* Called when the memory of the transaction is freed. */
 static void
 free_plan(void *plan)
 {
@@ -60,6 +61,7 @@ atlas_free_plan_later(SPIPlanPtr plan)
 	MemoryContextRegisterResetCallback(TopTransactionContext, callback);
 }
 
+/* Makes the next use of the statement plan it anew. */
 static void
 forget_plan(AtlasStatement *statement)
 {

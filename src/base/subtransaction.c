@@ -14,6 +14,10 @@
 #include "base/retry.h"
 #include "base/subtransaction.h"
 
+/*
+ * Runs a function in a subtransaction, which is rolled back if it fails, or if it is to
+ * be undone.
+ */
 static ErrorData *
 run_in_subtransaction(void (*function) (void *), void *argument, bool undo)
 {
@@ -73,6 +77,7 @@ typedef struct Range
 	bool		kept;
 } Range;
 
+/* The body of the subtransaction of a trial. */
 static void
 process_range(void *argument)
 {

@@ -30,8 +30,9 @@ typedef struct Pending
 static Pending *pending = NULL;
 static AtlasDatabase *slot = NULL;	/* while the transaction is interested in it */
 
+/* Called at the end of each transaction; after a commit it must not raise an error. */
 static void
-end_of_transaction(XactEvent event, void *arg)
+wake_at_commit_or_forget(XactEvent event, void *arg)
 {
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
 		return;
@@ -49,8 +50,9 @@ end_of_transaction(XactEvent event, void *arg)
 	pending = NULL;				/* it is in TopTransactionContext */
 }
 
+/* Takes the counts of a subtransaction into its parent, or drops them with it. */
 static void
-end_of_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+pass_counts_to_parent(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
 {
 	int			level = GetCurrentTransactionNestLevel();
 
@@ -76,8 +78,8 @@ end_of_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionI
 void
 atlas_wakeup_init(void)
 {
-	RegisterXactCallback(end_of_transaction, NULL);
-	RegisterSubXactCallback(end_of_subtransaction, NULL);
+	RegisterXactCallback(wake_at_commit_or_forget, NULL);
+	RegisterSubXactCallback(pass_counts_to_parent, NULL);
 }
 
 void

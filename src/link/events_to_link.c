@@ -57,6 +57,7 @@ read_references(AtlasLinkEvent *event, Jsonb *related)
 	}
 }
 
+/* Takes an event from a row of the statement above. */
 static void
 read_event(AtlasLinkEvent *event, HeapTuple row, TupleDesc tupdesc)
 {
@@ -74,6 +75,7 @@ read_event(AtlasLinkEvent *event, HeapTuple row, TupleDesc tupdesc)
 	event->received_at = DatumGetTimestampTz(SPI_getbinval(row, tupdesc, 6, &isnull));
 }
 
+/* By event id. */
 static int
 compare_events(const void *a, const void *b)
 {

@@ -49,6 +49,7 @@ ensure_link_partitions(const AtlasLinkEvent *events, int nevents)
 	atlas_partition_ensure(ATLAS_EVENT_LINKS, ids, nevents);
 }
 
+/* Looks up the references of all events at once. What can never be looked up is not tried. */
 static void
 resolve_references(AtlasLinkEvent *events, int nevents)
 {
@@ -82,6 +83,7 @@ take_out_of_queue(const AtlasLinkEvent *events, int nevents)
 	return linked.nvalues;
 }
 
+/* Links a part of the batch. What is not kept is a trial and does not count. */
 static void
 link_events(void *argument, int from, int to, bool kept)
 {
@@ -111,6 +113,7 @@ link_events(void *argument, int from, int to, bool kept)
 	}
 }
 
+/* The body of the subtransaction that nearly always succeeds. */
 static void
 link_whole_batch(void *argument)
 {

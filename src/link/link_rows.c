@@ -69,6 +69,7 @@ compare_objects(const void *a, const void *b)
 	return result != 0 ? result : atlas_compare_text(left->lookup.found_id, right->lookup.found_id);
 }
 
+/* Does the reference name the primary object of its own event? */
 static bool
 is_primary_object(const AtlasLinkEvent *event, const AtlasRef *ref)
 {

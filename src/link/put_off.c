@@ -70,6 +70,7 @@ log_deferral(const char *reason)
 			 errhint("This is said once a minute. atlas_event_logs has the events, with last_error.")));
 }
 
+/* Puts the events off, and says so in the server log. */
 static void
 write_deferrals(const AtlasDeferrals *deferrals)
 {

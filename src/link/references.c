@@ -47,6 +47,7 @@ compare_refs(const void *a, const void *b)
 	return result;
 }
 
+/* Why the references to a type are put off. */
 static char *
 locked_reason(const char *object_type)
 {
@@ -82,6 +83,7 @@ look_up_group(void *argument)
 		group->reasons[i] = pstrdup(atlas_lookup_reason(type, &group->lookups[i]));
 }
 
+/* Gives each reference what its lookup has found. */
 static void
 apply_results(const TypeGroup *group)
 {
@@ -115,7 +117,7 @@ is_of_the_table(const ErrorData *error)
 
 /* Why a type could not be looked up, in words that say more than the error. */
 static const char *
-reason_of(const ErrorData *error, const char *object_type)
+reason_of_failure(const ErrorData *error, const char *object_type)
 {
 	if (atlas_is_lock_conflict(error))
 		return locked_reason(object_type);
@@ -124,6 +126,7 @@ reason_of(const ErrorData *error, const char *object_type)
 	return error->message;
 }
 
+/* Looks up the references to one type, which are sorted, each object once. */
 static void
 resolve_group(AtlasRef **refs, int nrefs)
 {
@@ -151,7 +154,7 @@ resolve_group(AtlasRef **refs, int nrefs)
 		for (int i = 0; i < group.nlookups; i++)
 		{
 			group.lookups[i].result = ATLAS_UNAVAILABLE;
-			group.reasons[i] = reason_of(error, refs[0]->object_type);
+			group.reasons[i] = reason_of_failure(error, refs[0]->object_type);
 		}
 	}
 	apply_results(&group);

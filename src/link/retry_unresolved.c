@@ -32,6 +32,7 @@ typedef struct RetryBatch
 	bool		makes_partitions;	/* at this moment */
 } RetryBatch;
 
+/* By event id. */
 static int
 compare_events_of(const void *a, const void *b)
 {
@@ -73,6 +74,7 @@ read_primaries(RetryBatch *batch)
 	}
 }
 
+/* Has the reference turned out to be to the primary object of its event? */
 static bool
 is_primary_of_its_event(const AtlasUnresolved *item)
 {
@@ -106,6 +108,7 @@ ensure_partitions_of_late_links(const AtlasUnresolved *items, int nitems)
 	atlas_partition_ensure(ATLAS_EVENT_LINKS, ids, nids);
 }
 
+/* Looks up a part of the batch, in a subtransaction. */
 static void
 retry_items(void *argument, int from, int to, bool kept)
 {
@@ -126,6 +129,7 @@ retry_items(void *argument, int from, int to, bool kept)
 	atlas_unresolved_update(items, nitems, now);
 }
 
+/* Notes a reference that makes its whole batch fail. */
 static void
 fail_reference(void *argument, int index, const ErrorData *error)
 {

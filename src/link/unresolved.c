@@ -139,12 +139,14 @@ next_lookup(TimestampTz now, int attempts)
 	return atlas_backoff(now, FIRST_DELAY_SECONDS, attempts, MAX_DELAY_SECONDS);
 }
 
+/* The outcome of a reference that was not linked, as the table has it. */
 static const char *
 outcome_name(const AtlasRef *ref)
 {
 	return ref->outcome == ATLAS_REFERENCE_NOT_FOUND ? "NOT_FOUND" : "ERROR";
 }
 
+/* Adds the row of a reference that was not linked. */
 static void
 add_reference(AtlasRows *rows, const AtlasLinkEvent *event, int index, TimestampTz now)
 {
@@ -220,6 +222,7 @@ claim(AtlasStatement *statement, Datum *values, AtlasUnresolved **items)
 	return nitems;
 }
 
+/* The parameters of the statements that select what is due. */
 static void
 due_values(int limit, Datum *values)
 {

@@ -78,8 +78,9 @@ typedef struct KnownRange
 static KnownRange known[ATLAS_NTABLES];
 static uint64 invalidations = 0;
 
+/* Called by the relation cache: the partitions of a table may have changed. */
 static void
-relation_changed(Datum arg, Oid relid)
+partitioned_table_changed(Datum arg, Oid relid)
 {
 	invalidations++;
 	for (int i = 0; i < ATLAS_NTABLES; i++)
@@ -90,9 +91,10 @@ relation_changed(Datum arg, Oid relid)
 void
 atlas_partition_init(void)
 {
-	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+	CacheRegisterRelcacheCallback(partitioned_table_changed, (Datum) 0);
 }
 
+/* Is the id within the bounds that a range has? */
 static bool
 in_range(const IdRange *range, const pg_uuid_t *id)
 {
@@ -100,6 +102,7 @@ in_range(const IdRange *range, const pg_uuid_t *id)
 		(!range->bounded_high || atlas_event_id_compare(id, &range->high) < 0);
 }
 
+/* Is it remembered which partition the id goes to? */
 static bool
 is_known(AtlasTableId table, const pg_uuid_t *id)
 {
@@ -160,6 +163,7 @@ month_within(const pg_uuid_t *id, IdRange *gap)
 	gap->bounded_low = gap->bounded_high = true;
 }
 
+/* The name that a partition gets: that of the table, and the month with which it begins. */
 static char *
 partition_name(AtlasTableId table, const pg_uuid_t *low)
 {
@@ -192,6 +196,7 @@ refuse_if_used_here(AtlasTableId table, const IdRange *range)
 				 errhint("Submit or link such events after that query: collect what it finds in an array or a temporary table first.")));
 }
 
+/* Runs a statement that has no plan, such as CREATE TABLE. */
 static void
 execute_utility(char *sql)
 {
@@ -201,6 +206,7 @@ execute_utility(char *sql)
 		elog(ERROR, "could not execute \"%s\": %s", sql, SPI_result_code_string(code));
 }
 
+/* Changes a setting until the nest level of settings ends, with the rights of any user. */
 static void
 set_locally(const char *name, const char *value)
 {
@@ -264,6 +270,7 @@ build_partition(AtlasTableId table, const IdRange *range)
 				 errhint("Try again.")));
 }
 
+/* Tells which partition an error is about. */
 static void
 add_partition_context(void *name)
 {

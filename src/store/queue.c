@@ -275,6 +275,7 @@ take_snapshot(AtlasCursor *cursor)
 		cursor->next_unfinished[i] = widen_xid(snapshot->xip[i], next);
 }
 
+/* Transaction ids as a parameter of a statement. */
 static Datum
 xid_array(const uint64 *xids, int nxids)
 {
@@ -295,6 +296,7 @@ enter_range(AtlasCursor *cursor)
 	memset(&cursor->position_id, 0, sizeof(pg_uuid_t));
 }
 
+/* Begins a pass: it goes as far as the snapshot that is taken now. */
 static void
 begin_pass(AtlasCursor *cursor)
 {
@@ -324,6 +326,7 @@ begin_pass(AtlasCursor *cursor)
 	enter_range(cursor);
 }
 
+/* Remembers what this pass has seen, for the next one to go on from there. */
 static void
 end_pass(AtlasCursor *cursor)
 {

@@ -159,6 +159,7 @@ is_plain_index(Relation relation, Relation index, IndexInfo *info)
 	return info->ii_Expressions == NIL && info->ii_Predicate == NIL;
 }
 
+/* Can all indexes of the table be written without evaluating anything? */
 static bool
 has_plain_indexes(const ResultRelInfo *result)
 {
@@ -240,6 +241,7 @@ open_parts(const AtlasRows *rows, Relation root, List **parts)
 	return true;
 }
 
+/* Closes what open_parts() has opened; the locks stay until the end of the transaction. */
 static void
 close_parts(Relation root, const List *parts)
 {
@@ -257,6 +259,7 @@ close_parts(Relation root, const List *parts)
 	table_close(root, NoLock);
 }
 
+/* Puts the values of a row into a slot of the executor. */
 static void
 fill_slot(TupleTableSlot *slot, const AtlasRows *rows, int row)
 {
@@ -293,6 +296,7 @@ write_group(EState *estate, ResultRelInfo *result, TupleTableSlot **slots, int n
 	ResetPerTupleExprContext(estate);
 }
 
+/* Writes the rows of a part, some at a time. */
 static void
 write_part(EState *estate, const AtlasRows *rows, const Part *part, CommandId command)
 {

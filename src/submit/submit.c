@@ -36,6 +36,7 @@
 
 /* ----- The submissions that are still to be stored ----- */
 
+/* Is this submission still to be stored? */
 static bool
 is_open(const AtlasSubmission *submission)
 {
@@ -93,6 +94,7 @@ refuse_unregistered(AtlasSubmission *submission)
 				 "Connect it with atlas_register_object_type().");
 }
 
+/* Looks up the primary object of the only submission, which needs no sorting. */
 static void
 look_up_one(AtlasSubmission *submission)
 {
@@ -108,6 +110,7 @@ look_up_one(AtlasSubmission *submission)
 	atlas_refuse_lookup(type, &submission->primary, &submission->event.error);
 }
 
+/* By the type of the primary object. */
 static int
 compare_types(const void *a, const void *b)
 {
@@ -199,6 +202,7 @@ resolve_related_types(const AtlasOpenSubmissions *open)
 
 /* ----- Phase: make ids, and make sure that there are partitions ----- */
 
+/* By event id. */
 static int
 compare_ids(const void *a, const void *b)
 {
@@ -216,6 +220,7 @@ make_ids(const AtlasOpenSubmissions *open)
 	qsort(open->items, open->nitems, sizeof(AtlasSubmission *), compare_ids);
 }
 
+/* Makes sure that the events, which are sorted by id, have partitions to go to. */
 static void
 ensure_log_partitions(const AtlasOpenSubmissions *open)
 {
@@ -236,6 +241,7 @@ kept_external_id(const AtlasSubmission *submission)
 		submission->primary.found_external_id : submission->event.primary.external_id;
 }
 
+/* Adds the row of an event. */
 static void
 add_to_log(AtlasRows *rows, const AtlasSubmission *submission)
 {
