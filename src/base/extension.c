@@ -2,10 +2,10 @@
  * extension.c
  *		Where the extension lives in this database, and whose it is.
  *
- * What is known of the extension is looked up once and forgotten when the
- * relation cache says that one of its relations changed, or the catalog cache
- * that a schema did: CREATE and DROP EXTENSION, ALTER SCHEMA and REASSIGN OWNED
- * all send one of the two.
+ * The extension is looked up once. What was found is forgotten when the relation
+ * cache says that one of our relations has changed, or when the catalog cache says
+ * that a schema has changed: CREATE and DROP EXTENSION, ALTER SCHEMA and REASSIGN
+ * OWNED all send one of the two.
  */
 #include "postgres.h"
 
@@ -85,7 +85,7 @@ read_catalog(AtlasExtension *result)
 	return OidIsValid(result->oid);
 }
 
-/* Nothing is found while CREATE EXTENSION has not come that far. */
+/* Finds nothing as long as CREATE EXTENSION has not made all of our tables. */
 static bool
 read_extension(AtlasExtension *result)
 {
@@ -118,7 +118,7 @@ atlas_extension_if_any(void)
 	if (!read_extension(&current))
 		return NULL;
 
-	/* An invalidation that came meanwhile makes for another reading. */
+	/* If an invalidation came meanwhile, the catalogs are read again next time. */
 	extension_valid = before == invalidations;
 	if (memcmp(&current, &extension, sizeof(extension)) != 0)
 	{

@@ -11,15 +11,15 @@ typedef struct AtlasIdentity
 	Oid			user;
 	int			security_context;
 	int			guc_level;		/* 0 when no settings are to be restored */
-	bool		keep_settings;	/* that somebody's trigger has changed */
+	bool		keep_settings;	/* do changes by somebody's trigger stay? */
 } AtlasIdentity;
 
-/* Becomes the owner of the extension, to use its tables; with a search_path for SQL. */
+/* Becomes the owner of the extension, to use its tables, and restricts the search_path. */
 extern void atlas_become_owner(AtlasIdentity *saved);
 
 /*
- * The same with the caller's search_path, which to change takes its time; for what
- * runs no SQL but by atlas_execute(), which changes it itself.
+ * The same with the caller's search_path, because changing it takes time. For code
+ * that runs SQL only by atlas_execute(), which restricts the search_path itself.
  */
 extern void atlas_take_rights_of_owner(AtlasIdentity *saved);
 

@@ -7,19 +7,22 @@
 
 #include "datatype/timestamp.h"
 
-/* Is it somebody's lock, or a deadlock? */
+/* Did somebody else's lock stand in the way, or was there a deadlock? */
 extern bool atlas_is_lock_conflict(const ErrorData *error);
 
-/* Is it too little memory or disk, or a partition that is being detached? */
+/* Was there too little memory or disk space, or is a partition being detached? */
 extern bool atlas_is_shortage(const ErrorData *error);
 
-/* Is it a cancel? */
+/* Was the statement canceled? */
 extern bool atlas_is_cancel(const ErrorData *error);
 
-/* Is it one of those in which the items have no part? */
+/* Is it one of the errors that no item of the batch has caused? */
 extern bool atlas_stops_batch(const ErrorData *error);
 
-/* Seconds, doubled with each attempt up to a limit, and spread by a quarter. */
+/*
+ * The time of the next attempt: first_seconds from now, doubled with each attempt up to
+ * max_seconds, and spread by a quarter.
+ */
 extern TimestampTz atlas_backoff(TimestampTz now, int first_seconds, int attempts,
 								 int max_seconds);
 

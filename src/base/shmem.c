@@ -144,7 +144,7 @@ atlas_shmem_declare_interest(void)
 		if (own == NULL)
 			return NULL;
 
-		/* Who gives the slot up holds the lock exclusively. */
+		/* Whoever gives the slot up holds the lock exclusively. */
 		LWLockAcquire(atlas_shared->lock, LW_SHARED);
 		declared = own->database == MyDatabaseId;
 		if (declared)
@@ -225,7 +225,7 @@ set_latch(pg_atomic_uint64 *latch)
 
 	if (target == NULL)
 		return false;
-	/* A latch of a process that has gone belongs to nobody, or wakes its heir. */
+	/* The latch of a process that has ended belongs to nobody, or to the process that has its place now. */
 	SetLatch(target);
 	return true;
 }

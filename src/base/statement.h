@@ -34,8 +34,8 @@ extern uint64 atlas_execute(AtlasStatement *statement, Datum *values, const char
 extern SPIPlanPtr atlas_plan(AtlasStatement *statement);
 
 /*
- * Frees a kept plan at the end of the transaction, whichever it is: until then it may
- * be running, as code that it calls can come back to us.
+ * Frees a kept plan when the transaction ends. Until then the plan may be running,
+ * because code that it calls can call us again.
  */
 extern void atlas_free_plan_later(SPIPlanPtr plan);
 
@@ -43,8 +43,8 @@ extern void atlas_free_plan_later(SPIPlanPtr plan);
 extern SPIPlanPtr atlas_prepare(const char *sql, int nparameters, Oid *parameters);
 
 /*
- * Brings a plan up to date, with its relations locked, and returns their OIDs.
- * It stays as it is until it is executed, if that is next.
+ * Brings a plan up to date, locks its relations, and returns their OIDs. If the plan
+ * is executed next, it is executed as it is now.
  */
 extern List *atlas_plan_relations(SPIPlanPtr plan);
 

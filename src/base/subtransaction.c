@@ -2,8 +2,8 @@
  * subtransaction.c
  *		Doing something in a subtransaction, and finding out which part of it fails.
  *
- * Used by the linking, in a worker or in a session: both can have a transaction
- * around the subtransactions made here, whose locks on the queue they keep.
+ * The linking uses this, in a worker or in a session. Both have a transaction around
+ * the subtransactions that are made here, and its locks on the queue are kept.
  */
 #include "postgres.h"
 
@@ -60,7 +60,7 @@ atlas_try_and_undo(void (*function) (void *), void *argument)
 	return run_in_subtransaction(function, argument, true);
 }
 
-/* A batch some item of which fails. */
+/* A batch of which at least one item fails. */
 typedef struct Bisection
 {
 	void	   *batch;

@@ -18,8 +18,8 @@ typedef void (*AtlasFail) (void *batch, int item, const ErrorData *error);
 /*
  * Processes the items in a subtransaction. If that fails, tries halves of them, and
  * so on, until the failing items stand alone; those are recorded, and the others are
- * processed together. A cancel and a lock that is not to be had are raised: the items
- * have no part in them.
+ * processed together. A cancel, and a lock that cannot be had, are raised: no item is
+ * to blame for them.
  *
  * The trials are all undone, so however many items fail, few subtransactions that
  * have written something are left: with more than 64 the snapshots of every session

@@ -28,8 +28,12 @@ typedef struct AtlasTableFacts
 	bool		is_partitioned; /* by event id */
 	bool		is_dumped;		/* pg_dump takes its rows */
 	bool		is_published;	/* a subscriber has a use for its rows */
-	const char *erased_by;		/* the columns that find the rows about an erased object; NULL: there are none */
-	const char *distributed_by; /* the column that says on which node of a cluster a row is; NULL: each node has a table of its own */
+
+	/* The columns that find the rows about an object that is erased; NULL: there are none. */
+	const char *erased_by;
+
+	/* The column that says on which node of a cluster a row is; NULL: each node has its own table. */
+	const char *distributed_by;
 } AtlasTableFacts;
 
 /* By AtlasTableId. */

@@ -3,9 +3,9 @@
  *		Tells the linker, once a transaction has committed, that there is work.
  *
  * At XACT_EVENT_COMMIT the transaction's rows are visible to new snapshots. An
- * error there would be a PANIC, so the callback does nothing but atomic stores
- * and SetLatch; the slot has been found before. What a savepoint rolls back is
- * not counted.
+ * error there would be a PANIC, so the callback only stores atomically and calls
+ * SetLatch; the slot has been found before. Events that a savepoint rolls back
+ * are not counted.
  *
  * This is a hint. A prepared transaction, a restore or a crash set no latch; the
  * linker's and the launcher's own rounds find their events.

@@ -88,7 +88,7 @@ atlas_select_events(const pg_uuid_t *ids, int nids)
 {
 	Datum		values[3];
 
-	/* A transaction that has locked the log before hears of no new partition by itself. */
+	/* A transaction that has locked the log already does not learn of new partitions by itself. */
 	AcceptInvalidationMessages();
 	values[0] = atlas_uuid_array(ids, nids);
 	values[1] = UUIDPGetDatum(&ids[0]);
@@ -114,7 +114,7 @@ read_events(const pg_uuid_t *ids, int nids, int *nevents)
 	return events;
 }
 
-/* Lists the ids that there is no event of; both are sorted. */
+/* Lists the ids that have no event; ids and events are sorted. */
 static int
 list_missing(const pg_uuid_t *ids, int nids, const AtlasLinkEvent *events, int nevents,
 			 pg_uuid_t *missing)
@@ -133,8 +133,9 @@ list_missing(const pg_uuid_t *ids, int nids, const AtlasLinkEvent *events, int n
 }
 
 /*
- * Reads the events, and once more if some of them are missing, when it is known whose
- * transactions are about to end. Of all others everything must be known by then.
+ * If some of the events are missing, they are read once more, after it has been found
+ * out whose transactions are about to end. All other transactions had ended before, so
+ * what they wrote must be visible by then.
  */
 AtlasLinkEvent *
 atlas_read_events_to_link(const pg_uuid_t *ids, int nids, int *nevents, AtlasMissing *missing)

@@ -122,7 +122,7 @@ link_whole_batch(void *argument)
 	link_events(batch, 0, batch->nids, true);
 }
 
-/* An event is not to blame for a month whose partition cannot be made. */
+/* An event is not to blame if the partition of its month cannot be made. */
 static void
 fail_event(void *argument, int item, const ErrorData *error)
 {
@@ -146,7 +146,7 @@ atlas_link(const pg_uuid_t *ids, int nids, AtlasLinkCounts *counts)
 	memcpy(batch.ids, ids, sizeof(pg_uuid_t) * nids);
 	qsort(batch.ids, nids, sizeof(pg_uuid_t), atlas_event_id_compare);
 
-	/* An event in the queue has no links, unless the tables were copied one by one. */
+	/* An event in the queue has no links yet, except when the tables were restored one by one. */
 	error = atlas_try(link_whole_batch, &batch);
 	if (error == NULL)
 		return;

@@ -57,7 +57,7 @@ atlas_link_rows_add(AtlasRows *rows, const pg_uuid_t *event_id, const AtlasRef *
 	atlas_rows_set_pointer(rows, LINK_OBJECT_ID, ref->lookup.found_id);
 }
 
-/* By type and id. There may be many, so a sort can be interrupted. */
+/* By type and id. The sort can be interrupted, because there may be many references. */
 static int
 compare_objects(const void *a, const void *b)
 {

@@ -51,7 +51,7 @@ deferred_until(const AtlasLinkEvent *event, TimestampTz now)
 	return atlas_backoff(now, (int) waited, 1, MAX_BACKOFF_SECONDS);
 }
 
-/* Says so in the log, but of many events for one reason only now and then. */
+/* Writes a line into the server log, for the same reason at most once a minute. */
 static void
 log_deferral(const char *reason)
 {

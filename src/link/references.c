@@ -1,10 +1,10 @@
 /*
  * references.c
- *		Looking up the references of a batch: sorted, each once, type by type.
+ *		Looking up the references of a batch, type by type and each object once.
  *
  * Each type is looked up in a subtransaction. A table that is locked, dropped,
- * renamed or retyped concerns the references to its type and no others: those
- * are put off, or get the reason as their outcome.
+ * renamed or has changed its column types affects only the references to its type:
+ * these are put off, or get the reason as their outcome.
  */
 #include "postgres.h"
 
@@ -29,7 +29,7 @@ typedef struct TypeGroup
 	const char **reasons;		/* of each lookup */
 } TypeGroup;
 
-/* There may be many, so a sort can be interrupted. */
+/* The sort can be interrupted, because there may be many references. */
 static int
 compare_refs(const void *a, const void *b)
 {

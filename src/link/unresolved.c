@@ -75,7 +75,7 @@ static AtlasStatement select_due = {
 	.parameters = {TIMESTAMPTZOID, INT8OID},
 };
 
-/* Those of one event, whose lookup killed a linker, or may have. */
+/* The references of one event whose lookup has killed a linker, or may have killed it. */
 static AtlasStatement select_given_up = {
 	.sql =
 	"SELECT event_id, position, tenant_id, object_type, object_id, external_id, attempts,"

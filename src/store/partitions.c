@@ -5,8 +5,8 @@
  * A partition is made when the first event of its month comes, in the
  * transaction that brings it, or ahead of time by the linker. It is created as
  * a table of its own, indexed, and then attached, which takes SHARE UPDATE
- * EXCLUSIVE on the parent: other sessions go on reading and writing, only
- * another session that lacks a month waits.
+ * EXCLUSIVE on the parent: other sessions go on reading and writing. Only a
+ * session that needs another new month waits.
  *
  * Partitions that a DBA has made, of any width, are used as they are; a month
  * that they cover in part gets a partition for the gap.
@@ -57,7 +57,7 @@ static const PartitionIndexes indexes[ATLAS_NTABLES] = {
 	},
 };
 
-/* The ids from low, up to but without high. */
+/* The ids from low up to high, without high. */
 typedef struct IdRange
 {
 	pg_uuid_t	low;
@@ -214,7 +214,7 @@ set_locally(const char *name, const char *value)
 							 true, 0, false);
 }
 
-/* Where and how a partition is stored is not for the submitter's settings to say. */
+/* A partition is stored where and how its parent says, whatever the submitter's settings are. */
 static void
 use_settings_of(Oid parent_relid)
 {
@@ -323,7 +323,7 @@ has_partition(AtlasTableId table, Oid parent_relid, const pg_uuid_t *id, IdRange
 	known[table].partition = partition;
 	known[table].range = *gap;
 
-	/* One that came while it was read makes for another reading. */
+	/* If an invalidation came while the bounds were read, they are read again next time. */
 	known[table].valid = before == invalidations;
 	return true;
 }
@@ -334,7 +334,7 @@ atlas_partition_ensure(AtlasTableId table, const pg_uuid_t *ids, int nids)
 	Oid			parent = atlas_relation(table);
 	IdRange		gap;
 
-	/* The lock that the INSERT takes; having it, what is known stays true. */
+	/* An INSERT takes this lock as well. While it is held, what is known of partitions stays true. */
 	LockRelationOid(parent, RowExclusiveLock);
 	for (int i = 0; i < nids; i++)
 	{

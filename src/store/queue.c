@@ -5,16 +5,16 @@
  *
  * A long-running snapshot keeps the rows that were removed from the queue from
  * being vacuumed, so "the first rows of the queue" get ever more expensive to
- * find. The linker therefore remembers where it was. Ids do not do for that,
- * for transactions commit in another order than they write; the transaction ids
- * in the queue do: whatever was not visible to a snapshot was written by a
+ * find. The linker therefore remembers where it was. Event ids are no use for that,
+ * because transactions do not commit in the order in which they write. The transaction
+ * ids in the queue are: whatever was not visible to a snapshot was written by a
  * transaction that was in progress then, or began later.
  *
  * So a pass first goes through the transactions that the snapshot of the pass
  * before had in progress, then through all from its xmax to that of its own, each
  * in order of (submitted_xid, event_id), which is the order of the index. Rows that
- * came by a restore or from another server bear foreign transaction ids, and locked
- * rows are skipped: sweeps over the whole queue find those.
+ * came by a restore or from another server have foreign transaction ids, and locked
+ * rows are skipped. Sweeps over the whole queue find both.
  *
  * Claimed rows are locked with FOR UPDATE SKIP LOCKED: several linkers and
  * sessions can work side by side.
@@ -350,7 +350,7 @@ atlas_queue_left_some(AtlasCursor *cursor)
 	Datum		values[4];
 	bool		isnull;
 
-	/* What a pass has linked is dead now, and to be read once only. */
+	/* The rows that a pass has linked are dead now, and are not to be read again and again. */
 	if (cursor->previous_seen)
 		return cursor->left_some;
 
@@ -441,7 +441,7 @@ claim_again_due(int limit, pg_uuid_t *ids)
 int
 atlas_queue_claim_batch(AtlasCursor *cursor, int limit, pg_uuid_t *ids)
 {
-	/* A share for what was put off, however much is new. */
+	/* Events that were put off get a share, however many new ones there are. */
 	int			share = limit > 1 ? Max(limit / 10, 1) : 0;
 	int			ndue = claim_again_due(share, ids);
 	int			nnew = claim_new(cursor, limit - ndue, ids + ndue);
@@ -449,7 +449,7 @@ atlas_queue_claim_batch(AtlasCursor *cursor, int limit, pg_uuid_t *ids)
 	if (ndue < share || ndue + nnew == limit)
 		return ndue + nnew;
 
-	/* All the room that is left, too; the share is claimed once more with it. */
+	/* They also get the room that is left. Those of the share are claimed once more with it. */
 	memmove(ids, ids + ndue, sizeof(pg_uuid_t) * nnew);
 	return nnew + claim_again_due(limit - nnew, ids + nnew);
 }

@@ -34,7 +34,7 @@ extern int	atlas_queue_find(const pg_uuid_t *ids, int nids, AtlasQueued *queued)
  * events of the transactions that were not finished when the pass before began.
  * A sweep is a pass over the whole queue.
  *
- * All zero but for the context is a cursor that begins with a sweep.
+ * A cursor that is all zero, except for the context, begins with a sweep.
  */
 typedef struct AtlasCursor
 {
@@ -47,7 +47,7 @@ typedef struct AtlasCursor
 	uint64		last_xid;
 	uint64	   *unfinished;		/* at the start of the pass before */
 	int			nunfinished;
-	int			current;		/* in unfinished; nunfinished: the range */
+	int			current;		/* index in unfinished; nunfinished: in the range */
 	uint64		position_xid;	/* behind this event */
 	pg_uuid_t	position_id;
 
@@ -117,7 +117,7 @@ extern bool atlas_queue_has_work(void);
 
 /*
  * When the next event or unresolved reference is to be tried again;
- * DT_NOEND when none is.
+ * DT_NOEND when there is none.
  */
 extern TimestampTz atlas_queue_next_due(void);
 

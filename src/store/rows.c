@@ -2,11 +2,11 @@
  * rows.c
  *		Adding rows to our tables.
  *
- * Rows are formed and put into the table and its indexes as COPY does it, without
- * an INSERT that is planned and run: that costs as much again as the writing
- * itself. Where an INSERT would do more than that (there are triggers, rules,
- * policies that concern the owner, CHECK constraints, indexes that compute something,
- * columns that are not ours), or would be refused, there is an INSERT.
+ * Rows are formed and put into the table and its indexes as COPY does it. Planning and
+ * running an INSERT would cost as much again as the writing itself. A table is written
+ * with a regular INSERT where that would do more (the table has triggers, rules,
+ * policies that concern the owner, CHECK constraints, indexes that compute something, or
+ * columns that are not ours), or would be refused.
  */
 #include "postgres.h"
 
@@ -69,7 +69,7 @@ atlas_rows_add(AtlasRows *rows)
 	rows->nrows++;
 }
 
-/* Opens it; while its lock was waited for, the extension may have been made anew. */
+/* Locks and opens the table. While we wait for the lock, the extension may be dropped and created again. */
 static Relation
 open_table(const AtlasTable *table)
 {
@@ -85,7 +85,7 @@ open_table(const AtlasTable *table)
 
 /*
  * May this role insert into the table, and does no policy check the rows? An INSERT
- * asks this of the table that it names only, whoever its partitions belong to.
+ * asks this only of the table that it names, whoever owns the partitions.
  */
 static bool
 may_insert(Relation relation)
@@ -131,7 +131,7 @@ has_our_columns(Relation relation, const AtlasTable *table)
 	return true;
 }
 
-/* Is the condition of an index, like that of the queue's cursor, that a column which is NOT NULL be so? */
+/* Does the predicate of an index say only that a NOT NULL column is not null, as that of the queue's cursor does? */
 static bool
 is_always_true(Relation relation, const List *predicate)
 {
@@ -179,8 +179,8 @@ partition_of(const AtlasRows *rows, int from, int *to)
 }
 
 /*
- * Locks and opens it; NULL when there is none. While the lock is waited for, it may
- * be detached, or, a default one, lose the row to a new partition.
+ * Locks and opens the partition of a row; NULL when there is none. While we wait for
+ * the lock, it may be detached, or a default partition may lose the row to a new one.
  */
 static Relation
 open_partition(const AtlasRows *rows, int from, int *to)

@@ -61,9 +61,9 @@ atlas_rows_set_pointer(AtlasRows *rows, int column, const void *value)
 }
 
 /*
- * Writes the rows, in the order of their event ids if the table is partitioned,
- * whose partitions must be there. To be called as the owner of the extension,
- * inside SPI_connect().
+ * Writes the rows. If the table is partitioned, they must be in the order of their
+ * event ids, and the partitions must be there. To be called as the owner of the
+ * extension, inside SPI_connect().
  */
 extern void atlas_rows_write(const AtlasRows *rows);
 

@@ -4,11 +4,11 @@
  *		idempotency key.
  *
  * A retry may be written by another library: with other escapes, other blanks, keys
- * in another order, 50.0 for 50. So the hash is taken of what the values are. Payloads
- * are the same if jsonb calls them equal. Types are folded, and built-in aliases of
- * related objects resolved; a registered alias is not, because it may be registered
- * between an event and its retry. The order of related objects counts. The time counts
- * only if it was given: a retry without it is no new event.
+ * in another order, 50.0 for 50. So the values are hashed, and not how they were
+ * written. Payloads are the same if jsonb calls them equal. Types are folded, and
+ * built-in aliases of related objects are resolved. A registered alias is not, because
+ * it may be registered between an event and its retry. The order of related objects
+ * counts. The time counts only if it was given: a retry without it is not a new event.
  */
 #include "postgres.h"
 
@@ -20,7 +20,7 @@
 #include "objects/registry.h"
 #include "submit/fingerprint.h"
 
-/* Bytes are hashed by the bufferful: a call for each few would take longer. */
+/* Bytes are collected in a buffer, because a call of the hash function for every few bytes would take longer. */
 typedef struct Fingerprint
 {
 	pg_cryptohash_ctx *context;
@@ -44,7 +44,7 @@ flush_buffer(Fingerprint *hash)
 	hash->used = 0;
 }
 
-/* Collects bytes: the hash is dear to call for a few of them. */
+/* Collects bytes in the buffer. */
 static void
 take_bytes(void *taker, const void *bytes, Size length)
 {

@@ -5,8 +5,8 @@
  * A key that is known answers before anything is looked up, so that a retry
  * succeeds also when the object has gone since. Keys are taken in ascending
  * order within a call, so that two calls with the same keys in different order
- * do not deadlock; whoever comes second waits for the first to commit and then
- * sees its event.
+ * do not deadlock. The session that comes second waits for the first one to commit,
+ * and then sees its event.
  *
  * What "the same event" is, is decided by a hash of all that was submitted: see
  * fingerprint.c.
@@ -188,10 +188,9 @@ keep_unresolved(AtlasSubmission **sorted, int nsorted)
 }
 
 /*
- * Usually all keys are free and none is there twice. Else it is looked up whose they
- * are, of all at once. A key that belonged to another event when it was to be written
- * can be gone by then: it is written once more, so that no event is stored without
- * its key.
+ * Usually all keys are free and no key occurs twice. Otherwise one query finds out to
+ * which events they belong. A key that belonged to another event a moment ago can be
+ * gone by then. It is written once more, so that no event is stored without its key.
  */
 void
 atlas_claim_keys(const AtlasOpenSubmissions *open)

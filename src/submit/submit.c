@@ -5,11 +5,10 @@
  *	types known? ─► key known? ─► primary object there? ─► partitions ─► keys
  *	─► log ─► queue ─► (at commit) wake the linker
  *
- * Everything that can refuse an event comes before the first row is written, so
- * that of many events each can stand for itself without subtransactions. The
- * objects are looked up as the owners of their tables, the rows are written as
- * the owner of the extension; the caller needs EXECUTE on the function, no
- * more.
+ * Everything that can refuse an event comes before the first row is written. So each
+ * of many events can be refused or stored for itself, without subtransactions. Objects
+ * are looked up with the rights of the owners of their tables, and rows are written as
+ * the owner of the extension. The caller only needs EXECUTE on the function.
  *
  * Usually no statement is planned or run for that, neither for one event nor for
  * many: see index_lookup.c and rows.c.
@@ -313,7 +312,7 @@ set_replayed_statuses(AtlasSubmission **duplicates, int nduplicates)
 	}
 }
 
-/* Says of each event how far it is: of new ones it is known. */
+/* Sets the status of each event. Only that of replayed events has to be looked up. */
 static void
 set_statuses(AtlasSubmission *submissions, int nsubmissions)
 {
