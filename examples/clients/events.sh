@@ -34,7 +34,7 @@ call() {
 
 # submit KEY: submits the event on standard input, and says what became of it.
 submit() {
-    # With -d @- the line breaks would be gone, which the line numbers of errors count.
+    # -d @- would drop the line breaks, and errors name the line and the column.
     call /events --header "Idempotency-Key: $1" --data-binary @-
     case $status in
         200) jq -r '"\(if .duplicate then "stored before" else "stored" end) \(.eventId)"' "$tmp/answer" ;;
