@@ -50,7 +50,7 @@ async function inTransaction(work) {
 	}
 }
 
-/* A lost connection is no error of the server's; 57P is a server that restarts, 40 a deadlock, 53 a lack of resources. */
+/* A lost connection is no error of the server's; 57P is a restart, 40 a deadlock, 53 a lack of resources. */
 const isWorthARetry = (error) => !(error instanceof pg.DatabaseError) || /^(08|40|53|57P)/.test(error.code)
 
 /* Submits an event, and says what became of it. */

@@ -21,7 +21,8 @@ const NOT_FOUND = 'submit it again once the object exists: There is no such obje
 const CONFLICT = 'do not repeat it: The idempotency key was used before, with a different event.'
 const tooLarge = (size) => `shorten it: atlas_events.max_event_size is 262144 bytes, the event has ${size}.`
 const NO_NAME = 'name is required'
-const BAD_ICON = 'must be one character (grapheme cluster) that shows, or an absolute http(s) URL of at most 2048 characters'
+const BAD_ICON = 'must be one character (grapheme cluster) that shows, ' +
+	'or an absolute http(s) URL of at most 2048 characters'
 
 /* What each program prints after the event was stored twice; <1> is the event's id. */
 const TIMELINE = 'PRIMARY <1> Order Shipped'
