@@ -14,7 +14,7 @@
  * it leaves at once when its slot says so.
  *
  * If other databases wait, and this linker has not made room for them in time, the
- * launcher cancels what it does, or terminates it: see turns.c.
+ * launcher cancels what it does, or terminates it: see eviction.c.
  *
  * An error that is not an event's fault ends the linker; the launcher starts
  * another one after a while. While linking is off, or the queue is filled by a

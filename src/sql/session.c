@@ -1,5 +1,5 @@
 /*
- * client.c
+ * session.c
  *		atlas_is_client(): does the session's own client ask?
  *
  * The Events API believes what a session says of its request: claims, headers

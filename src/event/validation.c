@@ -1,5 +1,5 @@
 /*
- * event.c
+ * validation.c
  *		Validation of an event: all that can be said of it without looking at
  *		any table.
  *
