@@ -21,7 +21,7 @@
 #include "base/shmem.h"
 #include "base/tenant.h"
 #include "base/wakeup.h"
-#include "event/event.h"
+#include "event/validation.h"
 #include "link/link_batch.h"
 #include "objects/registry.h"
 #include "store/partitions.h"

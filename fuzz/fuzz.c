@@ -25,6 +25,8 @@
 
 #include "event/body.h"
 #include "event/error.h"
+#include "event/event_json.h"
+#include "event/validation.h"
 
 PG_FUNCTION_INFO_V1(atlas_fuzz);
 

@@ -26,7 +26,9 @@
 #include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 
+#include "event/event_json.h"
 #include "event/jsonb_text.h"
+#include "event/validation.h"
 #include "submit/fingerprint.h"
 
 #define RFC3339 \

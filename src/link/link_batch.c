@@ -26,6 +26,7 @@
 #include "base/retry.h"
 #include "base/statement.h"
 #include "base/subtransaction.h"
+#include "event/event_related.h"
 #include "link/link_batch.h"
 #include "link/link_rows.h"
 #include "store/partitions.h"

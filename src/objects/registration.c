@@ -35,7 +35,7 @@
 #include "base/extension.h"
 #include "base/identity.h"
 #include "base/statement.h"
-#include "event/event.h"
+#include "event/validation.h"
 #include "objects/code_beneath.h"
 #include "objects/id_value.h"
 #include "objects/registration.h"

@@ -21,6 +21,9 @@
 
 #include "base/event_id.h"
 #include "base/tenant.h"
+#include "event/event_json.h"
+#include "event/event_record.h"
+#include "event/validation.h"
 #include "submit/submit.h"
 
 PG_FUNCTION_INFO_V1(atlas_tenant);

@@ -20,10 +20,9 @@
 #include "base/identity.h"
 #include "base/statement.h"
 #include "base/tenant.h"
-#include "event/event.h"
+#include "event/validation.h"
 #include "objects/id_value.h"
 #include "objects/registry.h"
-#include "submit/submit.h"
 
 #define TIMELINE_NCOLUMNS 11
 

@@ -30,6 +30,8 @@
 #include "base/statement.h"
 #include "base/tenant.h"
 #include "base/wakeup.h"
+#include "event/event_related.h"
+#include "event/validation.h"
 #include "store/partitions.h"
 #include "store/rows.h"
 #include "submit/submit.h"
