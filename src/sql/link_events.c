@@ -16,7 +16,6 @@
 #include "base/tenant.h"
 #include "base/wakeup.h"
 #include "link/link_batch.h"
-#include "objects/registry.h"
 #include "worker/worker.h"
 
 PG_FUNCTION_INFO_V1(atlas_link_events);

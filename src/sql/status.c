@@ -20,7 +20,7 @@
 #include "base/identity.h"
 #include "base/shmem.h"
 #include "base/statement.h"
-#include "objects/registry.h"
+#include "objects/table_advice.h"
 #include "worker/housekeeping.h"
 #include "worker/worker.h"
 

@@ -22,6 +22,7 @@
 #include "base/tenant.h"
 #include "event/validation.h"
 #include "objects/id_value.h"
+#include "objects/lookup.h"
 #include "objects/registry.h"
 
 #define TIMELINE_NCOLUMNS 11

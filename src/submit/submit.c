@@ -32,6 +32,7 @@
 #include "base/wakeup.h"
 #include "event/event_related.h"
 #include "event/validation.h"
+#include "objects/registry.h"
 #include "store/partitions.h"
 #include "store/rows.h"
 #include "submit/submit.h"

@@ -9,7 +9,7 @@
 #include "utils/uuid.h"
 
 #include "event/event.h"
-#include "objects/registry.h"
+#include "objects/lookup.h"
 
 /* An event on its way into the log. */
 typedef struct AtlasSubmission
