@@ -26,18 +26,13 @@
 #include "objects/registry.h"
 #include "store/partitions.h"
 #include "submit/submit.h"
+#include "worker/launcher.h"
+#include "worker/make_way.h"
 #include "worker/worker.h"
 
 PG_MODULE_MAGIC;
 
 PGDLLEXPORT void _PG_init(void);
-
-bool		atlas_linking = true;
-int			atlas_batch_size = 1000;
-int			atlas_poll_interval = 1000;
-int			atlas_idle_timeout = 2000;
-int			atlas_naptime = 60;
-int			atlas_max_workers = 4;
 
 #define SECONDS_A_YEAR (365 * 86400)
 
@@ -150,7 +145,7 @@ _PG_init(void)
 	{
 		atlas_shmem_init();
 		atlas_wakeup_init();
-		atlas_hold_init();
+		atlas_make_way_init();
 		if (!IsBinaryUpgrade)
 			atlas_launcher_register();
 	}

@@ -36,6 +36,7 @@
 #include "base/compat.h"
 #include "base/shmem.h"
 #include "worker/eviction.h"
+#include "worker/launcher.h"
 #include "worker/worker.h"
 
 #define RESTART_SECONDS 5		/* after the launcher itself failed */

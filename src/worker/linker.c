@@ -35,14 +35,13 @@
 
 #include "base/compat.h"
 #include "base/shmem.h"
+#include "worker/linker.h"
 #include "worker/linker_transactions.h"
 #include "worker/worker.h"
 
 #define MAX_RESTART_SECONDS 60
 #define RETRY_MILLISECONDS 5000 /* what is due, but locked */
 #define MAX_HALVINGS 20
-
-AtlasLinker atlas_linker = {.next_due = DT_NOEND};
 
 /* The queue and the tables of objects are only ever read by index. */
 static const AtlasSetting settings[] = {

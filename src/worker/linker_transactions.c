@@ -34,6 +34,8 @@
 #define KILLED_MESSAGE "the linker was killed while it linked this event"
 #define EVICTED_MESSAGE "the linker came to no end with this event and was terminated"
 
+AtlasLinker atlas_linker = {.next_due = DT_NOEND};
+
 static AtlasStatement select_subscription = {
 	.sql = "SELECT FROM pg_catalog.pg_subscription_rel WHERE srrelid OPERATOR(pg_catalog.=) $1",
 	.nparameters = 1,

@@ -34,7 +34,7 @@
 #include "base/extension.h"
 #include "base/shmem.h"
 #include "base/wakeup.h"
-#include "worker/worker.h"
+#include "worker/make_way.h"
 
 #define ASK_MILLISECONDS 500	/* until a linker that does not leave is terminated */
 #define GIVE_UP_MILLISECONDS 2000
@@ -290,7 +290,7 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 }
 
 void
-atlas_hold_init(void)
+atlas_make_way_init(void)
 {
 	previous_process_utility = ProcessUtility_hook;
 	ProcessUtility_hook = process_utility;
