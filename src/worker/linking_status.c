@@ -1,47 +1,26 @@
 /*
- * status.c
- *		atlas_status(): the row of the view atlas_events_status.
+ * linking_status.c
+ *		What the linker of this database does, what waits for it, and what a DBA
+ *		should look at.
  *
- * What the linker does comes from shared memory, what waits from the queue. The
+ * What the linker does comes from shared memory; what waits comes from the queue. The
  * advice is for the reader who wonders why an event is still PENDING.
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "access/xlog.h"
-#include "catalog/pg_type.h"
 #include "executor/spi.h"
-#include "fmgr.h"
-#include "funcapi.h"
 #include "miscadmin.h"
-#include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#include "base/identity.h"
 #include "base/shmem.h"
 #include "base/statement.h"
 #include "objects/table_advice.h"
 #include "worker/housekeeping.h"
+#include "worker/linking_status.h"
 #include "worker/worker.h"
 
 #define LAUNCHER_SECONDS 5		/* that the launcher may take to look at the databases */
-
-enum
-{
-	STATUS_PRELOADED,
-	STATUS_WORKER_PID,
-	STATUS_WORKER_STATE,
-	STATUS_SUBMITTED,
-	STATUS_LINKED,
-	STATUS_NOT_FOUND,
-	STATUS_FAILED,
-	STATUS_QUEUE_DEPTH,
-	STATUS_OLDEST_PENDING_AGE,
-	STATUS_LAST_ERROR,
-	STATUS_LAST_ERROR_AT,
-	STATUS_ADVICE,
-	STATUS_NCOLUMNS
-};
 
 /*
  * The oldest is looked for among the first of the queue's cursor, which is in
@@ -66,24 +45,6 @@ static AtlasStatement select_queue = {
 	"               @extschema@.atlas_events e"
 	"         WHERE e.event_id OPERATOR(pg_catalog.=) q.event_id)",
 };
-
-PG_FUNCTION_INFO_V1(atlas_status);
-
-/* Copies a column of the query above, unless it is null. */
-static void
-put_queue_column(int column, int status, Datum *values, bool *nulls)
-{
-	values[status] = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, column,
-								   &nulls[status]);
-}
-
-static void
-put_text(int status, const char *value, Datum *values, bool *nulls)
-{
-	nulls[status] = value == NULL;
-	if (value != NULL)
-		values[status] = CStringGetTextDatum(value);
-}
 
 /* What is known of the workers, besides the slot of this database. */
 typedef struct WorkerState
@@ -148,14 +109,6 @@ state_name(AtlasDatabase *slot, TimestampTz now)
 	return NULL;
 }
 
-/* What the advice depends on, besides the workers. */
-typedef struct QueueState
-{
-	bool		any_failed;
-	bool		any_put_off;
-	bool		is_late;		/* something has waited for longer than naptime */
-} QueueState;
-
 /* Why no linker can come; NULL when one can. */
 static const char *
 advice_for_absence(const AtlasDatabase *slot, const WorkerState *workers)
@@ -188,9 +141,16 @@ advice_for_lateness(const AtlasDatabase *slot, const WorkerState *workers)
 	return "Events wait for longer than atlas_events.naptime: a linker is about to come; if none does see the server log.";
 }
 
+/* Has an event waited for longer than a linker may take to come? */
+static bool
+is_late(const Interval *age)
+{
+	return age != NULL && (age->day > 0 || age->time > atlas_naptime * USECS_PER_SEC);
+}
+
 /* The first thing that a DBA should look at; NULL when all is well. */
 static const char *
-advice_for(const AtlasDatabase *slot, const WorkerState *workers, const QueueState *queue)
+advice_for(const AtlasDatabase *slot, const WorkerState *workers, const AtlasLinkingStatus *status)
 {
 	const char *advice;
 
@@ -206,103 +166,73 @@ advice_for(const AtlasDatabase *slot, const WorkerState *workers, const QueueSta
 		return advice;
 	if (slot->problem[0] != '\0')
 		return atlas_housekeeping_advice(slot);
-	if (queue->any_put_off)
+	if (status->any_put_off)
 		return "Events are put off and tried again: see last_error in atlas_event_logs.";
-	if (queue->any_failed)
+	if (status->failed > 0)
 		return "Events have failed: see last_error in atlas_event_logs, then call atlas_retry_failed().";
-	return queue->is_late ? advice_for_lateness(slot, workers) : NULL;
+	return is_late(status->oldest_pending_age) ? advice_for_lateness(slot, workers) : NULL;
 }
 
-/* What the queue's query above has found, for the advice. */
-static QueueState
-queue_state(const Datum *values, const bool *nulls)
+/* Reads what waits in the queue. */
+static void
+read_queue(AtlasLinkingStatus *status)
 {
-	QueueState	queue = {0};
+	HeapTuple	row;
+	TupleDesc	tupdesc;
+	Datum		age;
 	bool		isnull;
 
-	queue.any_put_off = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0],
-												   SPI_tuptable->tupdesc, 3, &isnull));
-	queue.any_failed = DatumGetInt64(values[STATUS_FAILED]) > 0;
-	if (!nulls[STATUS_OLDEST_PENDING_AGE])
-	{
-		Interval   *age = DatumGetIntervalP(values[STATUS_OLDEST_PENDING_AGE]);
-
-		queue.is_late = age->day > 0 || age->time > atlas_naptime * USECS_PER_SEC;
-	}
-	return queue;
+	(void) atlas_execute(&select_queue, NULL, NULL, true, 0);
+	row = SPI_tuptable->vals[0];
+	tupdesc = SPI_tuptable->tupdesc;
+	status->failed = DatumGetInt64(SPI_getbinval(row, tupdesc, 1, &isnull));
+	status->queue_depth = DatumGetInt64(SPI_getbinval(row, tupdesc, 2, &isnull));
+	status->any_put_off = DatumGetBool(SPI_getbinval(row, tupdesc, 3, &isnull));
+	age = SPI_getbinval(row, tupdesc, 4, &isnull);
+	status->oldest_pending_age = isnull ? NULL : DatumGetIntervalP(age);
 }
 
-/* What shared memory says. A database that nothing happened in has no slot. */
+/* Reads what shared memory says. A database in which nothing has happened has no slot. */
 static void
-put_shared(const QueueState *queue, Datum *values, bool *nulls)
+read_shared(AtlasLinkingStatus *status)
 {
 	AtlasDatabase copy = {.state = ATLAS_LINKER_ASLEEP};
 	AtlasDatabase *slot;
 	WorkerState workers;
 	TimestampTz now = GetCurrentTimestamp();
 
-	values[STATUS_PRELOADED] = BoolGetDatum(atlas_shared != NULL);
-	nulls[STATUS_PRELOADED] = false;
-	if (atlas_shared == NULL)
-	{
-		put_text(STATUS_WORKER_STATE, "off", values, nulls);
-		put_text(STATUS_ADVICE, "Add atlas_events to shared_preload_libraries and restart, or call atlas_link_events() from time to time.",
-				 values, nulls);
-		return;
-	}
-
 	LWLockAcquire(atlas_shared->lock, LW_SHARED);
 	slot = atlas_shmem_find(MyDatabaseId);
+	status->has_counters = slot != NULL;
 	if (slot != NULL)
 	{
 		copy = *slot;
-		values[STATUS_SUBMITTED] = Int64GetDatum(pg_atomic_read_u64(&slot->submitted));
-		values[STATUS_LINKED] = Int64GetDatum(pg_atomic_read_u64(&slot->linked));
-		values[STATUS_NOT_FOUND] = Int64GetDatum(pg_atomic_read_u64(&slot->not_found));
-		nulls[STATUS_SUBMITTED] = nulls[STATUS_LINKED] = nulls[STATUS_NOT_FOUND] = false;
+		status->submitted = pg_atomic_read_u64(&slot->submitted);
+		status->linked = pg_atomic_read_u64(&slot->linked);
+		status->not_found = pg_atomic_read_u64(&slot->not_found);
 	}
 	workers = worker_state(now);
 	LWLockRelease(atlas_shared->lock);
 
-	values[STATUS_WORKER_PID] = Int32GetDatum(copy.pid);
-	nulls[STATUS_WORKER_PID] = copy.pid == 0;
-	put_text(STATUS_WORKER_STATE, state_name(&copy, now), values, nulls);
+	status->worker_pid = copy.pid;
+	status->worker_state = state_name(&copy, now);
+	status->last_error_at = copy.last_error_at;
 	if (copy.last_error_at != 0)
-	{
-		put_text(STATUS_LAST_ERROR, copy.last_error, values, nulls);
-		values[STATUS_LAST_ERROR_AT] = TimestampTzGetDatum(copy.last_error_at);
-		nulls[STATUS_LAST_ERROR_AT] = false;
-	}
-	put_text(STATUS_ADVICE, advice_for(&copy, &workers, queue), values, nulls);
+		status->last_error = pstrdup(copy.last_error);
+	status->advice = advice_for(&copy, &workers, status);
 }
 
-Datum
-atlas_status(PG_FUNCTION_ARGS)
+void
+atlas_linking_status(AtlasLinkingStatus *status)
 {
-	TupleDesc	tupdesc;
-	Datum		values[STATUS_NCOLUMNS] = {0};
-	bool		nulls[STATUS_NCOLUMNS];
-	AtlasIdentity saved;
-	QueueState	queue;
-	HeapTuple	tuple;
-	Datum		result;
-
-	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	tupdesc = BlessTupleDesc(tupdesc);
-
-	memset(nulls, true, sizeof(nulls));
-	SPI_connect();
-	atlas_become_owner(&saved);
-	(void) atlas_execute(&select_queue, NULL, NULL, true, 0);
-	put_queue_column(1, STATUS_FAILED, values, nulls);
-	put_queue_column(2, STATUS_QUEUE_DEPTH, values, nulls);
-	put_queue_column(4, STATUS_OLDEST_PENDING_AGE, values, nulls);
-	queue = queue_state(values, nulls);
-	put_shared(&queue, values, nulls);
-	tuple = heap_form_tuple(tupdesc, values, nulls);
-	result = PointerGetDatum(SPI_returntuple(tuple, tupdesc));
-	atlas_return(&saved);
-	SPI_finish();
-	PG_RETURN_DATUM(result);
+	memset(status, 0, sizeof(*status));
+	read_queue(status);
+	status->is_preloaded = atlas_shared != NULL;
+	if (status->is_preloaded)
+		read_shared(status);
+	else
+	{
+		status->worker_state = "off";
+		status->advice = "Add atlas_events to shared_preload_libraries and restart, or call atlas_link_events() from time to time.";
+	}
 }
