@@ -403,6 +403,14 @@ atlas_lookup_one(AtlasObjectType *type, AtlasLookup *lookup)
 	atlas_lookup_many(type, lookup, 1);
 }
 
+text *
+atlas_stored_id(AtlasObjectType *type, text *given)
+{
+	(void) atlas_connect(type, false);
+	return type->connection == ATLAS_CONNECTED && type->target.columns.id.type == UUIDOID ?
+		atlas_id_normalised(UUIDOID, given) : given;
+}
+
 void
 atlas_refuse_lookup(const AtlasObjectType *type, const AtlasLookup *lookup, AtlasError *error)
 {

@@ -40,6 +40,9 @@ extern bool atlas_connect(AtlasObjectType *type, bool nowait);
 extern void atlas_lookup_one(AtlasObjectType *type, AtlasLookup *lookup);
 extern void atlas_lookup_many(AtlasObjectType *type, AtlasLookup *lookups, int nlookups);
 
+/* An id of an object as our tables have it: that of a uuid in lower case. Locks the type's table. */
+extern text *atlas_stored_id(AtlasObjectType *type, text *given);
+
 /* Refuses the event when its primary object was not found, or is ambiguous. */
 extern void atlas_refuse_lookup(const AtlasObjectType *type, const AtlasLookup *lookup,
 								AtlasError *error);
