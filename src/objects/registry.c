@@ -86,7 +86,7 @@ forget_leaf(AtlasObjectType *type, Oid relid)
 
 /* The registry changed, or a registered table: look again before it is used. */
 static void
-relation_changed(Datum arg, Oid relid)
+table_changed(Datum arg, Oid relid)
 {
 	ListCell   *cell;
 
@@ -111,9 +111,9 @@ relation_changed(Datum arg, Oid relid)
 
 /* A schema was renamed. */
 static void
-a_schema_changed(Datum arg, int cacheid, uint32 hashvalue)
+schema_renamed(Datum arg, int cacheid, uint32 hashvalue)
 {
-	relation_changed(arg, InvalidOid);
+	table_changed(arg, InvalidOid);
 }
 
 /*
@@ -149,8 +149,8 @@ atlas_object_type_init(void)
 		PROCOID, OPEROID, TYPEOID, FOREIGNSERVEROID, AUTHOID
 	};
 
-	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
-	CacheRegisterSyscacheCallback(NAMESPACEOID, a_schema_changed, (Datum) 0);
+	CacheRegisterRelcacheCallback(table_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(NAMESPACEOID, schema_renamed, (Datum) 0);
 	for (int i = 0; i < lengthof(code_caches); i++)
 		CacheRegisterSyscacheCallback(code_caches[i], code_changed, (Datum) 0);
 }

@@ -244,7 +244,7 @@ grow_batch(void)
 
 /* Links until nothing is left, or the next round is due; false: leave. */
 static bool
-link_all(TimestampTz *idle_since)
+link_until_empty(TimestampTz *idle_since)
 {
 	static TimestampTz last_relink = 0;
 	TimestampTz now;
@@ -303,7 +303,7 @@ work(void)
 		/* Cleared before looking: whoever commits now sets it again. */
 		pg_atomic_write_u32(&atlas_linker.slot->pending, 0);
 		pg_memory_barrier();
-		if (!link_all(&idle_since))
+		if (!link_until_empty(&idle_since))
 			return;
 	} while (wait_for_work(idle_since));
 	atlas_linker.finished = true;

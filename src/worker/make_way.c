@@ -205,7 +205,7 @@ release(int nkept, Oid gone)
 }
 
 static void
-end_of_transaction(XactEvent event, void *arg)
+release_in_transaction(XactEvent event, void *arg)
 {
 	if (held == NIL || (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT &&
 						event != XACT_EVENT_PREPARE))
@@ -216,7 +216,7 @@ end_of_transaction(XactEvent event, void *arg)
 }
 
 static void
-end_of_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+release_in_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
 {
 	int			level = GetCurrentTransactionNestLevel();
 	int			nkept = list_length(held);
@@ -294,6 +294,6 @@ atlas_make_way_init(void)
 {
 	previous_process_utility = ProcessUtility_hook;
 	ProcessUtility_hook = process_utility;
-	RegisterXactCallback(end_of_transaction, NULL);
-	RegisterSubXactCallback(end_of_subtransaction, NULL);
+	RegisterXactCallback(release_in_transaction, NULL);
+	RegisterSubXactCallback(release_in_subtransaction, NULL);
 }
