@@ -21,25 +21,21 @@
 #include "base/shmem.h"
 #include "base/tenant.h"
 #include "base/wakeup.h"
-#include "event/event.h"
+#include "event/validation.h"
 #include "link/link_batch.h"
 #include "link/put_off.h"
 #include "link/unresolved.h"
 #include "objects/registry.h"
 #include "store/partitions.h"
 #include "store/rows.h"
+#include "submit/submit.h"
+#include "worker/launcher.h"
+#include "worker/make_way.h"
 #include "worker/worker.h"
 
 PG_MODULE_MAGIC;
 
 PGDLLEXPORT void _PG_init(void);
-
-bool		atlas_linking = true;
-int			atlas_batch_size = 1000;
-int			atlas_poll_interval = 1000;
-int			atlas_idle_timeout = 2000;
-int			atlas_naptime = 60;
-int			atlas_max_workers = 4;
 
 #define SECONDS_A_YEAR (365 * 86400)
 
@@ -155,7 +151,7 @@ _PG_init(void)
 	{
 		atlas_shmem_init();
 		atlas_wakeup_init();
-		atlas_hold_init();
+		atlas_make_way_init();
 		if (!IsBinaryUpgrade)
 			atlas_launcher_register();
 	}

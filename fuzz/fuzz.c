@@ -14,7 +14,9 @@
 
 #include "catalog/pg_type.h"
 #include "fmgr.h"
-#include "fuzz.h"
+#include "fuzz_check.h"
+#include "fuzz_memory.h"
+#include "fuzz_oracle.h"
 #include "libpq/pqsignal.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -23,8 +25,9 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "event/body.h"
 #include "event/error.h"
+#include "event/event_json.h"
+#include "event/validation.h"
 
 PG_FUNCTION_INFO_V1(atlas_fuzz);
 
@@ -32,135 +35,6 @@ extern int	LLVMFuzzerRunDriver(int *argc, char ***argv,
 								int (*test_one_input) (const uint8 *data, size_t size));
 
 static MemoryContext input_context;
-static const char *current_body;	/* for the report */
-
-void
-atlas_fuzz_fail(const char *format,...)
-{
-	va_list		args;
-
-	fprintf(stderr, "\nFAILED: ");
-	va_start(args, format);
-	vfprintf(stderr, format, args);
-	va_end(args);
-	fprintf(stderr, "\n%s\n", current_body);
-	abort();
-}
-
-Datum
-atlas_fuzz_input(Datum (*function) (FunctionCallInfo), const char *string, ErrorData **error)
-{
-	MemoryContext context = CurrentMemoryContext;
-	volatile Datum result = (Datum) 0;
-
-	*error = NULL;
-	PG_TRY();
-	{
-		result = DirectFunctionCall3(function, CStringGetDatum(string),
-									 ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		*error = CopyErrorData();
-		FlushErrorState();
-	}
-	PG_END_TRY();
-	return result;
-}
-
-const char *
-atlas_fuzz_skip_mark(const char *body)
-{
-	Size		length = strlen(body);
-
-	return atlas_skip_byte_order_mark(body, &length);
-}
-
-/* ----- The allocations of the decoder, see palloc.h ----- */
-
-typedef struct Chunk
-{
-	struct Chunk *next;
-	Size		size;
-	void	   *data;
-} Chunk;
-
-static Chunk *chunks = NULL;
-
-/* Where the chunk hangs in the list; on a null pointer if it is none of ours. */
-static Chunk **
-find_chunk(const void *data)
-{
-	Chunk	  **chunk = &chunks;
-
-	while (*chunk != NULL && (*chunk)->data != data)
-		chunk = &(*chunk)->next;
-	return chunk;
-}
-
-static void
-free_chunk(Chunk **chunk)
-{
-	Chunk	   *freed = *chunk;
-
-	*chunk = freed->next;
-	free(freed->data);
-	free(freed);
-}
-
-void *
-atlas_fuzz_palloc(Size size)
-{
-	Chunk	   *chunk = malloc(sizeof(Chunk));
-
-	chunk->size = size;
-	chunk->data = malloc(size);
-	memset(chunk->data, 0x7f, size);
-	chunk->next = chunks;
-	chunks = chunk;
-	return chunk->data;
-}
-
-void *
-atlas_fuzz_palloc0(Size size)
-{
-	return memset(atlas_fuzz_palloc(size), 0, size);
-}
-
-void *
-atlas_fuzz_repalloc(void *pointer, Size size)
-{
-	void	   *result = atlas_fuzz_palloc(size);
-	Chunk	  **chunk = find_chunk(pointer);
-
-	memcpy(result, pointer, Min(size, (*chunk)->size));
-	free_chunk(chunk);
-	return result;
-}
-
-/* Some was allocated elsewhere. */
-void
-atlas_fuzz_pfree(void *pointer)
-{
-	Chunk	  **chunk = find_chunk(pointer);
-
-	if (*chunk == NULL)
-		pfree(pointer);
-	else
-		free_chunk(chunk);
-}
-
-char *
-atlas_fuzz_pnstrdup(const char *string, Size length)
-{
-	Size		actual = strnlen(string, length);
-	char	   *result = atlas_fuzz_palloc(actual + 1);
-
-	memcpy(result, string, actual);
-	result[actual] = '\0';
-	return result;
-}
 
 /* ----- jansson's allocations ----- */
 
@@ -205,7 +79,7 @@ make_valid(char *body, Size size)
 
 /* The problems as the caller gets them must be JSON again. */
 static void
-check_problems(const AtlasError *error)
+check_problems_as_json(const AtlasError *error)
 {
 	ErrorData  *edata;
 	Datum		jsonb;
@@ -219,7 +93,7 @@ check_problems(const AtlasError *error)
 }
 
 static void
-read_body(const char *body, Size size, bool is_array, const char *copy)
+decode_body(const char *body, Size size, bool is_array, const char *copy)
 {
 	if (is_array)
 	{
@@ -228,7 +102,7 @@ read_body(const char *body, Size size, bool is_array, const char *copy)
 
 		atlas_fuzz_check_events(events, nevents, copy);
 		for (int i = 0; i < nevents; i++)
-			check_problems(&events[i].error);
+			check_problems_as_json(&events[i].error);
 	}
 	else
 	{
@@ -237,7 +111,7 @@ read_body(const char *body, Size size, bool is_array, const char *copy)
 		atlas_event_init(&event, "", GetCurrentTimestamp());
 		atlas_event_from_json(&event, body, size);
 		atlas_fuzz_check_event(&event, copy);
-		check_problems(&event.error);
+		check_problems_as_json(&event.error);
 	}
 }
 
@@ -251,11 +125,12 @@ test_one_input(const uint8 *data, size_t size)
 
 	make_valid(body, size);
 	MemoryContextSwitchTo(input_context);
-	current_body = copy = pnstrdup(body, size);
+	copy = pnstrdup(body, size);
+	atlas_fuzz_begin(copy);
 	is_array = atlas_fuzz_skip_mark(copy)[strspn(atlas_fuzz_skip_mark(copy), " \t\r\n")] == '[';
 	PG_TRY();
 	{
-		read_body(body, size, is_array, copy);
+		decode_body(body, size, is_array, copy);
 	}
 	PG_CATCH();
 	{
@@ -268,8 +143,7 @@ test_one_input(const uint8 *data, size_t size)
 	}
 	PG_END_TRY();
 
-	while (chunks != NULL)
-		free_chunk(&chunks);
+	atlas_fuzz_free_all();
 	if (njansson != 0)
 		atlas_fuzz_fail(INT64_FORMAT " allocations of jansson are left", njansson);
 	MemoryContextReset(input_context);

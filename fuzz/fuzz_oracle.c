@@ -19,14 +19,17 @@
 #include "postgres.h"
 
 #include "catalog/pg_collation.h"
-#include "fuzz.h"
+#include "fuzz_check.h"
+#include "fuzz_oracle.h"
 #include "mb/pg_wchar.h"
 #include "regex/regex.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 
+#include "event/event_json.h"
 #include "event/jsonb_text.h"
+#include "event/validation.h"
 #include "submit/fingerprint.h"
 
 #define RFC3339 \
@@ -161,7 +164,7 @@ is_odd(const JsonbValue *object)
 }
 
 static void
-check_related(const AtlasEvent *event, const JsonbValue *array)
+compare_related(const AtlasEvent *event, const JsonbValue *array)
 {
 	if (is_missing(array))
 	{
@@ -287,7 +290,7 @@ check_accepted(const AtlasEvent *event, JsonbValue *object)
 	check_string(event->icon, field_of(object, "icon"), "icon");
 	check_string(event->idempotency_key, field_of(object, "idempotencyKey"), "idempotencyKey");
 	check_payload(event, field_of(object, "payload"));
-	check_related(event, field_of(object, "relatedObjects"));
+	compare_related(event, field_of(object, "relatedObjects"));
 	check_time(event, field_of(object, "occurredAt"));
 	check_jsonb_form(event, object);
 }
@@ -375,7 +378,7 @@ is_true(const AtlasProblem *problem, JsonbValue *event)
 }
 
 static void
-check_problems(const AtlasEvent *event, JsonbValue *object)
+check_refused(const AtlasEvent *event, JsonbValue *object)
 {
 	ListCell   *cell;
 
@@ -394,7 +397,7 @@ check_readable(const AtlasEvent *event, JsonbValue *object)
 	if (event->error.status == 0)
 		check_accepted(event, object);
 	else
-		check_problems(event, object);
+		check_refused(event, object);
 }
 
 /* Has the event a problem that makes it, or its payload, malformed? */
@@ -419,7 +422,7 @@ is_malformed(const AtlasEvent *event)
 
 /* The whole body as jsonb; NULL if that cannot be. */
 static JsonbValue *
-read_reference(const char *body, ErrorData **error)
+read_whole_body(const char *body, ErrorData **error)
 {
 	Datum		datum = atlas_fuzz_input(jsonb_in, atlas_fuzz_skip_mark(body), error);
 	JsonbValue *result;
@@ -457,7 +460,7 @@ void
 atlas_fuzz_check_event(const AtlasEvent *event, const char *body)
 {
 	ErrorData  *error;
-	JsonbValue *reference = read_reference(body, &error);
+	JsonbValue *reference = read_whole_body(body, &error);
 
 	if (reference != NULL)
 		check_readable(event, reference);
@@ -472,7 +475,7 @@ void
 atlas_fuzz_check_events(const AtlasEvent *events, int nevents, const char *body)
 {
 	ErrorData  *error;
-	JsonbValue *reference = read_reference(body, &error);
+	JsonbValue *reference = read_whole_body(body, &error);
 	bool		any_malformed = false;
 
 	for (int i = 0; i < nevents; i++)
@@ -496,7 +499,7 @@ atlas_fuzz_check_raised(const ErrorData *error, const char *body)
 {
 	const char *code = unpack_sql_state(error->sqlerrcode);
 	ErrorData  *jsonb_error;
-	JsonbValue *reference = read_reference(body, &jsonb_error);
+	JsonbValue *reference = read_whole_body(body, &jsonb_error);
 
 	if (strcmp(code, "PT413") == 0)
 		return;

@@ -80,7 +80,7 @@ atlas_place_in(const AtlasBody *body, int64 position)
  * without the names of its flags.
  */
 static char *
-reason_of(const json_error_t *parse_error)
+words_of_parser(const json_error_t *parse_error)
 {
 	static const char *const endings[] = {" near '", " without JSON_"};
 	char	   *reason = pstrdup(parse_error->text);
@@ -101,6 +101,6 @@ atlas_report_malformed(AtlasError *error, const AtlasBody *body, const json_erro
 	atlas_add_problem(error,
 					  json_error_code(parse_error) == json_error_duplicate_key ?
 					  "duplicate_key" : "malformed_json",
-					  "", "%s: %s", atlas_place_in(body, parse_error->position), reason_of(parse_error));
+					  "", "%s: %s", atlas_place_in(body, parse_error->position), words_of_parser(parse_error));
 }
 

@@ -17,6 +17,7 @@
 #include "event/conversion.h"
 #include "event/event_fields.h"
 #include "event/rfc3339.h"
+#include "event/validation.h"
 
 /* Notes that the value of a field cannot be taken. */
 static void

@@ -22,8 +22,10 @@
 
 #include "event/body.h"
 #include "event/event_fields.h"
+#include "event/event_json.h"
 #include "event/json_payload.h"
 #include "event/jsonb_text.h"
+#include "event/validation.h"
 
 /* U+0000 is a problem of the field that has it, and not of the whole body. */
 #define ENVELOPE_FLAGS (JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL)

@@ -13,7 +13,8 @@
 #include "utils/timestamp.h"
 #include "utils/typcache.h"
 
-#include "event/event.h"
+#include "event/event_record.h"
+#include "event/validation.h"
 
 #define REFERENCE_NFIELDS 3
 

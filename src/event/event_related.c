@@ -13,7 +13,7 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
-#include "event/event.h"
+#include "event/event_related.h"
 
 static void
 push_string(JsonbParseState **state, const char *key, const char *value, int length)

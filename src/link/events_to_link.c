@@ -14,7 +14,7 @@
 #include "base/arrays.h"
 #include "base/event_id.h"
 #include "base/statement.h"
-#include "event/event.h"
+#include "event/event_related.h"
 #include "link/events_to_link.h"
 #include "store/queue.h"
 

@@ -29,6 +29,8 @@
 #include "store/partitions.h"
 #include "store/queue.h"
 
+int			atlas_batch_size = 1000;
+
 typedef struct LinkBatch
 {
 	pg_uuid_t  *ids;

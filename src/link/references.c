@@ -15,6 +15,7 @@
 #include "base/retry.h"
 #include "base/subtransaction.h"
 #include "link/references.h"
+#include "objects/registry.h"
 
 /* Equal references stand together in refs; each is looked up once. */
 typedef struct TypeGroup

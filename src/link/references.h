@@ -5,7 +5,7 @@
 #ifndef ATLAS_REFERENCES_H
 #define ATLAS_REFERENCES_H
 
-#include "objects/registry.h"
+#include "objects/lookup.h"
 
 typedef enum AtlasOutcome
 {

@@ -1,6 +1,6 @@
 /*
  * discovery.c
- *		atlas_discover_object_types(): tables named after the built-in types.
+ *		Finding the tables that are named after the built-in types.
  *
  * Names are compared without case and underscores, singular or plural. A type
  * is registered only when there is no doubt: one table, with a unique id column
@@ -13,21 +13,15 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
-#include "fmgr.h"
-#include "funcapi.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
 #include "base/arrays.h"
 #include "base/statement.h"
+#include "objects/discovery.h"
 #include "objects/id_value.h"
-#include "objects/registration.h"
 #include "objects/registry.h"
-
-#define DISCOVERY_NCOLUMNS 5
-
-PG_FUNCTION_INFO_V1(atlas_discover_object_types);
 
 /* Runs as the caller: tables that are not his are none of his business. */
 static AtlasStatement select_candidates = {
@@ -187,28 +181,9 @@ find_candidates(const AtlasBuiltInType *type, Oid schema, MemoryContext context)
 	return result;
 }
 
-static void
-put_row(ReturnSetInfo *result, const AtlasRegistration *found, bool registered)
-{
-	Datum		values[DISCOVERY_NCOLUMNS];
-	bool		nulls[DISCOVERY_NCOLUMNS] = {0};
-	NameData	id_column;
-	NameData	external_id_column;
-
-	namestrcpy(&id_column, found->id_column);
-	values[0] = CStringGetTextDatum(found->object_type);
-	values[1] = ObjectIdGetDatum(found->relation);
-	values[2] = NameGetDatum(&id_column);
-	values[3] = NameGetDatum(&external_id_column);
-	nulls[3] = found->external_id_column == NULL;
-	if (!nulls[3])
-		namestrcpy(&external_id_column, found->external_id_column);
-	values[4] = BoolGetDatum(registered);
-	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
-}
-
-static void
-discover_type(ReturnSetInfo *result, const AtlasBuiltInType *built_in, List *candidates)
+/* Adds what the candidates offer to the result, and registers the one there is no doubt of. */
+static List *
+discover_type(List *result, const AtlasBuiltInType *built_in, List *candidates)
 {
 	bool		is_registered = OidIsValid(atlas_object_type(built_in->name)->relation);
 	List	   *usable = NIL;
@@ -219,10 +194,10 @@ discover_type(ReturnSetInfo *result, const AtlasBuiltInType *built_in, List *can
 	foreach(cell, candidates)
 	{
 		const char *why_not;
-		AtlasRegistration *found = palloc0(sizeof(AtlasRegistration));
+		AtlasDiscovery *found = palloc0(sizeof(AtlasDiscovery));
 		bool		tenant;
 
-		if (!examine(lfirst_oid(cell), built_in, found, &tenant, &why_not))
+		if (!examine(lfirst_oid(cell), built_in, &found->registration, &tenant, &why_not))
 			continue;
 		usable = lappend(usable, found);
 		has_tenant |= tenant;
@@ -232,13 +207,12 @@ discover_type(ReturnSetInfo *result, const AtlasBuiltInType *built_in, List *can
 
 	foreach(cell, usable)
 	{
-		AtlasRegistration *found = lfirst(cell);
-		bool		certain = !is_registered && list_length(usable) == 1 && !has_tenant &&
-			not_direct == NULL;
+		AtlasDiscovery *found = lfirst(cell);
 
-		if (certain)
-			atlas_write_registration(found);
-		put_row(result, found, certain);
+		found->is_registered = !is_registered && list_length(usable) == 1 && !has_tenant &&
+			not_direct == NULL;
+		if (found->is_registered)
+			atlas_write_registration(&found->registration);
 	}
 	if (!is_registered && list_length(usable) > 1)
 		ereport(NOTICE,
@@ -254,16 +228,15 @@ discover_type(ReturnSetInfo *result, const AtlasBuiltInType *built_in, List *can
 				(errmsg("the table of object type %s has a tenant column; it was not registered",
 						built_in->name),
 				 errhint("Call atlas_register_object_type(), with tenant_column if it separates tenants.")));
+	return list_concat(result, usable);
 }
 
-Datum
-atlas_discover_object_types(PG_FUNCTION_ARGS)
+List *
+atlas_discover(Oid schema)
 {
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	Oid			schema = PG_ARGISNULL(0) ? InvalidOid : PG_GETARG_OID(0);
 	MemoryContext context = CurrentMemoryContext;
+	List	   *result = NIL;
 
-	InitMaterializedSRF(fcinfo, 0);
 	atlas_lock_registry();
 	for (int i = 0; i < atlas_built_in_type_count; i++)
 	{
@@ -272,7 +245,7 @@ atlas_discover_object_types(PG_FUNCTION_ARGS)
 		SPI_connect();
 		candidates = find_candidates(&atlas_built_in_types[i], schema, context);
 		SPI_finish();
-		discover_type(result, &atlas_built_in_types[i], candidates);
+		result = discover_type(result, &atlas_built_in_types[i], candidates);
 	}
-	return (Datum) 0;
+	return result;
 }

@@ -27,8 +27,8 @@
 #include "base/compat.h"
 #include "objects/id_value.h"
 #include "objects/leaf_tables.h"
+#include "objects/lookup.h"
 #include "objects/lookup_statement.h"
-#include "objects/registry.h"
 
 #define LOOKUPS_AT_ONCE 1000	/* of many leaves, so that their pairs take little memory */
 
@@ -97,7 +97,7 @@ set_problem(AtlasObjectType *type, const char *problem)
 	if (type->problem != NULL)
 		pfree(type->problem);
 	type->problem = problem == NULL ? NULL :
-		MemoryContextStrdup(atlas_object_type_memory(), problem);
+		MemoryContextStrdup(type->memory, problem);
 }
 
 bool
@@ -250,7 +250,7 @@ known_leaf(AtlasObjectType *type, Oid relation)
 
 		control.keysize = sizeof(Oid);
 		control.entrysize = sizeof(AtlasLeaf);
-		control.hcxt = atlas_object_type_memory();
+		control.hcxt = type->memory;
 		type->leaves = hash_create("atlas_events leaves", 64, &control,
 								   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	}
@@ -401,6 +401,14 @@ void
 atlas_lookup_one(AtlasObjectType *type, AtlasLookup *lookup)
 {
 	atlas_lookup_many(type, lookup, 1);
+}
+
+text *
+atlas_stored_id(AtlasObjectType *type, text *given)
+{
+	(void) atlas_connect(type, false);
+	return type->connection == ATLAS_CONNECTED && type->target.columns.id.type == UUIDOID ?
+		atlas_id_normalised(UUIDOID, given) : given;
 }
 
 void

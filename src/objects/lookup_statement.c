@@ -241,9 +241,9 @@ typedef struct StatementSearch
 
 /* Keeps a copy of a list, in the place of another. */
 static void
-keep_list(List **kept, const List *list)
+keep_list(List **kept, const List *list, MemoryContext memory)
 {
-	MemoryContext old = MemoryContextSwitchTo(atlas_object_type_memory());
+	MemoryContext old = MemoryContextSwitchTo(memory);
 	List	   *copy = list_copy(list);
 
 	MemoryContextSwitchTo(old);
@@ -266,8 +266,8 @@ is_trusted(AtlasObjectType *type)
 
 		if (atlas_foreign_code_beneath(type->relation, type->target.owner, &beneath) != NULL)
 			return false;
-		keep_list(&type->beneath.relations, beneath.relations);
-		keep_list(&type->beneath.hashes, beneath.hashes);
+		keep_list(&type->beneath.relations, beneath.relations, type->memory);
+		keep_list(&type->beneath.hashes, beneath.hashes, type->memory);
 		type->code_checked = before == type->code_changes;
 	}
 	return type->code_checked;

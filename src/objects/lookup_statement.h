@@ -5,7 +5,7 @@
 #ifndef ATLAS_LOOKUP_STATEMENT_H
 #define ATLAS_LOOKUP_STATEMENT_H
 
-#include "objects/registry.h"
+#include "objects/object_type.h"
 
 /*
  * Finds what is wanted, in one statement that runs as the owner of the type's relation.

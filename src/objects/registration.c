@@ -1,6 +1,6 @@
 /*
  * registration.c
- *		atlas_register_object_type() and atlas_unregister_object_type().
+ *		Connecting object types to tables, and disconnecting them.
  *
  * All that can go wrong with a table is said here, when it is connected, so that
  * no event fails for it later: the kind of relation, the types of its columns,
@@ -21,7 +21,6 @@
 #include "catalog/pg_partitioned_table.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
-#include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/array.h"
@@ -35,14 +34,11 @@
 #include "base/extension.h"
 #include "base/identity.h"
 #include "base/statement.h"
-#include "event/event.h"
+#include "event/validation.h"
 #include "objects/code_beneath.h"
 #include "objects/id_value.h"
 #include "objects/registration.h"
 #include "objects/registry.h"
-
-PG_FUNCTION_INFO_V1(atlas_register_object_type);
-PG_FUNCTION_INFO_V1(atlas_unregister_object_type);
 
 static AtlasStatement upsert_type = {
 	.sql =
@@ -185,7 +181,7 @@ check_name(const char *name)
 }
 
 static char *
-folded_argument(text *name)
+folded_name(text *name)
 {
 	return atlas_fold_object_type(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
 }
@@ -194,7 +190,7 @@ folded_argument(text *name)
 static char *
 canonical_name(text *argument)
 {
-	char	   *name = folded_argument(argument);
+	char	   *name = folded_name(argument);
 	const AtlasBuiltInType *built_in = atlas_built_in_type(name);
 	AtlasObjectType *type;
 
@@ -228,7 +224,7 @@ read_aliases(ArrayType *array, const char *canonical)
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 					 errmsg("an alias must not be null")));
-		alias = folded_argument(DatumGetTextPP(items[i]));
+		alias = folded_name(DatumGetTextPP(items[i]));
 		check_name(alias);
 		type = atlas_object_type(alias);
 		if (type != NULL && strcmp(type->name, canonical) != 0)
@@ -497,57 +493,28 @@ atlas_write_registration(const AtlasRegistration *registration)
 	SPI_finish();
 }
 
-static const char *
-name_argument(FunctionCallInfo fcinfo, int number)
+void
+atlas_register(text *name, ArrayType *aliases, AtlasRegistration *registration)
 {
-	if (PG_ARGISNULL(number))
-		return NULL;
-	return pstrdup(NameStr(*PG_GETARG_NAME(number)));
-}
-
-static void
-require_argument(FunctionCallInfo fcinfo, int number, const char *name)
-{
-	if (PG_ARGISNULL(number))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be null", name)));
-}
-
-Datum
-atlas_register_object_type(PG_FUNCTION_ARGS)
-{
-	AtlasRegistration registration = {0};
-
-	require_argument(fcinfo, 0, "object_type");
-	require_argument(fcinfo, 1, "relation");
-	require_argument(fcinfo, 2, "id_column");
 	atlas_lock_registry();
-	registration.object_type = canonical_name(PG_GETARG_TEXT_PP(0));
-	registration.relation = PG_GETARG_OID(1);
-	registration.id_column = name_argument(fcinfo, 2);
-	registration.external_id_column = name_argument(fcinfo, 3);
-	registration.tenant_column = name_argument(fcinfo, 4);
-	if (!PG_ARGISNULL(5))
-		registration.aliases = read_aliases(PG_GETARG_ARRAYTYPE_P(5), registration.object_type);
-
-	check_present_owner(registration.object_type);
-	check_registration(&registration);
-	atlas_write_registration(&registration);
-	PG_RETURN_VOID();
+	registration->object_type = canonical_name(name);
+	if (aliases != NULL)
+		registration->aliases = read_aliases(aliases, registration->object_type);
+	check_present_owner(registration->object_type);
+	check_registration(registration);
+	atlas_write_registration(registration);
 }
 
-Datum
-atlas_unregister_object_type(PG_FUNCTION_ARGS)
+void
+atlas_unregister(text *given_name)
 {
 	AtlasObjectType *type;
 	AtlasIdentity saved;
 	char	   *name;
 	Datum		value;
 
-	require_argument(fcinfo, 0, "object_type");
 	atlas_lock_registry();
-	name = folded_argument(PG_GETARG_TEXT_PP(0));
+	name = folded_name(given_name);
 	type = atlas_object_type(name);
 	if (type == NULL || !OidIsValid(type->relation))
 		ereport(ERROR,
@@ -562,5 +529,4 @@ atlas_unregister_object_type(PG_FUNCTION_ARGS)
 	(void) atlas_execute(&delete_type, &value, NULL, false, 0);
 	atlas_return(&saved);
 	SPI_finish();
-	PG_RETURN_VOID();
 }

@@ -5,6 +5,7 @@
 #ifndef ATLAS_REGISTRATION_H
 #define ATLAS_REGISTRATION_H
 
+#include "utils/array.h"
 #include "utils/relcache.h"
 
 /* A connection as it is asked for. */
@@ -18,6 +19,15 @@ typedef struct AtlasRegistration
 	List	   *aliases;		/* of char *, folded */
 	const char *vouched_owner;	/* as whom a statement looks objects up; NULL: directly */
 } AtlasRegistration;
+
+/*
+ * Connects an object type to the table of the registration, for the caller, who must own
+ * it. The name and the aliases are as they were given; aliases may be NULL.
+ */
+extern void atlas_register(text *name, ArrayType *aliases, AtlasRegistration *registration);
+
+/* Disconnects an object type from its table, for the caller, who must own it. */
+extern void atlas_unregister(text *given_name);
 
 /* Why a table cannot be looked up directly, "it is a view"; NULL: it can. */
 extern const char *atlas_why_not_direct(Relation relation, const AtlasRegistration *registration);

@@ -13,15 +13,12 @@
 #include "access/htup_details.h"
 #include "access/transam.h"
 #include "catalog/pg_type.h"
-#include "commands/trigger.h"
-#include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
-#include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
@@ -89,7 +86,7 @@ forget_leaf(AtlasObjectType *type, Oid relid)
 
 /* The registry changed, or a registered table: look again before it is used. */
 static void
-relation_changed(Datum arg, Oid relid)
+table_changed(Datum arg, Oid relid)
 {
 	ListCell   *cell;
 
@@ -114,9 +111,9 @@ relation_changed(Datum arg, Oid relid)
 
 /* A schema was renamed. */
 static void
-a_schema_changed(Datum arg, int cacheid, uint32 hashvalue)
+schema_renamed(Datum arg, int cacheid, uint32 hashvalue)
 {
-	relation_changed(arg, InvalidOid);
+	table_changed(arg, InvalidOid);
 }
 
 /*
@@ -152,16 +149,10 @@ atlas_object_type_init(void)
 		PROCOID, OPEROID, TYPEOID, FOREIGNSERVEROID, AUTHOID
 	};
 
-	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
-	CacheRegisterSyscacheCallback(NAMESPACEOID, a_schema_changed, (Datum) 0);
+	CacheRegisterRelcacheCallback(table_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(NAMESPACEOID, schema_renamed, (Datum) 0);
 	for (int i = 0; i < lengthof(code_caches); i++)
 		CacheRegisterSyscacheCallback(code_caches[i], code_changed, (Datum) 0);
-}
-
-MemoryContext
-atlas_object_type_memory(void)
-{
-	return registry_context;
 }
 
 static bool
@@ -201,6 +192,7 @@ add_type(const char *name)
 	MemoryContext old = MemoryContextSwitchTo(registry_context);
 
 	strlcpy(type->name, name, sizeof(type->name));
+	type->memory = registry_context;
 	types = lappend(types, type);
 	MemoryContextSwitchTo(old);
 	add_name(name, type);
@@ -313,52 +305,36 @@ read_registry(void)
 	}
 }
 
+/*
+ * Reads the registry unless what is in memory still holds. The code that a lookup runs,
+ * say that of a view, may ask for a type while another one is in use, so nothing is read
+ * then.
+ */
+static inline void
+refresh_registry(void)
+{
+	if (names == NULL || (!atlas_in_lookup_of_owner() &&
+						  (!registry_valid || registry_relid != atlas_relation(ATLAS_OBJECT_TYPES))))
+		read_registry();
+}
+
 AtlasObjectType *
 atlas_object_type(const char *folded_name)
 {
 	NameEntry  *entry;
 
-	/* Code that a lookup runs, of a view say, may ask while it is in use. */
-	if (names == NULL || (!atlas_in_lookup_of_owner() &&
-						  (!registry_valid || registry_relid != atlas_relation(ATLAS_OBJECT_TYPES))))
-		read_registry();
+	refresh_registry();
 	if (strlen(folded_name) > ATLAS_MAX_TYPE_LENGTH)
 		return NULL;
 	entry = hash_search(names, folded_name, HASH_FIND, NULL);
 	return entry ? entry->type : NULL;
 }
 
-/* What is wrong with the table of a type, or will be; NULL: nothing. */
-static const char *
-advice_about(AtlasObjectType *type)
+List *
+atlas_object_types(void)
 {
-	if (!OidIsValid(type->relation) || !atlas_connect(type, true))
-		return NULL;
-	if (type->connection == ATLAS_BROKEN)
-		return psprintf("Events of object type %s are refused, since %s: register it again with atlas_register_object_type().",
-						type->name, type->problem);
-	if (type->target.way == ATLAS_BY_LEAVES &&
-		atlas_count_leaves(type->relation, &type->columns, false) > ATLAS_MAX_LEAVES)
-		return psprintf("Each lookup of an object of type %s reads more than %d partitions: partition its table by the id, or into fewer partitions.",
-						type->name, ATLAS_MAX_LEAVES);
-	if (type->target.way == ATLAS_BY_LEAF && !OidIsValid(type->leaf.id_index.index))
-		return psprintf("Each lookup of an object of type %s reads its whole table: create a unique index on its id column.",
-						type->name);
-	return NULL;
-}
-
-const char *
-atlas_object_types_advice(void)
-{
-	(void) atlas_object_type("");	/* reads the registry, if it has changed */
-	for (int i = 0; i < list_length(types); i++)
-	{
-		const char *advice = advice_about(list_nth(types, i));
-
-		if (advice != NULL)
-			return advice;
-	}
-	return NULL;
+	refresh_registry();
+	return types;
 }
 
 bool
@@ -369,21 +345,4 @@ atlas_make_type_canonical(AtlasReference *reference)
 	if (type != NULL)
 		reference->object_type = pstrdup(type->name);
 	return type != NULL;
-}
-
-PG_FUNCTION_INFO_V1(atlas_object_types_changed);
-
-Datum
-atlas_object_types_changed(PG_FUNCTION_ARGS)
-{
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
-
-	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("atlas_object_types_changed() is a trigger function")));
-
-	/* Reaches every session, this one at the next command. */
-	CacheInvalidateRelcache(trigger->tg_relation);
-	return PointerGetDatum(NULL);
 }

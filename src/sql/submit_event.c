@@ -20,10 +20,11 @@
 #include "utils/timestamp.h"
 
 #include "base/event_id.h"
-#include "base/tenant.h"
+#include "event/event_json.h"
+#include "event/event_record.h"
+#include "event/validation.h"
 #include "submit/submit.h"
 
-PG_FUNCTION_INFO_V1(atlas_tenant);
 PG_FUNCTION_INFO_V1(submit_event_composite);
 PG_FUNCTION_INFO_V1(submit_event_arguments);
 PG_FUNCTION_INFO_V1(submit_event_text);
@@ -32,15 +33,6 @@ PG_FUNCTION_INFO_V1(submit_event_jsonb);
 PG_FUNCTION_INFO_V1(submit_events_array);
 PG_FUNCTION_INFO_V1(submit_events_text);
 PG_FUNCTION_INFO_V1(submit_events_jsonb);
-
-Datum
-atlas_tenant(PG_FUNCTION_ARGS)
-{
-	/* The policies of the log show nothing then. */
-	if (atlas_in_code_of_owner())
-		PG_RETURN_NULL();
-	PG_RETURN_TEXT_P(atlas_session_tenant());
-}
 
 static void
 submit_connected(AtlasSubmission *submissions, int nsubmissions)

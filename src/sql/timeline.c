@@ -20,8 +20,8 @@
 #include "base/identity.h"
 #include "base/statement.h"
 #include "base/tenant.h"
-#include "event/event.h"
-#include "objects/id_value.h"
+#include "event/validation.h"
+#include "objects/lookup.h"
 #include "objects/registry.h"
 
 #define TIMELINE_NCOLUMNS 11
@@ -61,9 +61,9 @@ static AtlasStatement select_timeline = {
 
 PG_FUNCTION_INFO_V1(atlas_timeline);
 
-/* The canonical name of an object type; an error when there is no such type. */
-static const char *
-canonical_type(const text *given)
+/* The object type of this name; an error when there is none. */
+static AtlasObjectType *
+type_argument(const text *given)
 {
 	AtlasObjectType *type = atlas_object_type(atlas_fold_object_type(VARDATA_ANY(given),
 																	 VARSIZE_ANY_EXHDR(given)));
@@ -76,23 +76,7 @@ canonical_type(const text *given)
 						  "is neither a built-in object type nor a registered one");
 		atlas_raise(&error);
 	}
-	return type->name;
-}
-
-/* An id as it is stored: that of a uuid in lower case. */
-static text *
-stored_id(const char *type_name, text *given)
-{
-	AtlasObjectType *type = atlas_object_type(type_name);
-	Datum		value;
-
-	if (type == NULL)
-		return given;			/* unregistered meanwhile */
-	(void) atlas_connect(type, false);
-	if (type->connection == ATLAS_CONNECTED && type->target.columns.id.type == UUIDOID &&
-		atlas_id_from_text(UUIDOID, VARDATA_ANY(given), VARSIZE_ANY_EXHDR(given), &value))
-		return cstring_to_text(DatumGetCString(DirectFunctionCall1(uuid_out, value)));
-	return given;
+	return type;
 }
 
 static void
@@ -127,6 +111,7 @@ atlas_timeline(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	int			max_events = PG_ARGISNULL(3) ? 50 : PG_GETARG_INT32(3);
+	AtlasObjectType *type;
 	pg_uuid_t	newest;
 	Datum		values[5];
 	AtlasIdentity saved;
@@ -141,8 +126,9 @@ atlas_timeline(PG_FUNCTION_ARGS)
 
 	memset(&newest, 0xff, sizeof(newest));
 	values[0] = PointerGetDatum(atlas_session_tenant());
-	values[1] = CStringGetTextDatum(canonical_type(PG_GETARG_TEXT_PP(0)));
-	values[2] = PointerGetDatum(stored_id(TextDatumGetCString(values[1]), PG_GETARG_TEXT_PP(1)));
+	type = type_argument(PG_GETARG_TEXT_PP(0));
+	values[1] = CStringGetTextDatum(type->name);
+	values[2] = PointerGetDatum(atlas_stored_id(type, PG_GETARG_TEXT_PP(1)));
 	values[3] = PG_ARGISNULL(2) ? UUIDPGetDatum(&newest) : PG_GETARG_DATUM(2);
 	values[4] = Int64GetDatum(max_events);
 

@@ -8,7 +8,7 @@
 #include "utils/uuid.h"
 
 #include "event/event.h"
-#include "objects/registry.h"
+#include "objects/lookup.h"
 
 typedef struct AtlasSubmission
 {

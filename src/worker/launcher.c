@@ -12,7 +12,7 @@
  * due for another attempt, and every naptime in any case. Of several max_workers,
  * the last is started for visits only. When there are more databases with work
  * than workers, the linker that has been at it longest makes room for the next one: see
- * turns.c.
+ * eviction.c.
  */
 #include "postgres.h"
 
@@ -35,7 +35,8 @@
 
 #include "base/compat.h"
 #include "base/shmem.h"
-#include "worker/turns.h"
+#include "worker/eviction.h"
+#include "worker/launcher.h"
 #include "worker/worker.h"
 
 #define RESTART_SECONDS 5		/* after the launcher itself failed */
@@ -401,7 +402,7 @@ start_linkers(TimestampTz now, TimestampTz next_round)
 	}
 	if (somebody_waits(now))
 	{
-		atlas_turns_end_one(now);
+		atlas_evict_one(now);
 		return TimestampTzPlusMilliseconds(now, ATLAS_TURN_MILLISECONDS);
 	}
 	return next_look(now, next_round);

@@ -14,7 +14,7 @@
  * it leaves at once when its slot says so.
  *
  * If other databases wait, and this linker has not made room for them in time, the
- * launcher cancels what it does, or terminates it: see turns.c.
+ * launcher cancels what it does, or terminates it: see eviction.c.
  *
  * An error that is not an event's fault ends the linker; the launcher starts
  * another one after a while. While linking is off, or the queue is filled by a
@@ -36,14 +36,13 @@
 #include "base/compat.h"
 #include "base/shmem.h"
 #include "link/link_batch.h"
+#include "worker/linker.h"
 #include "worker/linker_transactions.h"
 #include "worker/worker.h"
 
 #define MAX_RESTART_SECONDS 60
 #define RETRY_MILLISECONDS 5000 /* what is due, but locked */
 #define MAX_HALVINGS 20
-
-AtlasLinker atlas_linker = {.next_due = DT_NOEND};
 
 /* The queue and the tables of objects are only ever read by index. */
 static const AtlasSetting settings[] = {
@@ -246,7 +245,7 @@ grow_batch(void)
 
 /* Links until nothing is left, or the next round is due; false: leave. */
 static bool
-link_all(TimestampTz *idle_since)
+link_until_empty(TimestampTz *idle_since)
 {
 	static TimestampTz last_relink = 0;
 	TimestampTz now;
@@ -305,7 +304,7 @@ work(void)
 		/* Cleared before looking: whoever commits now sets it again. */
 		pg_atomic_write_u32(&atlas_linker.slot->pending, 0);
 		pg_memory_barrier();
-		if (!link_all(&idle_since))
+		if (!link_until_empty(&idle_since))
 			return;
 	} while (wait_for_work(idle_since));
 	atlas_linker.finished = true;

@@ -17,15 +17,15 @@
 #include "base/statement.h"
 #include "worker/linker_note.h"
 
-static AtlasStatement select_state = {
+static AtlasStatement select_note = {
 	.sql = "SELECT batch FROM @extschema@.atlas_linker_state",
 };
 
-static AtlasStatement delete_state = {
+static AtlasStatement delete_note = {
 	.sql = "DELETE FROM @extschema@.atlas_linker_state",
 };
 
-static AtlasStatement insert_state = {
+static AtlasStatement insert_note = {
 	.sql =
 	"INSERT INTO @extschema@.atlas_linker_state (started_at, batch)"
 	" VALUES (pg_catalog.now(), $1)",
@@ -34,14 +34,14 @@ static AtlasStatement insert_state = {
 };
 
 bool
-atlas_linker_state_read(pg_uuid_t **ids, int *nids)
+atlas_linker_note_read(pg_uuid_t **ids, int *nids)
 {
 	bool		isnull;
 	Datum	   *values;
 
 	*ids = NULL;
 	*nids = 0;
-	if (atlas_execute(&select_state, NULL, NULL, false, 1) == 0)
+	if (atlas_execute(&select_note, NULL, NULL, false, 1) == 0)
 		return false;
 	deconstruct_array(DatumGetArrayTypeP(SPI_getbinval(SPI_tuptable->vals[0],
 													   SPI_tuptable->tupdesc, 1, &isnull)),
@@ -53,18 +53,18 @@ atlas_linker_state_read(pg_uuid_t **ids, int *nids)
 }
 
 void
-atlas_linker_state_write(const pg_uuid_t *ids, int nids)
+atlas_linker_note_write(const pg_uuid_t *ids, int nids)
 {
 	Datum		value = atlas_uuid_array(ids, nids);
 
-	(void) atlas_execute(&delete_state, NULL, NULL, false, 0);
-	(void) atlas_execute(&insert_state, &value, NULL, false, 0);
+	(void) atlas_execute(&delete_note, NULL, NULL, false, 0);
+	(void) atlas_execute(&insert_note, &value, NULL, false, 0);
 	/* The linker's transactions do not wait for the disk; this one does. */
 	ForceSyncCommit();
 }
 
 void
-atlas_linker_state_clear(void)
+atlas_linker_note_clear(void)
 {
-	(void) atlas_execute(&delete_state, NULL, NULL, false, 0);
+	(void) atlas_execute(&delete_note, NULL, NULL, false, 0);
 }

@@ -38,6 +38,8 @@
 #define KILLED_MESSAGE "the linker was killed while it linked this event"
 #define EVICTED_MESSAGE "the linker came to no end with this event and was terminated"
 
+AtlasLinker atlas_linker = {.next_due = DT_NOEND};
+
 static AtlasStatement select_subscription = {
 	.sql = "SELECT FROM pg_catalog.pg_subscription_rel WHERE srrelid OPERATOR(pg_catalog.=) $1",
 	.nparameters = 1,
@@ -163,7 +165,7 @@ static bool
 read_state(pg_uuid_t **ids, int *nids)
 {
 	bool		was_terminated;
-	bool		found = atlas_linker_state_read(ids, nids);
+	bool		found = atlas_linker_note_read(ids, nids);
 
 	LWLockAcquire(atlas_shared->lock, LW_SHARED);
 	was_terminated = atlas_linker.slot->was_terminated;
@@ -190,7 +192,7 @@ atlas_step_begin(pg_uuid_t **suspects, int *nsuspects)
 		atlas_linker.careful_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 													CAREFUL_SECONDS * INT64CONST(1000));
 	else
-		atlas_linker_state_write(NULL, 0);
+		atlas_linker_note_write(NULL, 0);
 	*suspects = MemoryContextAlloc(TopMemoryContext, sizeof(pg_uuid_t) * Max(*nsuspects, 1));
 	memcpy(*suspects, ids, sizeof(pg_uuid_t) * *nsuspects);
 	atlas_linker.state_noted = true;
@@ -247,7 +249,7 @@ static void
 note_batch(const pg_uuid_t *ids, int nids)
 {
 	if (nids > 0 || atlas_linker.batch_noted)
-		atlas_linker_state_write(ids, nids);
+		atlas_linker_note_write(ids, nids);
 	atlas_linker.batch_noted = nids > 0;
 }
 
@@ -351,9 +353,9 @@ atlas_step_end(void)
 	if (!atlas_linker.state_noted || !begin_step("ending", &saved))
 		return;
 	if (atlas_linker_is_careful() && !atlas_linker.finished)
-		atlas_linker_state_write(NULL, 0);
+		atlas_linker_note_write(NULL, 0);
 	else
-		atlas_linker_state_clear();
+		atlas_linker_note_clear();
 	end_step(&saved);
 	atlas_linker.state_noted = false;
 }

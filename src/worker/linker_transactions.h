@@ -16,7 +16,7 @@ typedef struct AtlasLinker
 	bool		has_no_extension;
 	bool		finished;		/* there was nothing left to do */
 	int			batch_size;		/* atlas_events.batch_size, or less after an eviction */
-	bool		was_evicted;	/* the linker before: see turns.c */
+	bool		was_evicted;	/* the linker before: see eviction.c */
 
 	AtlasCursor cursor;
 	bool		left_some;		/* events that somebody else has locked */

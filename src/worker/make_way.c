@@ -34,7 +34,7 @@
 #include "base/extension.h"
 #include "base/shmem.h"
 #include "base/wakeup.h"
-#include "worker/worker.h"
+#include "worker/make_way.h"
 
 #define ASK_MILLISECONDS 500	/* until a linker that does not leave is terminated */
 #define GIVE_UP_MILLISECONDS 2000
@@ -205,7 +205,7 @@ release(int nkept, Oid gone)
 }
 
 static void
-end_of_transaction(XactEvent event, void *arg)
+release_in_transaction(XactEvent event, void *arg)
 {
 	if (held == NIL || (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT &&
 						event != XACT_EVENT_PREPARE))
@@ -216,7 +216,7 @@ end_of_transaction(XactEvent event, void *arg)
 }
 
 static void
-end_of_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+release_in_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
 {
 	int			level = GetCurrentTransactionNestLevel();
 	int			nkept = list_length(held);
@@ -290,10 +290,10 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 }
 
 void
-atlas_hold_init(void)
+atlas_make_way_init(void)
 {
 	previous_process_utility = ProcessUtility_hook;
 	ProcessUtility_hook = process_utility;
-	RegisterXactCallback(end_of_transaction, NULL);
-	RegisterSubXactCallback(end_of_subtransaction, NULL);
+	RegisterXactCallback(release_in_transaction, NULL);
+	RegisterSubXactCallback(release_in_subtransaction, NULL);
 }

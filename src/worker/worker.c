@@ -19,6 +19,12 @@
 #include "base/compat.h"
 #include "worker/worker.h"
 
+bool		atlas_linking = true;
+int			atlas_poll_interval = 1000;
+int			atlas_idle_timeout = 2000;
+int			atlas_naptime = 60;
+int			atlas_max_workers = 4;
+
 volatile sig_atomic_t atlas_worker_is_busy = false;
 volatile sig_atomic_t atlas_worker_is_terminated = false;
 

@@ -1,7 +1,7 @@
 /*
  * worker.h
- *		The background workers: one launcher in the server, and a linker in
- *		each database that has something to link.
+ *		What the background workers have in common. There is one launcher in the
+ *		server, and one linker in each database that has something to link.
  */
 #ifndef ATLAS_WORKER_H
 #define ATLAS_WORKER_H
@@ -22,15 +22,6 @@ extern int	atlas_idle_timeout; /* milliseconds */
 extern int	atlas_naptime;		/* seconds */
 extern int	atlas_max_workers;
 
-/* Registers the launcher; from _PG_init(), when the library is preloaded. */
-extern void atlas_launcher_register(void);
-
-/* Entry points for the postmaster. */
-extern PGDLLEXPORT void atlas_launcher_main(Datum argument);
-extern PGDLLEXPORT void atlas_linker_main(Datum argument);
-
-/* worker.c */
-
 /*
  * Connects a worker to a database, or, with InvalidOid, to none, with settings of
  * its own; the last one has no name.
@@ -49,8 +40,5 @@ extern volatile sig_atomic_t atlas_worker_is_terminated;
 /* A transaction of a worker, with a snapshot. */
 extern void atlas_worker_begin(void);
 extern void atlas_worker_commit(void);
-
-/* make_way.c: makes linkers leave a database that somebody wants for himself. */
-extern void atlas_hold_init(void);
 
 #endif							/* ATLAS_WORKER_H */

@@ -1,5 +1,5 @@
 /*
- * event.c
+ * validation.c
  *		Validation of an event: all that can be said of it without looking at
  *		any table.
  *
@@ -17,8 +17,8 @@
 #include "utils/timestamp.h"
 
 #include "event/conversion.h"
-#include "event/event.h"
 #include "event/jsonb_text.h"
+#include "event/validation.h"
 #include "event/visible.h"
 
 int			atlas_max_event_size = 256 * 1024;

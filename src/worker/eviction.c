@@ -1,5 +1,5 @@
 /*
- * turns.c
+ * eviction.c
  *		Makes linkers give way when more databases have work than there are
  *		workers.
  *
@@ -21,7 +21,7 @@
 #include "utils/timestamp.h"
 
 #include "base/shmem.h"
-#include "worker/turns.h"
+#include "worker/eviction.h"
 #include "worker/worker.h"
 
 #define GRACE_SECONDS 2			/* until it is cancelled, and then terminated */
@@ -100,7 +100,7 @@ log_pressure(Oid database, AtlasPressure pressure)
 }
 
 void
-atlas_turns_end_one(TimestampTz now)
+atlas_evict_one(TimestampTz now)
 {
 	AtlasDatabase *slot;
 	Oid			database = InvalidOid;

@@ -1,6 +1,7 @@
 /*
- * client.c
- *		atlas_is_client(): does the session's own client ask?
+ * session.c
+ *		For whom the session acts: atlas_tenant(), and atlas_is_client(), which says
+ *		whether the session's own client asks.
  *
  * The Events API believes what a session says of its request: claims, headers
  * and settings, which any code in a session can set. It may do so only where
@@ -13,7 +14,22 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 
+#include "base/tenant.h"
+
+PG_FUNCTION_INFO_V1(atlas_tenant);
 PG_FUNCTION_INFO_V1(atlas_is_client);
+
+/*
+ * While a lookup runs the code of the owner of a table, there is no tenant, and so the
+ * policies of the log show nothing to that code.
+ */
+Datum
+atlas_tenant(PG_FUNCTION_ARGS)
+{
+	if (atlas_in_code_of_owner())
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(atlas_session_tenant());
+}
 
 /* Background workers, autovacuum and parallel workers are no clients. */
 Datum

@@ -1,9 +1,9 @@
 /*
- * turns.h
+ * eviction.h
  *		Turns of linkers, when more databases have work than there are workers.
  */
-#ifndef ATLAS_TURNS_H
-#define ATLAS_TURNS_H
+#ifndef ATLAS_EVICTION_H
+#define ATLAS_EVICTION_H
 
 #include "datatype/timestamp.h"
 
@@ -13,6 +13,6 @@
  * Called by the launcher, again and again while a database waits: sees to it that
  * one linker makes room.
  */
-extern void atlas_turns_end_one(TimestampTz now);
+extern void atlas_evict_one(TimestampTz now);
 
-#endif							/* ATLAS_TURNS_H */
+#endif							/* ATLAS_EVICTION_H */
