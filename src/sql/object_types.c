@@ -92,12 +92,11 @@ atlas_discover_object_types(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	List	   *discoveries;
-	ListCell   *cell;
 
 	InitMaterializedSRF(fcinfo, 0);
 	discoveries = atlas_discover(PG_ARGISNULL(0) ? InvalidOid : PG_GETARG_OID(0));
-	foreach(cell, discoveries)
-		put_discovery(result, lfirst(cell));
+	for (int i = 0; i < list_length(discoveries); i++)
+		put_discovery(result, list_nth(discoveries, i));
 	return (Datum) 0;
 }
 
