@@ -3,10 +3,10 @@
  *		Module entry: settings, callbacks, and, when the library is preloaded,
  *		shared memory and the launcher.
  *
- * atlas_events puts events on the timelines of customer-support objects. One
- * call stores an event, see src/submit/submit.c; a background worker links the objects
- * related to it, see src/worker/linker.c and src/link/link_batch.c. Without preloading everything
- * works but the workers.
+ * atlas_events puts events on the timelines of customer-support objects. One call stores
+ * an event, see src/submit/submit.c. A background worker links the objects that are
+ * related to it, see src/worker/linker.c and src/link/link_batch.c. If the library is not
+ * preloaded everything works but the workers.
  */
 #include "postgres.h"
 
@@ -36,6 +36,7 @@ PGDLLEXPORT void _PG_init(void);
 
 #define SECONDS_A_YEAR (365 * 86400)
 
+/* The settings that limit events and calls. */
 static void
 define_limits(void)
 {
@@ -66,6 +67,7 @@ define_limits(void)
 							PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
 }
 
+/* The settings of linking. */
 static void
 define_linking(void)
 {
@@ -96,6 +98,7 @@ define_linking(void)
 							PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
 }
 
+/* The settings of the workers. */
 static void
 define_workers(void)
 {
@@ -121,6 +124,7 @@ define_workers(void)
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
 }
 
+/* Settings that were made before the library was loaded are checked first. */
 void
 _PG_init(void)
 {

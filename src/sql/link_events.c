@@ -32,6 +32,7 @@ static AtlasStatement retry_failed = {
 	.parameters = {UUIDOID},
 };
 
+/* Links batch by batch, in the transaction of the caller. */
 Datum
 atlas_link_events(PG_FUNCTION_ARGS)
 {
@@ -51,7 +52,7 @@ atlas_link_events(PG_FUNCTION_ARGS)
 	atlas_refuse_code_of_owner();
 	SPI_connect();
 	atlas_become_owner(&saved);
-	/* Like the linker, do not wait for the tables of objects. */
+	/* Like the linker, this does not wait for the tables of objects. */
 	guc_level = NewGUCNestLevel();
 	if (LockTimeout == 0)
 		(void) set_config_option("lock_timeout", "1s", PGC_USERSET, PGC_S_SESSION,
@@ -70,6 +71,7 @@ atlas_link_events(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(counts.linked);
 }
 
+/* The events go to the end of the queue, as if they had been submitted now. */
 Datum
 atlas_retry_failed(PG_FUNCTION_ARGS)
 {

@@ -32,6 +32,7 @@ name_argument(FunctionCallInfo fcinfo, int number)
 	return pstrdup(NameStr(*PG_GETARG_NAME(number)));
 }
 
+/* Raises an error if an argument is null. */
 static void
 require_argument(FunctionCallInfo fcinfo, int number, const char *name)
 {
@@ -66,6 +67,7 @@ atlas_unregister_object_type(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+/* Returns a table that was found as a row. */
 static void
 put_discovery(ReturnSetInfo *result, const AtlasDiscovery *discovery)
 {
