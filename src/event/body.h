@@ -30,7 +30,7 @@ typedef struct AtlasBody
 	AtlasCounted *counted;		/* to its beginning at most */
 } AtlasBody;
 
-/* Where a body begins and how long it is, without a byte order mark. */
+/* Returns where a body begins after its byte order mark, if it has one, and shortens it. */
 extern const char *atlas_skip_byte_order_mark(const char *json, Size *length);
 
 /* A part of a request body as UTF-8. In SQL_ASCII the bytes are taken as they are. */

@@ -17,7 +17,7 @@ extern char *atlas_to_utf8(const char *string, Size length, Size *utf8_length);
 /* The same from UTF-8 to the server's encoding. */
 extern char *atlas_from_utf8(const char *utf8, Size length, Size *string_length);
 
-/* A text from UTF-8; NULL if the database's encoding cannot represent it. */
+/* A text from UTF-8. NULL if the encoding of the database cannot represent it. */
 extern text *atlas_text_from_utf8(const char *utf8, Size length);
 
 /* jsonb from UTF-8. Returns NULL and the reason if it is not well-formed, or jsonb cannot hold it. */

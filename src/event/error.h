@@ -21,7 +21,7 @@
 #define ATLAS_MAX_PROBLEMS 100
 #define ATLAS_MAX_PROBLEMS_OF_CALL 1000
 
-/* Bytes of a problem's message; a longer one is cut. */
+/* The most bytes of a problem's message. A longer one is cut. */
 #define ATLAS_MAX_MESSAGE 1000
 
 typedef enum AtlasStatus
@@ -70,7 +70,7 @@ extern void atlas_refuse(AtlasError *error, AtlasStatus status,
 /* Raises the error with its SQLSTATE. */
 atlas_noreturn extern void atlas_raise(const AtlasError *error);
 
-/* "PT404" and "Object Not Found". */
+/* The SQLSTATE and the message of a status: "PT404" and "Object Not Found". */
 extern const char *atlas_status_code(AtlasStatus status);
 extern const char *atlas_status_message(AtlasStatus status);
 

@@ -7,7 +7,7 @@
 
 #include "nodes/pg_list.h"
 
-/* What the answer depends on. */
+/* The objects on which the answer below depends. */
 typedef struct AtlasBeneath
 {
 	List	   *relations;		/* OIDs, of indexes too */

@@ -139,7 +139,7 @@ search_index(const AtlasLeaf *leaf, const AtlasLookupIndex *index, const AtlasWa
 
 /* ----- From beginning to end ----- */
 
-/* What is wanted, by the text that tells ids of its type apart. */
+/* Something wanted, with the text that tells ids of its type apart. */
 typedef struct WantedText
 {
 	text	   *normalised;
@@ -260,7 +260,7 @@ search_table(const AtlasLeaf *leaf, const AtlasKeyColumn *key, const AtlasWanted
 	pfree(search.sorted);
 }
 
-/* ----- Both ----- */
+/* ----- Either way ----- */
 
 /* Searches by one key, in the index if that has everything this transaction can see. */
 static void

@@ -31,9 +31,9 @@
 #include "base/compat.h"
 #include "objects/leaf_tables.h"
 
-/* ----- Is it possible? ----- */
+/* ----- Whether a relation can be read directly ----- */
 
-/* Is the partition key made of columns, compared by functions of PostgreSQL's own? */
+/* Does the partition key consist of columns that PostgreSQL's own functions compare? */
 static bool
 has_plain_partition_key(Oid relation)
 {
@@ -109,7 +109,7 @@ atlas_direct_way(Oid relid, const AtlasColumns *columns, const char **reason)
 	return way;
 }
 
-/* ----- Which leaves ----- */
+/* ----- Which leaves are searched ----- */
 
 /* A walk from the registered table to its leaves. */
 typedef struct Walk

@@ -211,7 +211,7 @@ take_object(void *searcher, int number, text *id, text *external_id)
 	return true;
 }
 
-/* ----- Directly ----- */
+/* ----- Looking up directly ----- */
 
 /*
  * The owner must have the right to read the table, as for a query of its own. This is
@@ -358,7 +358,7 @@ search_leaves(Search *search, const AtlasWanted *wanted, int nwanted)
 	return type->connection == ATLAS_CONNECTED;
 }
 
-/* ----- All ways ----- */
+/* ----- Looking up in any way ----- */
 
 /*
  * Searches the table in the way that was found for it. Breaks the connection if the

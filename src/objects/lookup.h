@@ -52,7 +52,7 @@ extern text *atlas_stored_id(AtlasObjectType *type, text *given);
 extern void atlas_refuse_lookup(const AtlasObjectType *type, const AtlasLookup *lookup,
 								AtlasError *error);
 
-/* Why a related object was not linked, for people. */
+/* Why a related object was not linked, in words for people. */
 extern const char *atlas_lookup_reason(const AtlasObjectType *type, const AtlasLookup *lookup);
 
 #endif							/* ATLAS_LOOKUP_H */
