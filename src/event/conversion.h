@@ -20,7 +20,7 @@ extern char *atlas_from_utf8(const char *utf8, Size length, Size *string_length)
 /* A text from UTF-8. NULL if the encoding of the database cannot represent it. */
 extern text *atlas_text_from_utf8(const char *utf8, Size length);
 
-/* jsonb from UTF-8. Returns NULL and the reason if it is not well-formed, or jsonb cannot hold it. */
+/* jsonb from UTF-8. Returns NULL and the reason if it is malformed, or jsonb cannot hold it. */
 extern Jsonb *atlas_jsonb_from_utf8(const char *utf8, Size length, const char **reason);
 
 #endif							/* ATLAS_CONVERSION_H */

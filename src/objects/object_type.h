@@ -41,10 +41,10 @@ typedef enum AtlasPlanKind
 typedef struct AtlasObjectType
 {
 	char		name[NAMEDATALEN];	/* canonical */
-	Oid			relation;		/* InvalidOid when not connected */
+	Oid			relation;		/* InvalidOid if it is not connected */
 	AtlasColumnNames columns;
 	NameData	vouched_owner;	/* as whom it is looked up by a statement; else empty */
-	MemoryContext memory;		/* for what is known of the type; lives as long as it */
+	MemoryContext memory;		/* lives as long as the type, for what is known of it */
 
 	/* What follows holds as long as checked is true, see lookup.c. */
 	bool		checked;

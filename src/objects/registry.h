@@ -17,7 +17,7 @@ extern void atlas_object_type_init(void);
  */
 extern AtlasObjectType *atlas_object_type(const char *folded_name);
 
-/* All types, registered and built-in, of AtlasObjectType. They are good until then, too. */
+/* All types, of AtlasObjectType, built-in or registered. They are good until the next call, too. */
 extern List *atlas_object_types(void);
 
 /* Makes the type of a reference canonical. Returns false, and changes nothing, if it is unknown. */

@@ -49,7 +49,7 @@ typedef struct Held
 	int			level;			/* nesting level of the transaction that holds it */
 } Held;
 
-/* The slots that this transaction holds, outer levels first, and the database that it has dropped. */
+/* The slots that this transaction holds, outer levels first, and the database it has dropped. */
 static List *held = NIL;
 static Oid	dropped = InvalidOid;
 
