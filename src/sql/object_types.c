@@ -32,6 +32,7 @@ name_argument(FunctionCallInfo fcinfo, int number)
 	return pstrdup(NameStr(*PG_GETARG_NAME(number)));
 }
 
+/* Raises an error if an argument is null. */
 static void
 require_argument(FunctionCallInfo fcinfo, int number, const char *name)
 {
@@ -66,6 +67,7 @@ atlas_unregister_object_type(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+/* Returns a table that was found as a row. */
 static void
 put_discovery(ReturnSetInfo *result, const AtlasDiscovery *discovery)
 {
@@ -92,12 +94,11 @@ atlas_discover_object_types(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	List	   *discoveries;
-	ListCell   *cell;
 
 	InitMaterializedSRF(fcinfo, 0);
 	discoveries = atlas_discover(PG_ARGISNULL(0) ? InvalidOid : PG_GETARG_OID(0));
-	foreach(cell, discoveries)
-		put_discovery(result, lfirst(cell));
+	for (int i = 0; i < list_length(discoveries); i++)
+		put_discovery(result, list_nth(discoveries, i));
 	return (Datum) 0;
 }
 
