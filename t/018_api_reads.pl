@@ -57,6 +57,30 @@ my ($output, $errors) = api_session($node, 'atlas',
 	q{SELECT * FROM public.atlas_object_types;}, role => 'atlas_submitter');
 like($errors, qr/ERROR:  42501: /, 'the registry itself is not for submitters');
 
+# ----- The built-in types stand in one place -----
+
+# What the library lists is what the API shows, what it takes as input, and the
+# only list in the sources: a file that names most of the types has another one.
+my %built_in = map { my ($type, @aliases) = split /,/; $type => \@aliases }
+  split /\n/, $node->safe_psql('atlas',
+	q{SELECT array_to_string(object_type || aliases, ',') FROM atlas_api_private.built_in_types()});
+is(scalar(keys %built_in), 8, 'eight object types are built in');
+is_deeply({ map { $_ => $types{$_}{aliases} } keys %built_in }, \%built_in, 'the API shows them, with their aliases');
+for my $type (sort keys %built_in)
+{
+	is( $node->safe_psql('atlas',
+			join '', "BEGIN; DELETE FROM atlas_object_types; CREATE TABLE things (id int PRIMARY KEY);\n",
+			map { "SELECT atlas_register_object_type('$_', 'things'); SELECT object_type FROM atlas_object_types;\n" }
+			  $type, @{ $built_in{$type} }) =~ s/^\n//gmr,
+		join("\n", ($type) x (1 + @{ $built_in{$type} })),
+		"all names of $type are names of that type");
+}
+my $root = $ENV{TESTDIR} // '.';
+my @lists = grep { my $source = slurp_file($_); (grep { $source =~ /["'{,]$_["'},]/ } keys %built_in) > 3 }
+  glob("$root/*.sql $root/*.c $root/src/*/*");
+is_deeply([ map { s{^\Q$root\E/}{}r } @lists ],
+	['src/objects/registry.c'], 'one file of the sources has a list of them');
+
 # ----- A long log -----
 
 # Of two tenants; the last ones of t1 are pending.

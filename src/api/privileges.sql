@@ -49,7 +49,7 @@ BEGIN
     GRANT EXECUTE ON FUNCTION atlas_api_private.check_request(), atlas_api.openapi()
         TO atlas_submitter, atlas_reader;
     GRANT EXECUTE ON FUNCTION atlas_api_private.is_request(), atlas_api_private.request_id(), atlas_api_private.subject(),
-        atlas_api_private.is_reader(), atlas_api_private.tenant(),
+        atlas_api_private.is_reader(), atlas_api_private.tenant(), atlas_api_private.built_in_types(),
         atlas_api_private.rejection_age(), atlas_api_private.rejection_rows(),
         atlas_api_private.status_message(int), atlas_api_private.set_status(int, text, text),
         atlas_api_private.header_value(text), atlas_api_private.is_client(), atlas_api_private.app_setting(text),

@@ -128,6 +128,11 @@ COMMENT ON COLUMN atlas_api.rejections.hint IS 'What to do about it';
 COMMENT ON COLUMN atlas_api.rejections.errors IS 'The first ten problems of an invalid event: array of {field, code, message}';
 COMMENT ON COLUMN atlas_api.rejections.request IS 'The event as it was sent, its first 1,000 characters';
 
+CREATE FUNCTION atlas_api_private.built_in_types(OUT object_type text, OUT aliases text[]) RETURNS SETOF record
+    AS '$libdir/atlas_events', 'atlas_list_built_in_types' LANGUAGE C STABLE ROWS 8;
+
+COMMENT ON FUNCTION atlas_api_private.built_in_types() IS 'The built-in object types of atlas_events, and their aliases';
+
 -- Names of tables are for readers only.
 CREATE VIEW atlas_api.object_types WITH (security_barrier = true) AS
     SELECT COALESCE(t.object_type, b.object_type) AS "objectType",
@@ -137,10 +142,7 @@ CREATE VIEW atlas_api.object_types WITH (security_barrier = true) AS
            CASE WHEN r.is_reader THEN t.id_column::text END AS "idColumn",
            CASE WHEN r.is_reader THEN t.external_id_column::text END AS "externalIdColumn",
            t.external_id_column IS NOT NULL AS "hasExternalId"
-      FROM (VALUES ('CONVERSATION', '{TICKET}'::text[]), ('ACCOUNT', '{}'), ('CUSTOMER', '{}'),
-                   ('USER', '{AGENT,"USER (AGENT)"}'), ('CHATBOT', '{}'), ('COMPANY', '{}'),
-                   ('HELPCENTER', '{}'), ('SESSION_RECORDING', '{"SESSION RECORDING"}'))
-           AS b (object_type, aliases)
+      FROM atlas_api_private.built_in_types() b
       FULL JOIN atlas_api_private.object_types t ON t.object_type = b.object_type
       LEFT JOIN pg_class c ON c.oid = t.relation
       LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
