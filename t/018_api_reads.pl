@@ -111,15 +111,19 @@ sub executed
 }
 
 # The nodes of the plan of a query of PostgREST, whose parameters are PostgREST's:
-# kept plans do not know their values.
+# kept plans do not know their values. Without a mode it is the plan of a statement
+# that was executed so often that the server may keep one.
 sub plan_of
 {
 	my ($mode, $view, $rest, $parameters, %request) = @_;
 	my $statement = api_page($view, $rest);
 	my $values = join ', ', map { quoted($_) } @$parameters;
+	my $set_mode = defined $mode ? "SET LOCAL plan_cache_mode = force_${mode}_plan;" : '';
+	my $executions = defined $mode ? '' : "EXECUTE page ($values) \\g /dev/null\n" x 8;
 	my ($stdout, $stderr) = api_session($node, 'atlas', <<"END", %reader, %request);
-SET LOCAL plan_cache_mode = force_${mode}_plan;
+$set_mode
 PREPARE page AS $statement;
+$executions
 EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, FORMAT JSON) EXECUTE page ($values);
 END
 
@@ -189,6 +193,47 @@ for my $page (@pages)
 		reads_a_page_ok(\@nodes, qr/^atlas_event(?:s|_links)_\d/, 1500, "$what ($mode plan)");
 	}
 }
+
+# A request for the logs of a period: the headers that nginx sends with it. The
+# days are counted back from now.
+sub period
+{
+	my ($since, $until) = @_;
+	my @parameters = $node->safe_psql('atlas', <<"END");
+SELECT string_agg(name || '=' || to_char(now() AT TIME ZONE 'UTC' - ago, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), '&')
+  FROM (VALUES ('since', interval '$since days'), ('until', interval '$until days')) AS p (name, ago)
+END
+
+	return (headers => { 'x-original-request' => "GET /events?limit=50&$parameters[0]" });
+}
+
+# With the plan that such a request has.
+for my $period ([ 'forty days ago', 45, 35 ], [ 'the last hundred days', 100, -1 ])
+{
+	my ($when, @days) = @$period;
+	my %request = period(@days);
+
+	for my $page (
+		[ 'a page', 'LIMIT $1 OFFSET $2', [ 50, 0 ] ],
+		[ 'a page in order', 'ORDER BY "eventId" DESC LIMIT $1 OFFSET $2', [ 50, 0 ] ],
+		[ 'a page further on', 'WHERE "eventId" < $1 ORDER BY "eventId" DESC LIMIT $2 OFFSET $3', [ $middle, 50, 0 ] ],
+		[
+			'a page of linked events',
+			'WHERE "processingStatus" = $1 ORDER BY "eventId" DESC LIMIT $2 OFFSET $3', [ 'LINKED', 50, 0 ]
+		])
+	{
+		my ($what, $rest, $parameters) = @$page;
+		my @nodes = plan_of(undef, 'event_logs_of_period', $rest, $parameters, %request);
+		reads_a_page_ok(\@nodes, qr/^atlas_event(?:s|_links)_\d/, 1500, "$what of $when");
+	}
+}
+
+# Where a filter finds nothing, the period is read from end to end, and nothing else.
+my $of_day = $node->safe_psql('atlas', "SELECT count(*) FROM atlas_events
+	 WHERE occurred_at >= now() - interval '41 days' AND occurred_at < now() - interval '40 days'");
+cmp_ok(rows_of(qr/^atlas_events_\d/,
+		plan_of(undef, 'event_logs_of_period', 'WHERE name = $1 LIMIT $2 OFFSET $3', [ 'nobody', 50, 0 ], period(41, 40))),
+	'<=', $of_day + 10, 'a filter that finds nothing reads the events of the period only');
 
 # Of an object all events are read, and all that are pending, but no others.
 for my $order ('', 'ORDER BY "eventId" DESC')

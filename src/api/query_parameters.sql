@@ -77,3 +77,61 @@ $$;
 
 COMMENT ON FUNCTION atlas_api_private.check_parameters(text) IS
 'Raises PT400 for query parameters that the OpenAPI document does not have: of a request as its client wrote it, GET /timeline?objectType=..., the path without the prefix of the proxy.';
+
+-- ---------------------------------------------------------------------
+-- The period of GET /events. Its ends, since and until, become bounds of the
+-- event id, which has an index. PostgREST would take the two for columns, so the
+-- proxy leaves them out of the query that it sends, and asks for a view that has
+-- the bounds from settings of the transaction.
+-- ---------------------------------------------------------------------
+
+-- CASE lets the bounds be conditions of an index under row security, which
+-- COALESCE does not.
+CREATE VIEW atlas_api.event_logs_of_period WITH (security_invoker = true) AS
+    SELECT *
+      FROM atlas_api.event_logs
+     WHERE "eventId" >= CASE WHEN current_setting('atlas_api.since', true) <> ''
+                             THEN current_setting('atlas_api.since')::uuid ELSE '00000000-0000-0000-0000-000000000000' END
+       AND "eventId" < CASE WHEN current_setting('atlas_api.until', true) <> ''
+                            THEN current_setting('atlas_api.until')::uuid ELSE 'ffffffff-ffff-ffff-ffff-ffffffffffff' END;
+
+COMMENT ON VIEW atlas_api.event_logs_of_period IS 'The event logs of a period, newest first
+The rows of event_logs between the since and the until that a client gave to the proxy; all of them without the proxy.';
+
+CREATE FUNCTION atlas_api_private.first_event_id(time_of_rfc3339 text) RETURNS uuid
+    AS '$libdir/atlas_events', 'atlas_first_event_id' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+COMMENT ON FUNCTION atlas_api_private.first_event_id(text) IS
+'The smallest event id of a time as RFC 3339 writes it; null when the text is no such time, or no event can have it
+See event_id_at().';
+
+-- A plan for any period is estimated for a small one, which it would read and sort
+-- as a whole to get a page.
+CREATE FUNCTION atlas_api_private.take_period(request text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS
+$$
+DECLARE
+    bound record;
+BEGIN
+    FOR bound IN
+        SELECT name, value, atlas_api_private.first_event_id(value) AS event_id
+          FROM regexp_split_to_table(substring(request, '^\S+ /events\?(.*)$'), '[&;]') AS part,
+               split_part(part, '=', 1) AS name,
+               atlas_api_private.url_decode(substr(part, length(name) + 2)) AS value
+         WHERE name IN ('since', 'until')
+    LOOP
+        IF bound.event_id IS NULL THEN
+            RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = 'Bad Request',
+                DETAIL = format('The parameter %s is not a time of RFC 3339 from 1970 on: %s', bound.name, left(bound.value, 100)),
+                HINT = 'Write it as 2026-11-20T09:30:00Z. In a URL the + of an offset is written as %2B.';
+        END IF;
+        PERFORM set_config('atlas_api.' || bound.name, bound.event_id::text, true),
+                set_config('plan_cache_mode', 'force_custom_plan', true);
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION atlas_api_private.take_period(text) IS
+'Makes the parameters since and until of GET /events the bounds of event_logs_of_period in this transaction
+The request is as its client wrote it, GET /events?since=..., the path without the prefix of the proxy. Raises PT400 when one of the two is no time.';

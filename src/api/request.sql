@@ -115,7 +115,8 @@ BEGIN
             DETAIL = 'The body has a Content-Encoding other than identity.', HINT = 'Send it as it is.';
     END IF;
     IF headers ? 'x-original-request' THEN
-        PERFORM atlas_api_private.check_parameters(headers ->> 'x-original-request');
+        PERFORM atlas_api_private.check_parameters(headers ->> 'x-original-request'),
+                atlas_api_private.take_period(headers ->> 'x-original-request');
     END IF;
 END
 $$;
