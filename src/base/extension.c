@@ -16,12 +16,12 @@
 #include "catalog/pg_extension.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
 #include "base/extension.h"
+#include "base/invalidation.h"
 #include "base/setting_guard.h"
 #include "base/tables.h"
 
@@ -32,7 +32,7 @@ static uint64 generation = 1;
 
 /* Called by the relation cache: what is known of the extension may be out of date. */
 static void
-extension_relation_changed(Datum arg, Oid relid)
+extension_relation_changed(Oid relid)
 {
 	invalidations++;
 	if (!extension_valid)
@@ -46,7 +46,7 @@ extension_relation_changed(Datum arg, Oid relid)
 
 /* Called by the catalog cache: the schema may have another name, or be gone. */
 static void
-extension_schema_changed(Datum arg, int cacheid, uint32 hashvalue)
+extension_schema_changed(uint32 hash)
 {
 	invalidations++;
 	extension_valid = false;
@@ -55,8 +55,8 @@ extension_schema_changed(Datum arg, int cacheid, uint32 hashvalue)
 void
 atlas_extension_init(void)
 {
-	CacheRegisterRelcacheCallback(extension_relation_changed, (Datum) 0);
-	CacheRegisterSyscacheCallback(NAMESPACEOID, extension_schema_changed, (Datum) 0);
+	atlas_listen_to_relations(extension_relation_changed);
+	atlas_listen_to_catalog(NAMESPACEOID, extension_schema_changed);
 }
 
 /* Schema and owner, as pg_extension has them. */

@@ -17,12 +17,12 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
-#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "base/extension.h"
+#include "base/invalidation.h"
 #include "base/identity.h"
 #include "base/statement.h"
 #include "base/tenant.h"
@@ -90,7 +90,7 @@ forget_leaf(AtlasObjectType *type, Oid relid)
  * one. What depends on it is looked at again before it is used.
  */
 static void
-table_changed(Datum arg, Oid relid)
+table_changed(Oid relid)
 {
 	ListCell   *cell;
 
@@ -115,9 +115,9 @@ table_changed(Datum arg, Oid relid)
 
 /* The names of all tables in it may be others now. */
 static void
-schema_renamed(Datum arg, int cacheid, uint32 hashvalue)
+schema_renamed(uint32 hash)
 {
-	table_changed(arg, InvalidOid);
+	table_changed(InvalidOid);
 }
 
 /*
@@ -127,7 +127,7 @@ schema_renamed(Datum arg, int cacheid, uint32 hashvalue)
  * the library's.
  */
 static void
-code_changed(Datum arg, int cacheid, uint32 hashvalue)
+code_changed(uint32 hash)
 {
 	ListCell   *cell;
 
@@ -136,7 +136,7 @@ code_changed(Datum arg, int cacheid, uint32 hashvalue)
 		AtlasObjectType *type = lfirst(cell);
 
 		type->code_changes++;
-		if (hashvalue == 0 || list_member_int(type->beneath.hashes, (int) hashvalue))
+		if (hash == 0 || list_member_int(type->beneath.hashes, (int) hash))
 			type->code_checked = false;
 		if (type->target.columns.external_id.type < FirstNormalObjectId && type->connection != ATLAS_BROKEN)
 			continue;
@@ -154,10 +154,10 @@ atlas_object_type_init(void)
 		PROCOID, OPEROID, TYPEOID, FOREIGNSERVEROID, AUTHOID
 	};
 
-	CacheRegisterRelcacheCallback(table_changed, (Datum) 0);
-	CacheRegisterSyscacheCallback(NAMESPACEOID, schema_renamed, (Datum) 0);
+	atlas_listen_to_relations(table_changed);
+	atlas_listen_to_catalog(NAMESPACEOID, schema_renamed);
 	for (int i = 0; i < lengthof(code_caches); i++)
-		CacheRegisterSyscacheCallback(code_caches[i], code_changed, (Datum) 0);
+		atlas_listen_to_catalog(code_caches[i], code_changed);
 }
 
 /* Is this the name of a built-in type, or one of its aliases? */

@@ -25,7 +25,6 @@
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
-#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/partcache.h"
 #include "utils/rel.h"
@@ -34,6 +33,7 @@
 
 #include "base/event_id.h"
 #include "base/extension.h"
+#include "base/invalidation.h"
 #include "base/tables.h"
 #include "store/partitions.h"
 
@@ -80,7 +80,7 @@ static uint64 invalidations = 0;
 
 /* Called by the relation cache: the partitions of a table may have changed. */
 static void
-partitioned_table_changed(Datum arg, Oid relid)
+partitioned_table_changed(Oid relid)
 {
 	invalidations++;
 	for (int i = 0; i < ATLAS_NTABLES; i++)
@@ -91,7 +91,7 @@ partitioned_table_changed(Datum arg, Oid relid)
 void
 atlas_partition_init(void)
 {
-	CacheRegisterRelcacheCallback(partitioned_table_changed, (Datum) 0);
+	atlas_listen_to_relations(partitioned_table_changed);
 }
 
 /* Is the id within the bounds that a range has? */
