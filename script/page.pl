@@ -149,6 +149,7 @@ sub plain
 	$text =~ s/^\(\d+ rows?\)\n//mg;
 	$text =~ s/[ \t]+/ /g;
 	$text =~ s/-{2,}/-/g;
+	$text =~ s/─{2,}/─/g;
 	$text =~ s/^ | $//mg;
 	$text =~ s/\n{2,}/\n/g;
 	$text =~ s/^\n+|\n+$//g;
