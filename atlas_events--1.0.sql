@@ -54,6 +54,18 @@ CREATE FUNCTION atlas_tenant() RETURNS text
 COMMENT ON FUNCTION atlas_tenant() IS 'The tenant of this session: the setting atlas_events.tenant, empty when there is none';
 
 -- ---------------------------------------------------------------------
+-- Times and event ids
+-- ---------------------------------------------------------------------
+
+CREATE FUNCTION event_id_at(at timestamptz) RETURNS uuid
+    AS 'MODULE_PATHNAME', 'event_id_at'
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+COMMENT ON FUNCTION event_id_at(timestamptz) IS
+'The smallest event id of a time: a period is a range of ids, event_id >= event_id_at(since) AND event_id < event_id_at(until).
+Events that occurred a microsecond earlier have smaller ids. Returns the smallest uuid for -infinity and the greatest for infinity. Raises an error for a time that no event can have: before 1970, or after the 48 bits of milliseconds end in the year 10889.';
+
+-- ---------------------------------------------------------------------
 -- Tables
 --
 -- An event row is never updated: an event that has a row in the queue is
@@ -554,8 +566,8 @@ COMMENT ON COLUMN atlas_events_status.last_error_at IS 'When that was';
 COMMENT ON COLUMN atlas_events_status.advice IS 'What to do about it; null when all is well';
 
 -- ---------------------------------------------------------------------
--- Privileges: nothing for PUBLIC but asking for one's own tenant. Every other
--- call is granted one by one.
+-- Privileges: PUBLIC may ask for the tenant of its own session, and for the
+-- event id of a time. Every other call is granted one by one.
 -- ---------------------------------------------------------------------
 
 REVOKE ALL ON FUNCTION

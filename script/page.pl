@@ -132,7 +132,8 @@ my @VARIABLE = (
 	[ $time => $time ],
 	[ '\d\d:\d\d:\d\d(?:\.\d+)?' => '-?\d\d:\d\d:\d\d(?:\.\d+)?' ],
 	[ '\d+(?:\.\d+)? ms' => '\d+(?:\.\d+)? ms' ],
-	[ '(?<=worker_pid \| )\d+' => '\d*' ],
+	[ 'worker_pid \|(?: \d+)?' => 'worker_pid \|(?: \d+)?' ],
+	[ 'worker_state \| (?:asleep|idle)' => 'worker_state \| (?:asleep|starting|linking|idle)' ],
 	[ '(?<=\[)\d+(?=\])' => '\d+' ],
 	[ '(?i:\bpid )\d+' => '(?i:\bpid )\d+' ],
 	[ '127\.0\.0\.1:\d+' => '127\.0\.0\.1:\d+' ],
@@ -150,6 +151,7 @@ sub plain
 	$text =~ s/^\(\d+ rows?\)\n//mg;
 	$text =~ s/[ \t]+/ /g;
 	$text =~ s/-{2,}/-/g;
+	$text =~ s/─{2,}/─/g;
 	$text =~ s/^ | $//mg;
 	$text =~ s/\n{2,}/\n/g;
 	$text =~ s/^\n+|\n+$//g;
@@ -428,6 +430,7 @@ sub run_block
 	die "$page:$block->{line}: unknown: $mark\n"
 	  if defined $mark && ($block->{language} ne 'sh' || $mark !~ /^\Q$IN_COPY\E(, with its network)?$/);
 	($ok, $output) = $block->{language} eq 'sql' ? run_sql($content) : run_sh($content, $mark);
+	my $linked = wait_until_linked();
 	my $expected = $block->{expected} && $block->{expected}{content};
 	my $name = "$page:$block->{line}, $block->{language}";
 	my $why;
@@ -437,7 +440,7 @@ sub run_block
 		$why = 'there is an error that the page does not show, or the other way round';
 	}
 	elsif (defined $expected && !matches($expected, $output)) { $why = 'the output differs' }
-	elsif (!wait_until_linked()) { $why = "not linked after $LINK_SECONDS s" }
+	elsif (!$linked) { $why = "not linked after $LINK_SECONDS s" }
 	return print "ok: $name\n" unless defined $why;
 	print "FAILED: $name: $why\n";
 	print "  expected (line $block->{expected}{line}):\n", indented($expected) if defined $expected;

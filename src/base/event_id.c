@@ -28,6 +28,10 @@
 #define UNIX_EPOCH_OFFSET_USECS \
 	((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
 
+/* The first time whose milliseconds do not fit in 48 bits. */
+#define END_OF_TIMES \
+	((INT64CONST(1) << 48) * 1000 - UNIX_EPOCH_OFFSET_USECS)
+
 static pg_prng_state random_state;
 static bool random_seeded = false;
 static uint32 counter;
@@ -76,6 +80,22 @@ atlas_event_id_floor(TimestampTz occurred_at, pg_uuid_t *id)
 	high = pg_hton64((uint64) ((occurred_at + UNIX_EPOCH_OFFSET_USECS) / 1000) << 16);
 	memset(id->data, 0, UUID_LEN);
 	memcpy(id->data, &high, sizeof(high));
+}
+
+bool
+atlas_event_id_first(TimestampTz occurred_at, pg_uuid_t *id)
+{
+	if (TIMESTAMP_IS_NOBEGIN(occurred_at) || TIMESTAMP_IS_NOEND(occurred_at))
+	{
+		memset(id->data, TIMESTAMP_IS_NOEND(occurred_at) ? 0xff : 0, UUID_LEN);
+		return true;
+	}
+	if (occurred_at < -UNIX_EPOCH_OFFSET_USECS || occurred_at >= END_OF_TIMES)
+		return false;
+	memset(id->data, 0, UUID_LEN);
+	put_time(occurred_at, id);
+	id->data[8] = 0x80;			/* the variant, and nothing of the counter */
+	return true;
 }
 
 TimestampTz

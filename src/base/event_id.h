@@ -12,8 +12,18 @@
 /* A new id. The time must be between 1970 and the year 10889. */
 extern void atlas_event_id_make(TimestampTz occurred_at, pg_uuid_t *id);
 
-/* The smallest id that an event of this time could have. */
+/*
+ * A bound that is greater than all ids of the milliseconds before that of this time,
+ * and smaller than all ids of that millisecond and of those after it.
+ */
 extern void atlas_event_id_floor(TimestampTz occurred_at, pg_uuid_t *id);
+
+/*
+ * The smallest id that an event of this time could have: events of the microsecond
+ * before have smaller ids. Of -infinity it is the smallest uuid of all, of infinity the
+ * greatest. False when no event can have the time.
+ */
+extern bool atlas_event_id_first(TimestampTz occurred_at, pg_uuid_t *id);
 
 /* When the event with this id occurred, to the millisecond. */
 extern TimestampTz atlas_event_id_time(const pg_uuid_t *id);

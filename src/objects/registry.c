@@ -34,11 +34,11 @@ const AtlasBuiltInType atlas_built_in_types[] = {
 	{"CONVERSATION", {"TICKET"}, {"conversations", "conversation", "tickets", "ticket"}},
 	{"ACCOUNT", {0}, {"accounts", "account"}},
 	{"CUSTOMER", {0}, {"customers", "customer"}},
-	{"USER", {"AGENT", "USER_(AGENT)"}, {"users", "user", "agents", "agent"}},
+	{"USER", {"AGENT", "USER (AGENT)"}, {"users", "user", "agents", "agent"}},
 	{"CHATBOT", {0}, {"chatbots", "chatbot"}},
 	{"COMPANY", {0}, {"companies", "company"}},
 	{"HELPCENTER", {0}, {"helpcenters", "helpcenter", "help_centers", "help_center"}},
-	{"SESSION_RECORDING", {0}, {"session_recordings", "session_recording", "sessionrecordings", "sessionrecording"}},
+	{"SESSION_RECORDING", {"SESSION RECORDING"}, {"session_recordings", "session_recording", "sessionrecordings", "sessionrecording"}},
 };
 
 const int	atlas_built_in_type_count = lengthof(atlas_built_in_types);
@@ -164,12 +164,22 @@ atlas_object_type_memory(void)
 }
 
 static bool
-is_name_of(const AtlasBuiltInType *built_in, const char *name)
+is_folded_form(const char *folded_name, const char *alias)
 {
-	if (strcmp(built_in->name, name) == 0)
+	char	   *folded = atlas_fold_object_type(alias, strlen(alias));
+	bool		result = strcmp(folded, folded_name) == 0;
+
+	pfree(folded);
+	return result;
+}
+
+static bool
+is_name_of(const AtlasBuiltInType *built_in, const char *folded_name)
+{
+	if (strcmp(built_in->name, folded_name) == 0)
 		return true;
 	for (int i = 0; i < lengthof(built_in->aliases) && built_in->aliases[i] != NULL; i++)
-		if (strcmp(built_in->aliases[i], name) == 0)
+		if (is_folded_form(folded_name, built_in->aliases[i]))
 			return true;
 	return false;
 }
@@ -308,7 +318,7 @@ read_registry(void)
 		AtlasObjectType *type = entry ? entry->type : add_type(built_in->name);
 
 		for (int j = 0; j < lengthof(built_in->aliases) && built_in->aliases[j] != NULL; j++)
-			add_name(built_in->aliases[j], type);
+			add_name(atlas_fold_object_type(built_in->aliases[j], strlen(built_in->aliases[j])), type);
 	}
 }
 

@@ -115,12 +115,12 @@ extern void atlas_refuse_code_of_owner(void);
 /* Makes the type of a reference canonical; false if it is unknown, and left alone. */
 extern bool atlas_make_type_canonical(AtlasReference *reference);
 
-/* The names under which discovery looks for the tables of a built-in type. */
+/* A type that needs no registration to be known. Nothing else lists them. */
 typedef struct AtlasBuiltInType
 {
 	const char *name;
-	const char *aliases[3];		/* folded */
-	const char *tables[6];		/* usual names of the table */
+	const char *aliases[3];		/* as people write them, not folded */
+	const char *tables[6];		/* names under which discovery looks for its table */
 } AtlasBuiltInType;
 
 extern const AtlasBuiltInType atlas_built_in_types[];
