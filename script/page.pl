@@ -18,8 +18,9 @@
 # A comment directly before a block says that it is run otherwise:
 #
 # <!-- test: as root, in a copy of this machine -->
-#     with an overlay over the root folder and a network of its own, which are
-#     the same for all such blocks of a page, and are gone after it
+#     with an overlay over the root folder, a network and a systemd of its own,
+#     which are the same for all such blocks of a page, and are gone after it:
+#     script/copy-of-machine
 # <!-- test: as root, in a copy of this machine, with its network -->
 #     likewise, with the network of this machine
 # <!-- test: on the sample tables alone -->
@@ -41,7 +42,7 @@ use Time::HiRes qw(sleep time);
 
 my $BLOCK_SECONDS = 900;
 my $LINK_SECONDS = 60;
-my %NOT_RUN = map { $_ => 1 } qw(text ini nginx json c);
+my %NOT_RUN = map { $_ => 1 } qw(text ini nginx json c js);
 my $IN_COPY = 'as root, in a copy of this machine';
 my $ON_TABLES = 'on the sample tables alone';
 
@@ -357,35 +358,15 @@ sub as_root
 	return $> == 0 ? @_ : ('/usr/bin/sudo', @_);
 }
 
-# The root folder of the copy is an overlay, whose changes are in memory. The folders
-# of the page are its own, so that both sides see them.
+# The folders of the page are not copied, so that both sides see them.
 sub make_copy
 {
-	my $script = <<'END';
-set -eu
-folder=$1
-shift
-mount -t tmpfs -o size=75% tmpfs "$folder"
-mkdir "$folder/changes" "$folder/work" "$folder/root"
-mount -t overlay -o "lowerdir=/,upperdir=$folder/changes,workdir=$folder/work" overlay "$folder/root"
-cd "$folder/root"
-mount --rbind /dev dev
-mount -t proc proc proc
-for shared in "$@"; do mount --rbind "$shared" ".$shared"; done
-if [ -f /etc/resolv.conf ]; then cat /etc/resolv.conf >etc/resolv.conf || true; fi
-# The loopback is brought up, without tools that may not be there: SIOCSIFFLAGS, IFF_UP.
-perl -MSocket -e 'socket my $s, AF_INET, SOCK_DGRAM, 0; my $r = pack "a16sx22", "lo", 1; ioctl $s, 0x8914, $r or die $!'
-pivot_root . mnt
-exec chroot . bash -euc 'umount --lazy /mnt; echo ready; exec sleep infinity'
-END
 	mkdir "$work/copy";
-	my $server = $ENV{SERVER};
-	my $pid = open3(my $in, my $out, undef, as_root('unshare', qw(--mount --pid --ipc --net --fork --kill-child),
-		'bash', '-c', $script, 'bash', "$work/copy", $work, $server));
+	my $pid = open3(my $in, my $out, undef,
+		as_root("$checkout/script/copy-of-machine", "$work/copy", $work, $ENV{SERVER}));
 	my $line = <$out> // '';
-	die "the copy of this machine was not made: $line" . join('', <$out>) unless $line eq "ready\n";
-	my ($child) = split ' ', read_file("/proc/$pid/task/$pid/children");
-	%copy = (pid => $pid, child => $child);
+	die "the copy of this machine was not made: $line" . join('', <$out>) unless $line =~ /^ready (\d+)$/;
+	%copy = (pid => $pid, child => $1);
 	return;
 }
 
