@@ -533,6 +533,21 @@ COMMENT ON COLUMN atlas_event_logs.attempts IS 'Failed attempts at linking; 0 on
 COMMENT ON COLUMN atlas_event_logs.last_error IS 'Why the last attempt at linking failed or was put off';
 COMMENT ON COLUMN atlas_event_logs.linked_at IS 'When the event became LINKED; null until then';
 
+CREATE FUNCTION atlas_tables(
+    OUT table_name text,
+    OUT tenant_column text,
+    OUT is_partitioned boolean,
+    OUT is_dumped boolean,
+    OUT is_published boolean,
+    OUT erased_by text,
+    OUT distributed_by text)
+    RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'atlas_tables_list'
+    LANGUAGE C IMMUTABLE;
+
+COMMENT ON FUNCTION atlas_tables() IS 'The tables of this extension, and what tools that deal with all of them have to know
+tenant_column: the column of the tenant; is_partitioned: by event id; is_dumped: pg_dump takes the rows; is_published: a subscriber has a use for the rows; erased_by: the columns that find what is about an object; distributed_by: the column that says where in a cluster a row is.';
+
 CREATE FUNCTION atlas_status(
     OUT preloaded boolean,
     OUT worker_pid int,
@@ -587,7 +602,8 @@ REVOKE ALL ON FUNCTION
     atlas_link_events(int),
     atlas_retry_failed(uuid),
     atlas_timeline(text, text, uuid, int),
-    atlas_status()
+    atlas_status(),
+    atlas_tables()
     FROM PUBLIC;
 
 GRANT EXECUTE ON FUNCTION atlas_status() TO pg_monitor;
