@@ -3,10 +3,10 @@
  *		Module entry: settings, callbacks, and, when the library is preloaded,
  *		shared memory and the launcher.
  *
- * atlas_events puts events on the timelines of customer-support objects. One
- * call stores an event, see src/submit/submit.c; a background worker links the objects
- * related to it, see src/worker/linker.c and src/link/link_batch.c. Without preloading everything
- * works but the workers.
+ * atlas_events puts events on the timelines of customer-support objects. One call stores
+ * an event, see src/submit/submit.c. A background worker links the objects that are
+ * related to it, see src/worker/linker.c and src/link/link_batch.c. If the library is not
+ * preloaded everything works but the workers.
  */
 #include "postgres.h"
 
@@ -19,27 +19,27 @@
 #include "base/extension.h"
 #include "base/setting_guard.h"
 #include "base/shmem.h"
+#include "base/tenant.h"
 #include "base/wakeup.h"
-#include "event/event.h"
+#include "event/validation.h"
 #include "link/link_batch.h"
+#include "link/put_off.h"
+#include "link/unresolved.h"
 #include "objects/registry.h"
 #include "store/partitions.h"
+#include "store/rows.h"
 #include "submit/submit.h"
+#include "worker/launcher.h"
+#include "worker/make_way.h"
 #include "worker/worker.h"
 
 PG_MODULE_MAGIC;
 
 PGDLLEXPORT void _PG_init(void);
 
-bool		atlas_linking = true;
-int			atlas_batch_size = 1000;
-int			atlas_poll_interval = 1000;
-int			atlas_idle_timeout = 2000;
-int			atlas_naptime = 60;
-int			atlas_max_workers = 4;
-
 #define SECONDS_A_YEAR (365 * 86400)
 
+/* The settings that limit events and calls. */
 static void
 define_limits(void)
 {
@@ -70,6 +70,7 @@ define_limits(void)
 							PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
 }
 
+/* The settings of linking. */
 static void
 define_linking(void)
 {
@@ -100,6 +101,7 @@ define_linking(void)
 							PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
 }
 
+/* The settings of the workers. */
 static void
 define_workers(void)
 {
@@ -125,6 +127,7 @@ define_workers(void)
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
 }
 
+/* Settings that were made before the library was loaded are checked first. */
 void
 _PG_init(void)
 {
@@ -149,7 +152,7 @@ _PG_init(void)
 	{
 		atlas_shmem_init();
 		atlas_wakeup_init();
-		atlas_hold_init();
+		atlas_make_way_init();
 		if (!IsBinaryUpgrade)
 			atlas_launcher_register();
 	}

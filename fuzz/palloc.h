@@ -1,16 +1,12 @@
 /*
  * palloc.h
- *		For script/fuzz: included before all else into the files that take a
- *		request apart, so that each of their allocations is one of malloc, of exactly
- *		its size. AddressSanitizer then sees a byte read or written too far,
- *		which in a memory context it would not.
+ *		For script/fuzz: the build includes it before all else into the files that
+ *		take a request apart, so that these use the functions of fuzz_memory.c.
  */
 #ifndef ATLAS_FUZZ_PALLOC_H
 #define ATLAS_FUZZ_PALLOC_H
 
-#include "postgres.h"
-
-#include "fuzz/fuzz.h"
+#include "fuzz_memory.h"
 
 #define palloc atlas_fuzz_palloc
 #define palloc0 atlas_fuzz_palloc0

@@ -6,9 +6,9 @@
 # A block that is directly followed by a text block must print what that says.
 # In it, "..." written as one character stands for anything; ids of events,
 # times, pids, ports, tokens and months of partitions need not be equal; the
-# width of columns and the number of rows below a table do not count. An id of an event that is printed in one
-# place and used in a later one must be the same in both: the later block is
-# run with the id that was really printed.
+# width of columns and the number of rows below a table do not count. An id of an
+# event that is printed in one place and used in a later one must be the same in
+# both: the later block is run with the id that was really printed.
 #
 # sql blocks share one session of psql, on the database PGURI. An error must be
 # shown by the text block. sh blocks run with bash -eu in a copy of the
@@ -92,7 +92,7 @@ sub blocks
 		}
 		elsif ($line =~ /^( *)```(\w*)\s*$/)
 		{
-			$open = { indent => length $1, language => $2, line => $n, content => '', mark => $mark };
+			$open = { line => $n, language => $2, mark => $mark, content => '', indent => length $1 };
 			if ($2 eq 'text' && $directly && !defined $mark)
 			{
 				$blocks[-1]{expected} = $open;
@@ -124,7 +124,8 @@ sub blocks
 my $hex = '[0-9a-f]';
 my $uuid = "$hex\{8}-$hex\{4}-$hex\{4}-$hex\{4}-$hex\{12}";
 my $event_id = "$hex\{8}-$hex\{4}-7$hex\{3}-[89ab]$hex\{3}-$hex\{12}";
-my $time = '\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?: ?(?:Z|UTC|[+-]\d\d(?::?\d\d)?))?)?';
+my $zone = '(?: ?(?:Z|UTC|[+-]\d\d(?::?\d\d)?))?';
+my $time = '\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d(?:\.\d+)?)?' . $zone . ')?';
 
 # What need not be equal: how it looks in the page, and what is as good.
 my @VARIABLE = (
@@ -279,7 +280,8 @@ sub prepare_shells
 	my $keep = join ' ', map { defined $ENV{$_} ? "export $_='$ENV{$_}';" : '' }
 	  qw(http_proxy https_proxy no_proxy POSTGREST);
 	my $names = join ' ', grep { ($ENV{$_} // '') ne '' }
-	  qw(PG_CONFIG PGHOST PGPORT PGUSER PGDATABASE PGURI BASE_URL POSTGREST_URL TOKEN JWT_SECRET SERVER);
+	  qw(PG_CONFIG PGHOST PGPORT PGUSER PGDATABASE PGURI),
+	  qw(BASE_URL POSTGREST_URL TOKEN JWT_SECRET SERVER);
 	my $exports = join '', map { "export $_='$ENV{$_}'\n" } split / /, $names;
 
 	mkdir "$work/$_" foreach 'bin', 'home';
@@ -295,7 +297,8 @@ exec runuser -u "$user" -- "$@"
 END
 		chmod 0755, "$work/bin/sudo";
 	}
-	my $common = "export LANG=C.UTF-8 CURL_HOME='$work/home' HOME='$work/home'; $keep\ncd '$checkout'\n";
+	my $homes = "CURL_HOME='$work/home' HOME='$work/home'";
+	my $common = "export LANG=C.UTF-8 $homes; $keep\ncd '$checkout'\n";
 	my $path = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 	write_file("$work/state", "$common${exports}export PATH='$work/bin:$ENV{BINDIR}:$path'\n");
 	write_file("$work/state-of-copy",
@@ -365,7 +368,8 @@ sub make_copy
 	my $pid = open3(my $in, my $out, undef,
 		as_root("$checkout/script/copy-of-machine", "$work/copy", $work, $ENV{SERVER}));
 	my $line = <$out> // '';
-	die "the copy of this machine was not made: $line" . join('', <$out>) unless $line =~ /^ready (\d+)$/;
+	die "the copy of this machine was not made: $line" . join('', <$out>)
+	  unless $line =~ /^ready (\d+)$/;
 	%copy = (pid => $pid, child => $1);
 	return;
 }
@@ -393,7 +397,8 @@ sub wait_until_linked
 {
 	my $deadline = time + $LINK_SECONDS;
 	my $query = <<'END';
-SELECT format('SELECT EXISTS (SELECT FROM %1$I.atlas_event_queue WHERE coalesce(next_attempt_at, now()) <= now())
+SELECT format('SELECT EXISTS (SELECT FROM %1$I.atlas_event_queue
+                     WHERE coalesce(next_attempt_at, now()) <= now())
     AND (SELECT worker_state <> ''off'' FROM %1$I.atlas_events_status)', n.nspname)
   FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace
  WHERE e.extname = 'atlas_events'
@@ -427,15 +432,16 @@ sub run_block
 	my $mark = $block->{mark};
 	my ($ok, $output);
 
+	my $is_sql = $block->{language} eq 'sql';
 	die "$page:$block->{line}: unknown: $mark\n"
-	  if defined $mark && ($block->{language} ne 'sh' || $mark !~ /^\Q$IN_COPY\E(, with its network)?$/);
-	($ok, $output) = $block->{language} eq 'sql' ? run_sql($content) : run_sh($content, $mark);
+	  if defined $mark && ($is_sql || $mark !~ /^\Q$IN_COPY\E(, with its network)?$/);
+	($ok, $output) = $is_sql ? run_sql($content) : run_sh($content, $mark);
 	my $linked = wait_until_linked();
 	my $expected = $block->{expected} && $block->{expected}{content};
 	my $name = "$page:$block->{line}, $block->{language}";
 	my $why;
 	if (!$ok) { $why = 'the block fails' }
-	elsif (errors_in($output) != ($block->{language} eq 'sql' ? errors_in($expected // '') : errors_in($output)))
+	elsif ($is_sql && errors_in($output) != errors_in($expected // ''))
 	{
 		$why = 'there is an error that the page does not show, or the other way round';
 	}
@@ -453,7 +459,8 @@ sub stop_servers
 {
 	my $state = read_file("$work/state");
 	my ($server) = $state =~ m{^declare -x SERVER="(/tmp/atlas_events\.\w+)"$}m or return;
-	system("$checkout/script/server", '--stop', $server) if $server ne $ENV{SERVER} && -e "$server/detached";
+	return if $server eq $ENV{SERVER} || !-e "$server/detached";
+	system("$checkout/script/server", '--stop', $server);
 	return;
 }
 

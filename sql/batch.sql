@@ -131,4 +131,16 @@ SELECT count(*) FROM atlas_event_queue;
 SELECT atlas_link_events();
 SELECT object_type, object_id, count(*) FROM atlas_event_links GROUP BY 1, 2;
 
+-- ---------------------------------------------------------------------
+-- Events of the same moment keep the order of the call, whatever their types are
+-- ---------------------------------------------------------------------
+SELECT test.clean();
+SELECT submit_events(json_agg(json_build_object(
+           'objectType', (ARRAY['USER', 'CUSTOMER', 'CONVERSATION'])[n % 3 + 1],
+           'objectId', (ARRAY['7', 'c2222222-0000-4000-8000-000000000002', '1'])[n % 3 + 1],
+           'name', 'event ' || n, 'payload', json_build_object('n', n),
+           'occurredAt', '2025-01-01T00:00:00Z') ORDER BY n)::text) ->> 'accepted' AS accepted
+  FROM generate_series(1, 30) n;
+SELECT array_agg(payload -> 'n' ORDER BY event_id) FROM atlas_events;
+
 DROP TABLE response;

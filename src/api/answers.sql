@@ -12,10 +12,10 @@ CREATE FUNCTION atlas_api_private.status_message(status int) RETURNS text
         ELSE 'Internal Server Error'
     END;
 
-COMMENT ON FUNCTION atlas_api_private.status_message(int) IS 'The constant phrase of an HTTP status, as atlas_events has it';
+COMMENT ON FUNCTION atlas_api_private.status_message(int) IS 'The constant phrase of an HTTP status, which is the message that atlas_events raises with it';
 
--- What is said of a 413 may come from anybody, such as the owner of a view that
--- was looked up.
+-- The text of a 413 may come from anybody, for example from the owner of a view in
+-- which an object was looked up.
 CREATE FUNCTION atlas_api_private.header_value(value text) RETURNS text
     LANGUAGE sql IMMUTABLE BEGIN ATOMIC
     SELECT '"' || coalesce(pg_catalog.string_agg(
@@ -45,9 +45,9 @@ END;
 
 COMMENT ON FUNCTION atlas_api_private.set_status(int, text, text) IS
 'Makes this the HTTP status of the answer, instead of 200.
-X-Request-Id tells a proxy that the body is in the form of the Events API already. A proxy has a body of its own for 413, so what there is to say is in headers as well, as JSON strings.';
+The header X-Request-Id tells the proxy that the body already has the form of the Events API. The proxy answers 413 with a body of its own, so for that status details and hint are in headers as well, as JSON strings.';
 
--- Answers an error without raising it, so that what was written stays.
+-- Answers an error without raising it, so that what the transaction has written stays.
 CREATE FUNCTION atlas_api_private.error_response(
     status int, details text, hint text, errors json DEFAULT NULL) RETURNS json
     LANGUAGE plpgsql AS
@@ -71,7 +71,7 @@ END
 $$;
 
 COMMENT ON FUNCTION atlas_api_private.error_response(int, text, text, json) IS
-'Makes this request end with an HTTP status, and returns the body: {code, message, details, hint, errors, requestId}, errors for 400 only.';
+'Makes this request end with an HTTP status, and returns the body: {code, message, details, hint, errors, requestId}, with errors for 400 only.';
 
 CREATE FUNCTION atlas_api_private.problems_in_words(problems json) RETURNS text
     LANGUAGE sql IMMUTABLE BEGIN ATOMIC
@@ -98,10 +98,10 @@ EXCEPTION
 END
 $$;
 
-COMMENT ON FUNCTION atlas_api_private.json_or_empty(text) IS 'A text as json if it is an array; else an empty array';
+COMMENT ON FUNCTION atlas_api_private.json_or_empty(text) IS 'The text as json if it is an array, or else an empty array';
 
--- What atlas_events raised, as an answer; whatever else went wrong is for the
--- server log, with the id of the request.
+-- Turns what atlas_events raised into an answer. Any other error goes to the server
+-- log, with the id of the request, and is answered with 500.
 CREATE FUNCTION atlas_api_private.answer_error(
     state text, raised_message text, detail text, hint text, request text) RETURNS json
     LANGUAGE plpgsql AS
@@ -136,4 +136,4 @@ END
 $$;
 
 COMMENT ON FUNCTION atlas_api_private.answer_error(text, text, text, text, text) IS
-'Answers an error that was caught: PT400, PT404, PT409 and PT413 as they are, any other as 500. A request that is not null is noted as rejected.';
+'Answers an error that was caught: PT400, PT404, PT409 and PT413 as they are, and any other as 500. A request that is not null is noted as a rejection.';

@@ -1,6 +1,7 @@
 -- ---------------------------------------------------------------------
--- atlas_events, bound to where it is installed. In here nothing is called, and
--- no operator used, but what is found by its exact name and arguments.
+-- atlas_events, bound to the schema in which it is installed. This part calls
+-- functions and uses operators only with the exact types of their arguments, so
+-- that nobody can have put a better match into that schema.
 -- ---------------------------------------------------------------------
 
 SELECT set_config('search_path', 'pg_catalog, ' || quote_ident(nspname) || ', pg_temp', true)
@@ -52,11 +53,11 @@ CREATE VIEW atlas_api.event_logs WITH (security_invoker = true) AS
      ORDER BY event_id DESC;
 
 COMMENT ON VIEW atlas_api.event_logs IS 'The event logs, newest first
-One row an event, with its processing status and the outcome of each related object.';
-COMMENT ON COLUMN atlas_api.event_logs."eventId" IS 'UUIDv7: the order of the ids is the order of time';
+One row per event, with its processing status and the outcome of each related object.';
+COMMENT ON COLUMN atlas_api.event_logs."eventId" IS 'UUIDv7: the order of the ids is the order of the times at which events occurred';
 COMMENT ON COLUMN atlas_api.event_logs."objectType" IS 'Type of the primary object';
 COMMENT ON COLUMN atlas_api.event_logs."objectId" IS 'Id of the primary object';
-COMMENT ON COLUMN atlas_api.event_logs."externalId" IS 'Its id in the submitter''s system';
+COMMENT ON COLUMN atlas_api.event_logs."externalId" IS 'Id of the primary object in the submitter''s system';
 COMMENT ON COLUMN atlas_api.event_logs.name IS 'Name of the event: escape it where you show it';
 COMMENT ON COLUMN atlas_api.event_logs.description IS 'Plain text or HTML, as submitted: escape it where you show it';
 COMMENT ON COLUMN atlas_api.event_logs.icon IS 'URL or one character: escape it where you show it';
@@ -67,7 +68,7 @@ COMMENT ON COLUMN atlas_api.event_logs.attempts IS 'Failed attempts at linking';
 COMMENT ON COLUMN atlas_api.event_logs."lastError" IS 'Why the last attempt failed or was put off';
 COMMENT ON COLUMN atlas_api.event_logs."occurredAt" IS 'When it happened';
 COMMENT ON COLUMN atlas_api.event_logs."receivedAt" IS 'When it was submitted';
-COMMENT ON COLUMN atlas_api.event_logs."linkedAt" IS 'When it became LINKED; null before';
+COMMENT ON COLUMN atlas_api.event_logs."linkedAt" IS 'When it became LINKED; null until then';
 
 CREATE VIEW atlas_api.status AS
     SELECT preloaded, worker_state AS "workerState", submitted, linked, not_found AS "notFound", failed,
@@ -77,7 +78,7 @@ CREATE VIEW atlas_api.status AS
 
 COMMENT ON VIEW atlas_api.status IS 'State of the linking, for admins
 One row for all tenants of the database.';
-COMMENT ON COLUMN atlas_api.status.preloaded IS 'Are events linked in the background';
+COMMENT ON COLUMN atlas_api.status.preloaded IS 'Whether events are linked in the background';
 COMMENT ON COLUMN atlas_api.status."workerState" IS 'What the linker does: starting, linking, idle, asleep, waiting, backoff, held, off';
 COMMENT ON COLUMN atlas_api.status.submitted IS 'Events stored since the server started';
 COMMENT ON COLUMN atlas_api.status.linked IS 'Events linked since the server started';
@@ -86,7 +87,7 @@ COMMENT ON COLUMN atlas_api.status.failed IS 'Events that are FAILED now';
 COMMENT ON COLUMN atlas_api.status."queueDepth" IS 'Events that are PENDING now';
 COMMENT ON COLUMN atlas_api.status."oldestPendingAge" IS 'Time since the oldest pending event was received';
 COMMENT ON COLUMN atlas_api.status."lastError" IS 'Last error of a linker since the server started';
-COMMENT ON COLUMN atlas_api.status."lastErrorAt" IS 'When that was';
-COMMENT ON COLUMN atlas_api.status.advice IS 'What to do about it; null when all is well';
+COMMENT ON COLUMN atlas_api.status."lastErrorAt" IS 'When that error occurred';
+COMMENT ON COLUMN atlas_api.status.advice IS 'What an operator should do; null when all is well';
 
 SELECT set_config('search_path', 'pg_catalog, pg_temp', true);

@@ -1,6 +1,6 @@
 -- ---------------------------------------------------------------------
--- The description of the API as nginx.conf serves it. PostgREST describes its
--- own resources at its own root.
+-- The description of the API as nginx.conf serves it, from src/api/openapi.json.
+-- PostgREST describes its own resources at its own root.
 -- ---------------------------------------------------------------------
 
 CREATE FUNCTION atlas_api.openapi() RETURNS json

@@ -1,5 +1,5 @@
 -- ---------------------------------------------------------------------
--- Privileges: nothing for PUBLIC. Roles belong to the server and not to this
+-- Privileges: PUBLIC has none. Roles belong to the server and not to this
 -- database, so they are made by a call and not by this script.
 -- ---------------------------------------------------------------------
 
@@ -20,7 +20,7 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION atlas_api_private.create_role(text) IS 'Makes a role, unless there is one of that name, and tells whether it did';
+COMMENT ON FUNCTION atlas_api_private.create_role(text) IS 'Makes a role, unless there is one of that name, and returns whether it did';
 
 CREATE FUNCTION atlas_api_private.create_roles() RETURNS void
     LANGUAGE plpgsql
@@ -34,7 +34,7 @@ BEGIN
     IF atlas_api_private.create_role('atlas_authenticator') THEN
         ALTER ROLE atlas_authenticator LOGIN NOINHERIT;
         ALTER ROLE atlas_authenticator SET statement_timeout = '30s';
-        -- Tokens are among the parameters of what PostgREST executes.
+        -- The parameters of the statements that PostgREST executes contain tokens.
         ALTER ROLE atlas_authenticator SET log_parameter_max_length = 0;
     END IF;
     PERFORM atlas_api_private.create_role('atlas_submitter'),
@@ -87,6 +87,6 @@ $$;
 
 COMMENT ON FUNCTION atlas_api_private.create_roles() IS
 'Makes the roles of the API, where they are missing, and grants them what they need in this database. Can be called again.
-atlas_authenticator: PostgREST logs in as it; it has no password yet, and a statement_timeout of 30 s. atlas_submitter: submits events, and sees the rejections of its own. atlas_reader: reads timelines, logs and all rejections of its tenant. atlas_admin: both, and the state of the linking.';
+PostgREST logs in as atlas_authenticator, which gets LOGIN, NOINHERIT, a statement_timeout of 30 s and log_parameter_max_length = 0, but no password. atlas_submitter submits events and sees its own rejections. atlas_reader reads timelines, logs and all rejections of its tenant. atlas_admin may do both, and sees the state of the linking.';
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA atlas_api, atlas_api_private, atlas_api_refused FROM PUBLIC;

@@ -1,5 +1,5 @@
 -- ---------------------------------------------------------------------
--- Query parameters of a request: those that the document has for its path
+-- A request may have the query parameters that the document has for its path
 -- ---------------------------------------------------------------------
 
 CREATE FUNCTION atlas_api_private.query_parameters() RETURNS jsonb
@@ -28,7 +28,7 @@ END;
 
 COMMENT ON FUNCTION atlas_api_private.query_parameters() IS
 'The query parameters of each operation of the OpenAPI document: {"get /events": {"limit": false, "objectType": true, ...}, ...}
-True are columns, which filter; an operation has those of its answer if it has the parameter select.';
+The value is true for columns, which filter. An operation that has the parameter select has the columns of its answer.';
 
 CREATE FUNCTION atlas_api_private.url_decode(value text) RETURNS text
     LANGUAGE sql IMMUTABLE BEGIN ATOMIC
@@ -55,7 +55,7 @@ BEGIN
         SELECT value INTO known FROM jsonb_each(operations)
          WHERE key LIKE '%{%' AND operation ~ ('^' || regexp_replace(key, '\{[^}]*\}', '[^/]+', 'g') || '$');
     END IF;
-    -- Of the names that PostgREST itself has, it knows the parameters.
+    -- The path is one of PostgREST's own, and PostgREST knows its parameters.
     IF known IS NULL THEN
         RETURN;
     END IF;
@@ -76,7 +76,8 @@ END
 $$;
 
 COMMENT ON FUNCTION atlas_api_private.check_parameters(text) IS
-'Raises PT400 for query parameters that the OpenAPI document does not have: of a request as its client wrote it, GET /timeline?objectType=..., the path without the prefix of the proxy.';
+'Raises PT400 for query parameters that the OpenAPI document does not have
+The request is as its client wrote it, GET /timeline?objectType=..., the path without the prefix of the proxy.';
 
 -- ---------------------------------------------------------------------
 -- The period of GET /events. Its ends, since and until, become bounds of the
@@ -96,13 +97,26 @@ CREATE VIEW atlas_api.event_logs_of_period WITH (security_invoker = true) AS
                             THEN current_setting('atlas_api.until')::uuid ELSE 'ffffffff-ffff-ffff-ffff-ffffffffffff' END;
 
 COMMENT ON VIEW atlas_api.event_logs_of_period IS 'The event logs of a period, newest first
-The rows of event_logs between the since and the until that a client gave to the proxy; all of them without the proxy.';
+The rows of event_logs between the since and the until that a client gave to the proxy. Without the proxy these are all rows.';
+
+DO $$
+DECLARE
+    this record;
+BEGIN
+    FOR this IN
+        SELECT attname, col_description(attrelid, attnum) AS description
+          FROM pg_attribute WHERE attrelid = 'atlas_api.event_logs'::regclass AND attnum > 0
+    LOOP
+        EXECUTE format('COMMENT ON COLUMN atlas_api.event_logs_of_period.%I IS %L', this.attname, this.description);
+    END LOOP;
+END
+$$;
 
 CREATE FUNCTION atlas_api_private.first_event_id(time_of_rfc3339 text) RETURNS uuid
     AS '$libdir/atlas_events', 'atlas_first_event_id' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
 COMMENT ON FUNCTION atlas_api_private.first_event_id(text) IS
-'The smallest event id of a time as RFC 3339 writes it; null when the text is no such time, or no event can have it
+'The smallest event id of a time as RFC 3339 writes it; null when the text is not such a time, or when no event can have it
 See event_id_at().';
 
 -- A plan for any period is estimated for a small one, which it would read and sort
@@ -134,4 +148,4 @@ $$;
 
 COMMENT ON FUNCTION atlas_api_private.take_period(text) IS
 'Makes the parameters since and until of GET /events the bounds of event_logs_of_period in this transaction
-The request is as its client wrote it, GET /events?since=..., the path without the prefix of the proxy. Raises PT400 when one of the two is no time.';
+The request is as its client wrote it, GET /events?since=..., the path without the prefix of the proxy. Raises PT400 when one of the two is not a time.';

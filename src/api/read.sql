@@ -2,7 +2,8 @@
 -- Reading
 -- ---------------------------------------------------------------------
 
--- It sets a status, so it must run even when nobody reads its result (HEAD).
+-- The function sets a status, so it is VOLATILE: it must run even when nobody reads its
+-- result (HEAD).
 CREATE FUNCTION atlas_api.event("eventId" uuid) RETURNS json
     LANGUAGE plpgsql VOLATILE AS
 $$
@@ -19,7 +20,7 @@ $$;
 
 COMMENT ON FUNCTION atlas_api.event(uuid) IS
 'One event
-Its row of the event logs, with the outcome of each related object; 404 when there is none.';
+Its row of the event logs, with the outcome of each related object; 404 when there is no such event.';
 
 CREATE FUNCTION atlas_api_private.url_encode(value text) RETURNS text
     LANGUAGE sql IMMUTABLE BEGIN ATOMIC
@@ -31,10 +32,10 @@ CREATE FUNCTION atlas_api_private.url_encode(value text) RETURNS text
       FROM pg_catalog.regexp_split_to_table(value, '') WITH ORDINALITY AS r (c, n);
 END;
 
-COMMENT ON FUNCTION atlas_api_private.url_encode(text) IS 'A text as a value in the query of a URL: ASCII only';
+COMMENT ON FUNCTION atlas_api_private.url_encode(text) IS 'A text as a value in the query of a URL, in ASCII only';
 
--- A proxy that serves this under a path of its own says so, and calls the
--- size of a page "limit", which PostgREST keeps for itself.
+-- A proxy that serves this under a path of its own tells so in X-Forwarded-Prefix,
+-- and calls the size of a page "limit", a name that PostgREST reserves for itself.
 CREATE FUNCTION atlas_api_private.set_next_page(object_type text, object_id text, before uuid, page_size int)
     RETURNS void
     LANGUAGE sql BEGIN ATOMIC
@@ -59,7 +60,7 @@ CREATE FUNCTION atlas_api_private.timeline_page(
               FROM atlas_api_private.timeline($1, $2, before_event, page_size + 1) e) t;
 END;
 
-COMMENT ON FUNCTION atlas_api_private.timeline_page(text, text, uuid, int) IS 'A page of atlas_timeline() as JSON, and the event after which the next page begins; null when there is none';
+COMMENT ON FUNCTION atlas_api_private.timeline_page(text, text, uuid, int) IS 'A page of atlas_timeline() as JSON, and the event after which the next page begins, null when there is no next page';
 
 CREATE FUNCTION atlas_api.timeline(
     "objectType" text DEFAULT NULL, "objectId" text DEFAULT NULL,
@@ -99,7 +100,7 @@ $$;
 
 COMMENT ON FUNCTION atlas_api.timeline(text, text, uuid, int) IS
 'The timeline of an object
-Its events, newest first, as primary and as related object. While there is more, a header Link leads to the next page (rel="next"): the events before the last one. pageSize is 1 to 1000.';
+Its events, newest first, as primary and as related object. As long as there are more events, a header Link leads to the next page (rel="next"), which begins after the last event of this one. pageSize is from 1 to 1000.';
 
 CREATE VIEW atlas_api.rejections WITH (security_barrier = true) AS
     SELECT rejection_id AS "rejectionId", rejected_at AS "rejectedAt", request_id AS "requestId",
@@ -113,27 +114,27 @@ CREATE VIEW atlas_api.rejections WITH (security_barrier = true) AS
      LIMIT atlas_api_private.rejection_rows();
 
 COMMENT ON VIEW atlas_api.rejections IS 'Events that were refused, newest first
-For readers those of the tenant, for submitters those of their own role and subject. Kept for 30 days, 100,000 of a tenant at most, if the server is not told otherwise.';
-COMMENT ON COLUMN atlas_api.rejections."rejectionId" IS 'In the order in which they were refused';
-COMMENT ON COLUMN atlas_api.rejections."rejectedAt" IS 'When';
+Readers see those of the tenant, and submitters those of their own role and subject. They are kept for 30 days, at most 100,000 per tenant, unless the server is configured otherwise.';
+COMMENT ON COLUMN atlas_api.rejections."rejectionId" IS 'Number of the rejection, in the order in which events were refused';
+COMMENT ON COLUMN atlas_api.rejections."rejectedAt" IS 'When the event was refused';
 COMMENT ON COLUMN atlas_api.rejections."requestId" IS 'The requestId of the answer';
 COMMENT ON COLUMN atlas_api.rejections.role IS 'Role of the token';
 COMMENT ON COLUMN atlas_api.rejections.subject IS 'Claim "sub" of the token';
-COMMENT ON COLUMN atlas_api.rejections.index IS 'Place in the batch, from 0; null: the request as a whole';
+COMMENT ON COLUMN atlas_api.rejections.index IS 'Place of the event in the batch, counted from 0; null when the request as a whole was refused';
 COMMENT ON COLUMN atlas_api.rejections.status IS 'HTTP status';
 COMMENT ON COLUMN atlas_api.rejections.code IS 'PT400, PT404, PT409, PT413 or PT500';
-COMMENT ON COLUMN atlas_api.rejections.message IS 'What the code stands for';
-COMMENT ON COLUMN atlas_api.rejections.details IS 'Why, its first 1,000 characters';
-COMMENT ON COLUMN atlas_api.rejections.hint IS 'What to do about it';
-COMMENT ON COLUMN atlas_api.rejections.errors IS 'The first ten problems of an invalid event: array of {field, code, message}';
-COMMENT ON COLUMN atlas_api.rejections.request IS 'The event as it was sent, its first 1,000 characters';
+COMMENT ON COLUMN atlas_api.rejections.message IS 'The constant phrase that belongs to the code';
+COMMENT ON COLUMN atlas_api.rejections.details IS 'Why the event was refused, the first 1,000 characters';
+COMMENT ON COLUMN atlas_api.rejections.hint IS 'What the client can do about it';
+COMMENT ON COLUMN atlas_api.rejections.errors IS 'The first ten problems of an invalid event, an array of {field, code, message}';
+COMMENT ON COLUMN atlas_api.rejections.request IS 'The event as it was sent, the first 1,000 characters';
 
 CREATE FUNCTION atlas_api_private.built_in_types(OUT object_type text, OUT aliases text[]) RETURNS SETOF record
     AS '$libdir/atlas_events', 'atlas_list_built_in_types' LANGUAGE C STABLE ROWS 8;
 
 COMMENT ON FUNCTION atlas_api_private.built_in_types() IS 'The built-in object types of atlas_events, and their aliases';
 
--- Names of tables are for readers only.
+-- Only readers see the names of tables and columns.
 CREATE VIEW atlas_api.object_types WITH (security_barrier = true) AS
     SELECT COALESCE(t.object_type, b.object_type) AS "objectType",
            COALESCE(b.aliases, '{}') || COALESCE(t.aliases, '{}') AS aliases,
@@ -150,11 +151,11 @@ CREATE VIEW atlas_api.object_types WITH (security_barrier = true) AS
      ORDER BY 1;
 
 COMMENT ON VIEW atlas_api.object_types IS 'The object types
-The built-in ones and those that were registered, and what each is connected to. The names of tables and columns are for readers; submitters get null.';
+The built-in types and those that were registered, and the table that each is connected to. Only readers see the names of tables and columns; submitters get null.';
 COMMENT ON COLUMN atlas_api.object_types."objectType" IS 'Canonical name of the type';
 COMMENT ON COLUMN atlas_api.object_types.aliases IS 'Further names that are accepted';
-COMMENT ON COLUMN atlas_api.object_types.connected IS 'Is there a table that holds its objects; events of other types are refused with 404';
+COMMENT ON COLUMN atlas_api.object_types.connected IS 'Whether there is a table that holds its objects; events of a type without one are refused with 404';
 COMMENT ON COLUMN atlas_api.object_types.relation IS 'The table that holds its objects';
 COMMENT ON COLUMN atlas_api.object_types."idColumn" IS 'Column with the objectId';
 COMMENT ON COLUMN atlas_api.object_types."externalIdColumn" IS 'Column with the externalId, if there is one';
-COMMENT ON COLUMN atlas_api.object_types."hasExternalId" IS 'Can its objects be named by externalId';
+COMMENT ON COLUMN atlas_api.object_types."hasExternalId" IS 'Whether its objects can be named by externalId';

@@ -1,15 +1,15 @@
 -- ---------------------------------------------------------------------
--- What a query must not do. PostgREST makes SQL of its filters, with operators
--- and types that have no schema. This schema comes first in the search_path of a
--- request, and has operators and types of the same names that refuse, however
--- the filter was written, nested or encoded. They refuse while the statement is
--- planned or begins, before any row is read; with ANY or ALL, and as an array,
--- at the first row.
+-- What a query must not do. PostgREST turns the filters of a query into SQL, and
+-- does not qualify the operators and types in it. This schema comes first in the
+-- search_path of a request, and has operators and types of the same names that raise
+-- an error, however the filter was written, nested or encoded. The error is raised
+-- while the statement is planned or begins, before any row is read, except that an
+-- operator with ANY or ALL, and an array of a type, raise it at the first row.
 -- ---------------------------------------------------------------------
 
 CREATE SCHEMA atlas_api_refused;
 
-COMMENT ON SCHEMA atlas_api_refused IS 'Operators and types that queries of the Events API must not use; first in the search_path of requests';
+COMMENT ON SCHEMA atlas_api_refused IS 'Operators and types that queries of the Events API must not use; the first schema in the search_path of requests';
 
 CREATE FUNCTION atlas_api_refused.refuse(details text, hint text) RETURNS boolean
     LANGUAGE plpgsql IMMUTABLE AS
@@ -21,9 +21,9 @@ $$;
 
 COMMENT ON FUNCTION atlas_api_refused.refuse(text, text) IS 'Raises PT400';
 
--- A regular expression can take as long as it likes for a single row. These
--- functions are inlined, and the planner calls refuse(), which is immutable and
--- has constant arguments.
+-- There is no limit to the time that a regular expression can take for a single
+-- row. These functions are inlined, and the planner then calls refuse(), because it
+-- is immutable and its arguments are constant.
 CREATE FUNCTION atlas_api_refused.match(text, text) RETURNS boolean
     LANGUAGE sql IMMUTABLE
     RETURN atlas_api_refused.refuse('The operators match and imatch are not taken.', 'Use eq, like or ilike.');
@@ -43,8 +43,8 @@ CREATE OPERATOR atlas_api_refused.~* (LEFTARG = text, RIGHTARG = text, FUNCTION 
 CREATE OPERATOR atlas_api_refused.~* (LEFTARG = name, RIGHTARG = text, FUNCTION = atlas_api_refused.match);
 CREATE OPERATOR atlas_api_refused.~* (LEFTARG = bpchar, RIGHTARG = text, FUNCTION = atlas_api_refused.match);
 
--- A cast to one of these types tells which tables, functions or roles there are.
--- Each domain has an array type as well.
+-- A cast to one of these types would tell which tables, functions or roles exist.
+-- Each of these domains has an array type as well.
 DO $$
 DECLARE
     this record;

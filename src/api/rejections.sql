@@ -21,27 +21,27 @@ CREATE TABLE atlas_api_private.rejections (
 
 CREATE INDEX rejections_tenant_idx ON atlas_api_private.rejections (tenant_id, rejection_id);
 
-COMMENT ON TABLE atlas_api_private.rejections IS 'Events that were refused; those of the last 30 days, 100,000 of a tenant at most, if the settings of PostgREST say nothing else';
-COMMENT ON COLUMN atlas_api_private.rejections.rejection_id IS 'In the order in which they were refused';
-COMMENT ON COLUMN atlas_api_private.rejections.rejected_at IS 'When';
+COMMENT ON TABLE atlas_api_private.rejections IS 'Events that were refused: those of the last 30 days, at most 100,000 per tenant, unless the settings of PostgREST say otherwise';
+COMMENT ON COLUMN atlas_api_private.rejections.rejection_id IS 'Number of the rejection, in the order in which events were refused';
+COMMENT ON COLUMN atlas_api_private.rejections.rejected_at IS 'When the event was refused';
 COMMENT ON COLUMN atlas_api_private.rejections.tenant_id IS 'Tenant of the request; empty without tenants';
 COMMENT ON COLUMN atlas_api_private.rejections.request_id IS 'The requestId of the answer';
 COMMENT ON COLUMN atlas_api_private.rejections.role IS 'Role of the token';
 COMMENT ON COLUMN atlas_api_private.rejections.subject IS 'Claim "sub" of the token';
-COMMENT ON COLUMN atlas_api_private.rejections.item_index IS 'Place in the batch, from 0; null: the request as a whole';
+COMMENT ON COLUMN atlas_api_private.rejections.item_index IS 'Place of the event in the batch, counted from 0; null when the request as a whole was refused';
 COMMENT ON COLUMN atlas_api_private.rejections.status IS 'HTTP status';
 COMMENT ON COLUMN atlas_api_private.rejections.code IS 'PT400, PT404, PT409, PT413 or PT500';
-COMMENT ON COLUMN atlas_api_private.rejections.message IS 'What the code stands for';
-COMMENT ON COLUMN atlas_api_private.rejections.details IS 'Why, its first 1,000 characters';
-COMMENT ON COLUMN atlas_api_private.rejections.hint IS 'What to do about it';
-COMMENT ON COLUMN atlas_api_private.rejections.errors IS 'The first ten problems of an invalid event: array of {field, code, message}';
-COMMENT ON COLUMN atlas_api_private.rejections.request IS 'The event as it was sent, its first 1,000 characters';
+COMMENT ON COLUMN atlas_api_private.rejections.message IS 'The constant phrase that belongs to the code';
+COMMENT ON COLUMN atlas_api_private.rejections.details IS 'Why the event was refused, the first 1,000 characters';
+COMMENT ON COLUMN atlas_api_private.rejections.hint IS 'What the client can do about it';
+COMMENT ON COLUMN atlas_api_private.rejections.errors IS 'The first ten problems of an invalid event, an array of {field, code, message}';
+COMMENT ON COLUMN atlas_api_private.rejections.request IS 'The event as it was sent, the first 1,000 characters';
 
 SELECT pg_catalog.pg_extension_config_dump('atlas_api_private.rejections', '');
 SELECT pg_catalog.pg_extension_config_dump('atlas_api_private.rejections_rejection_id_seq', '');
 
--- The view for readers and submitters is below. Whoever may read every table
--- sees of this one what it sees of the events: those of its tenant.
+-- Readers and submitters use the view atlas_api.rejections. A role that may read
+-- every table sees the rows of its tenant in this one, as it does in the event log.
 ALTER TABLE atlas_api_private.rejections ENABLE ROW LEVEL SECURITY;
 
 DO $$
@@ -57,16 +57,17 @@ CREATE FUNCTION atlas_api_private.rejection_age() RETURNS interval
     LANGUAGE sql STABLE
     RETURN coalesce(atlas_api_private.app_setting('rejections_max_age'), '30 days')::interval;
 
-COMMENT ON FUNCTION atlas_api_private.rejection_age() IS 'How long refused requests are kept: app.settings.rejections_max_age of PostgREST, 30 days when not set';
+COMMENT ON FUNCTION atlas_api_private.rejection_age() IS 'How long refused requests are kept: app.settings.rejections_max_age of PostgREST, or 30 days when that is not set';
 
 CREATE FUNCTION atlas_api_private.rejection_rows() RETURNS bigint
     LANGUAGE sql STABLE
     RETURN coalesce(atlas_api_private.app_setting('rejections_max_rows'), '100000')::bigint;
 
-COMMENT ON FUNCTION atlas_api_private.rejection_rows() IS 'How many refused requests of a tenant are kept: app.settings.rejections_max_rows of PostgREST, 100,000 when not set';
+COMMENT ON FUNCTION atlas_api_private.rejection_rows() IS 'How many refused requests of a tenant are kept: app.settings.rejections_max_rows of PostgREST, or 100,000 when that is not set';
 
--- The age counts for all tenants; the number for one, so that none can push out
--- what belongs to the others. At most so many rows at a time.
+-- The limit of age applies to all tenants together, and the limit of rows to each
+-- tenant by itself, so that no tenant can push out the rejections of another one.
+-- "most" is how many rows are deleted at a time.
 CREATE FUNCTION atlas_api_private.prune_rejections(tenant text, most int) RETURNS void
     LANGUAGE sql BEGIN ATOMIC
     DELETE FROM atlas_api_private.rejections
@@ -87,7 +88,7 @@ CREATE FUNCTION atlas_api_private.prune_rejections(tenant text, most int) RETURN
 END;
 
 COMMENT ON FUNCTION atlas_api_private.prune_rejections(text, int) IS
-'Deletes rejections that are too old, and those of a tenant that are too many, at most so many of each.';
+'Deletes rejections that are too old, and the oldest ones of a tenant that has too many: at most so many of each kind.';
 
 CREATE FUNCTION atlas_api_private.note_rejections(items json) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
@@ -112,13 +113,13 @@ BEGIN
            AS i (index int, status int, code text, message text, details text, hint text,
                  errors jsonb, request text);
 
-    -- Once in a hundred, on average, room is made for twice as many.
+    -- On average once in a hundred rejections, twice as many old ones are deleted.
     GET DIAGNOSTICS noted = ROW_COUNT;
     IF random() * 100 < noted THEN
         PERFORM atlas_api_private.prune_rejections(atlas_api_private.tenant(), greatest(200, 2 * noted));
     END IF;
 EXCEPTION
-    -- That an event was refused must be said even if it cannot be noted.
+    -- The client must be told that its event was refused even if that cannot be noted.
     WHEN OTHERS THEN
         RAISE WARNING 'could not note a rejection: %', SQLERRM
             USING ERRCODE = SQLSTATE;
@@ -127,4 +128,4 @@ $$;
 
 COMMENT ON FUNCTION atlas_api_private.note_rejections(json) IS
 'Writes refused events to the rejections: an array of {index, status, code, message, details, hint, errors, request}.
-Of requests only: a session that is not PostgREST''s leaves no rejections.';
+Does so for requests only: a session of anybody but PostgREST leaves no rejections.';

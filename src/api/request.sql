@@ -2,19 +2,19 @@
 -- The request
 -- ---------------------------------------------------------------------
 
--- Claims, headers and settings of a request are what any session can set, so
--- only PostgREST is believed: whoever could make up claims could be anybody.
+-- Any session can set the claims, headers and settings of a request, so only
+-- PostgREST is believed: whoever could make up claims could be anybody.
 CREATE FUNCTION atlas_api_private.is_client() RETURNS boolean
     AS '$libdir/atlas_events', 'atlas_is_client' LANGUAGE C STABLE PARALLEL RESTRICTED;
 
-COMMENT ON FUNCTION atlas_api_private.is_client() IS 'Is this the session of a client, and not a background process, and not code that runs for the owner of a table or view';
+COMMENT ON FUNCTION atlas_api_private.is_client() IS 'Whether this is the session of a client: not a background process, and not code that runs for the owner of a table or view';
 
--- Members of atlas_authenticator are not PostgREST; every superuser would be one.
+-- Membership in atlas_authenticator does not count, since every superuser is a member.
 CREATE FUNCTION atlas_api_private.is_request() RETURNS boolean
     LANGUAGE sql STABLE PARALLEL RESTRICTED
     RETURN session_user = 'atlas_authenticator' AND atlas_api_private.is_client();
 
-COMMENT ON FUNCTION atlas_api_private.is_request() IS 'Is this a session of PostgREST: of a client that is logged in as atlas_authenticator';
+COMMENT ON FUNCTION atlas_api_private.is_request() IS 'Whether this is a session of PostgREST: of a client that is logged in as atlas_authenticator';
 
 -- A setting of PostgREST's configuration.
 CREATE FUNCTION atlas_api_private.app_setting(name text) RETURNS text
@@ -22,20 +22,21 @@ CREATE FUNCTION atlas_api_private.app_setting(name text) RETURNS text
     RETURN CASE WHEN atlas_api_private.is_request()
                 THEN nullif(pg_catalog.current_setting('app.settings.' || name, true), '') END;
 
-COMMENT ON FUNCTION atlas_api_private.app_setting(text) IS 'A setting app.settings of PostgREST; null when it is not set, and in sessions that are not PostgREST''s';
+COMMENT ON FUNCTION atlas_api_private.app_setting(text) IS 'A setting app.settings of PostgREST; null when it is not set, and in sessions of anybody but PostgREST';
 
--- Runs before each request, as the role of the token, with PostgREST's own
--- settings of the request in place. The tenant is a setting for superusers.
+-- Runs before each request, as the role of the token, after PostgREST has set its
+-- settings of the request. It is SECURITY DEFINER, since only superusers may set the
+-- tenant.
 --
 -- A function with a search_path of its own could not change that of the request.
--- So the first statement, which is qualified, changes it for the others; the
--- last one is for the request, see atlas_api_refused. (At its root PostgREST
--- describes its resources by statements of its own, which cast to regclass, and
--- takes no filters.)
+-- So the first statement, which is qualified, changes the search_path for the
+-- statements after it, and the last statement changes it for the request, see
+-- atlas_api_refused. (At its root PostgREST describes its resources by statements of
+-- its own, which cast to regclass, and takes no filters.)
 --
--- The time limit counts from the next statement, which is the request's own. A
--- page is small, but a plan for any page is estimated for the whole log, and to
--- compile it would take seconds.
+-- The time limit counts from the next statement, which is the request's own. JIT is
+-- off because a page is small, but the plan of a page is estimated for the whole log,
+-- and compiling that plan would take seconds.
 CREATE FUNCTION atlas_api_private.check_request() RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER AS
 $$
@@ -98,14 +99,14 @@ $$;
 
 COMMENT ON FUNCTION atlas_api_private.check_request() IS
 'Checks the token of a request and takes the tenant from it: the db-pre-request of PostgREST.
-Raises PT401 when the token has no role, is not for the audience of app.settings.audience, or has a malformed tenant, and what check_headers() raises. What is asked for may take 5 s, or 30 s if it submits. The id of the request becomes part of application_name, which log_line_prefix shows with %a.';
+Raises PT401 when the token has no role, is not for the audience of app.settings.audience, or has a malformed tenant, and whatever check_headers() raises. A request may take 5 s, and one that submits events 30 s. The id of the request becomes part of application_name, which log_line_prefix shows with %a.';
 
 CREATE FUNCTION atlas_api_private.check_headers(headers jsonb) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp AS
 $$
 BEGIN
-    -- An estimate would be made from the rows of all tenants.
+    -- An estimate would count the rows of all tenants.
     IF headers ->> 'prefer' ~ 'count *= *"?(planned|estimated)' THEN
         RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = 'Bad Request',
             DETAIL = 'Rows are not counted by estimate.', HINT = 'Use Prefer: count=exact.';
@@ -122,23 +123,24 @@ END
 $$;
 
 COMMENT ON FUNCTION atlas_api_private.check_headers(jsonb) IS
-'Raises PT400 or PT415 for what the API does not do: counts by estimate, encoded bodies, and query parameters that a path of the OpenAPI document does not have (header X-Original-Request, see check_parameters()).';
+'Raises PT400 or PT415 for what the API does not do
+It does not count by estimate, decode bodies, or take query parameters that the OpenAPI document does not have. For the latter, and for the period of GET /events, the proxy sends the request as its client wrote it in the header X-Original-Request, see check_parameters() and take_period().';
 
 CREATE FUNCTION atlas_api_private.request_id() RETURNS text
     LANGUAGE sql STABLE
     RETURN nullif(pg_catalog.current_setting('atlas_api.request_id', true), '');
 
-COMMENT ON FUNCTION atlas_api_private.request_id() IS 'Id of the request that is being answered';
+COMMENT ON FUNCTION atlas_api_private.request_id() IS 'Id of the current request';
 
 CREATE FUNCTION atlas_api_private.subject() RETURNS text
     LANGUAGE sql STABLE PARALLEL RESTRICTED
     RETURN CASE WHEN atlas_api_private.is_request()
                 THEN nullif(pg_catalog.current_setting('request.jwt.claims', true), '')::json ->> 'sub' END;
 
-COMMENT ON FUNCTION atlas_api_private.subject() IS 'Who asks: the claim "sub" of the token';
+COMMENT ON FUNCTION atlas_api_private.subject() IS 'Who sent the request: the claim "sub" of the token';
 
 CREATE FUNCTION atlas_api_private.is_reader() RETURNS boolean
     LANGUAGE sql STABLE
     RETURN coalesce(pg_has_role(to_regrole('atlas_reader'), 'USAGE'), false);
 
-COMMENT ON FUNCTION atlas_api_private.is_reader() IS 'May the caller read everything of the tenant';
+COMMENT ON FUNCTION atlas_api_private.is_reader() IS 'Whether the caller may read everything of the tenant';

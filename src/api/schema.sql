@@ -5,20 +5,22 @@
 
 -- ---------------------------------------------------------------------
 -- The Events API as PostgREST serves it. The schema atlas_api holds what a
--- client can reach, and nothing else; what that is made of is in
+-- client can reach, and nothing else. The parts that it is made of are in
 -- atlas_api_private, and the events themselves are those of atlas_events.
 --
--- Callers run with their own rights (atlas_submitter, atlas_reader,
--- atlas_admin, which create_roles() makes). What needs more is SECURITY
--- DEFINER and small. Calls into atlas_events are bound here, by the parser,
--- wherever its schema is, and not when they run.
+-- Callers run with their own rights (atlas_submitter, atlas_reader and
+-- atlas_admin, the roles that create_roles() makes). A function that needs more
+-- rights is SECURITY DEFINER, and small. The parser binds calls into atlas_events
+-- while this script runs, wherever the schema of atlas_events is; they are not
+-- looked up when they run.
 -- ---------------------------------------------------------------------
 
--- Nothing here is looked up where somebody else may have put a better match.
+-- No name in this script is looked up where somebody may have put a better match.
 SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 
--- An API is not put into a schema that somebody else rules, or can put things
--- into. What is in a schema depends on it; so does this extension.
+-- The API is not put into a schema that belongs to somebody else, or into which
+-- somebody else can put things. Whatever is in a schema depends on it, and so does
+-- this extension.
 DO $$
 BEGIN
     IF EXISTS (SELECT FROM pg_namespace n JOIN pg_roles r ON r.oid = n.nspowner
@@ -38,4 +40,4 @@ CREATE SCHEMA atlas_api_private;
 
 COMMENT ON SCHEMA atlas_api IS 'Events API
 Events on the timelines of support objects: submit them, and read timelines, logs and refused requests.';
-COMMENT ON SCHEMA atlas_api_private IS 'What the Events API is made of; not for clients';
+COMMENT ON SCHEMA atlas_api_private IS 'The parts of the Events API that are not for clients';

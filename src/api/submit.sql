@@ -14,14 +14,14 @@ $$;
 
 COMMENT ON FUNCTION atlas_api_private.raise_invalid(text, text, text) IS 'Raises PT400 for a request as a whole, as atlas_events does for an event';
 
--- PostgREST's text parameters end at the first NUL byte, without a word.
+-- PostgREST silently ends a text parameter at its first NUL byte.
 CREATE FUNCTION atlas_api_private.cut_short(body text) RETURNS text
     LANGUAGE sql STABLE
     RETURN CASE WHEN pg_catalog.octet_length(pg_catalog.convert_to(body, 'UTF8')) <
         (nullif(pg_catalog.current_setting('request.headers', true), '')::json ->> 'content-length')::bigint
         THEN 'the body has a NUL byte' END;
 
-COMMENT ON FUNCTION atlas_api_private.cut_short(text) IS 'The problem of a request whose body had more bytes than arrived here; null for any other';
+COMMENT ON FUNCTION atlas_api_private.cut_short(text) IS 'The problem of a request whose body had more bytes than arrived here; null for all other requests';
 
 CREATE FUNCTION atlas_api_private.answer_event(event text, problem text) RETURNS json
     LANGUAGE plpgsql AS
@@ -44,8 +44,8 @@ EXCEPTION
 END
 $$;
 
-COMMENT ON FUNCTION atlas_api_private.answer_event(text, text) IS 'Stores an event, and answers its receipt or why it is refused, which is noted then.
-A problem with the body as a whole, if there is one, is the reason.';
+COMMENT ON FUNCTION atlas_api_private.answer_event(text, text) IS 'Stores an event and answers with its receipt, or notes a rejection and answers with the reason.
+When there is a problem with the body as a whole, that is the reason.';
 
 CREATE FUNCTION atlas_api.submit_event(text) RETURNS json
     LANGUAGE sql
@@ -53,10 +53,11 @@ CREATE FUNCTION atlas_api.submit_event(text) RETURNS json
 
 COMMENT ON FUNCTION atlas_api.submit_event(text) IS
 'Submit an event
-The body is an event; the answer is its receipt {"message":"Event Linked","eventId":...,"processingStatus":...,"duplicate":...}, with status 200 when the event is stored. The header Idempotency-Key counts as the field idempotencyKey. 400, 404, 409, 413: refused; nothing is stored, and the request is noted in the rejections.';
+The body is an event; the answer is its receipt {"message":"Event Linked","eventId":...,"processingStatus":...,"duplicate":...}, with status 200 when the event is stored. The header Idempotency-Key counts as the field idempotencyKey. With 400, 404, 409 and 413 the event is refused: nothing is stored, and the request is noted in the rejections.';
 
--- Bytes that are no UTF-8, and NUL, are refused as malformed, and noted as far
--- as they go. A byte order mark is skipped here: not every encoding has one.
+-- A body that is not UTF-8, or has a NUL byte, is refused as malformed, and its
+-- bytes are noted in an escaped form. A byte order mark is skipped here, because the
+-- database may have an encoding without such a character.
 CREATE FUNCTION atlas_api_private.text_of(body bytea, OUT value text, OUT problem text)
     LANGUAGE plpgsql IMMUTABLE AS
 $$
@@ -72,7 +73,7 @@ EXCEPTION
 END
 $$;
 
-COMMENT ON FUNCTION atlas_api_private.text_of(bytea) IS 'The body of a request as text, or why it is none';
+COMMENT ON FUNCTION atlas_api_private.text_of(bytea) IS 'The body of a request as text, or why it is not text';
 
 CREATE FUNCTION atlas_api.submit_event(bytea) RETURNS json
     LANGUAGE sql BEGIN ATOMIC
@@ -81,7 +82,7 @@ END;
 
 COMMENT ON FUNCTION atlas_api.submit_event(bytea) IS
 'Submit an event
-The same for a body of type application/octet-stream, which may be of any bytes.';
+The same for a body of type application/octet-stream, which may have any bytes.';
 
 CREATE FUNCTION atlas_api.submit_event(json) RETURNS json
     LANGUAGE sql
@@ -91,8 +92,9 @@ COMMENT ON FUNCTION atlas_api.submit_event(json) IS
 'Submit an event
 The same for a body of type application/json.';
 
--- Of a batch in which something is no JSON no item has an excerpt, since items
--- is empty. The field of a problem in the list is a place in the batch: /2/name.
+-- When the batch is not JSON throughout, items is empty, and the rejections have no
+-- excerpts. The field of a problem in the list begins with its place in the batch:
+-- /2/name.
 CREATE FUNCTION atlas_api_private.refused_items(
     results json, items json, OUT refused json, OUT problems json)
     LANGUAGE sql IMMUTABLE BEGIN ATOMIC
@@ -116,7 +118,7 @@ CREATE FUNCTION atlas_api_private.refused_items(
 END;
 
 COMMENT ON FUNCTION atlas_api_private.refused_items(json, json) IS
-'The refused ones of a batch, as note_rejections() takes them, and the problems of the invalid ones in one list, the first hundred.';
+'The refused events of a batch, as note_rejections() takes them, and the first hundred problems of the invalid events in one list.';
 
 CREATE FUNCTION atlas_api_private.answer_batch(result json, batch text) RETURNS json
     LANGUAGE plpgsql AS
@@ -152,7 +154,7 @@ END
 $$;
 
 COMMENT ON FUNCTION atlas_api_private.answer_batch(json, text) IS
-'Answers what submit_events() said of a batch: 200, 207 or 400; notes those that were refused.';
+'Answers with the result of submit_events(), and the status 200, 207 or 400, and notes the events that were refused.';
 
 CREATE FUNCTION atlas_api_private.answer_events(events text, problem text) RETURNS json
     LANGUAGE plpgsql AS
@@ -179,7 +181,7 @@ EXCEPTION
 END
 $$;
 
-COMMENT ON FUNCTION atlas_api_private.answer_events(text, text) IS 'Stores a batch of events, and answers what became of each; those that are refused are noted.';
+COMMENT ON FUNCTION atlas_api_private.answer_events(text, text) IS 'Stores a batch of events, answers with the result of each, and notes those that are refused.';
 
 CREATE FUNCTION atlas_api.submit_events(text) RETURNS json
     LANGUAGE sql
@@ -187,7 +189,7 @@ CREATE FUNCTION atlas_api.submit_events(text) RETURNS json
 
 COMMENT ON FUNCTION atlas_api.submit_events(text) IS
 'Submit several events
-The body is an array of events, each of which stands for itself; the answer is {"accepted":n,"rejected":n,"results":[...]} in the same order. 200: all are stored; 207: some; 400: none. The events that are refused are noted in the rejections.';
+The body is an array of events, each independent of the others; the answer is {"accepted":n,"rejected":n,"results":[...]} in the same order. The status is 200 when all are stored, 207 when some are, and 400 when none is. The events that are refused are noted in the rejections.';
 
 CREATE FUNCTION atlas_api.submit_events(bytea) RETURNS json
     LANGUAGE sql BEGIN ATOMIC
@@ -196,7 +198,7 @@ END;
 
 COMMENT ON FUNCTION atlas_api.submit_events(bytea) IS
 'Submit several events
-The same for a body of type application/octet-stream, which may be of any bytes.';
+The same for a body of type application/octet-stream, which may have any bytes.';
 
 CREATE FUNCTION atlas_api.submit_events(events json) RETURNS json
     LANGUAGE sql

@@ -1,6 +1,6 @@
 /*
  * compat.h
- *		Differences between PostgreSQL 15 to 18, and nowhere else.
+ *		Everything that differs between PostgreSQL 15 and 18 stands here, and nowhere else.
  */
 #ifndef ATLAS_COMPAT_H
 #define ATLAS_COMPAT_H
@@ -19,7 +19,7 @@
 #error "atlas_events needs PostgreSQL 15 or later"
 #endif
 
-/* A function that does not return: stands before its declaration. */
+/* Marks a function that does not return; it stands before the declaration. */
 #if PG_VERSION_NUM >= 180000
 #define atlas_noreturn pg_noreturn
 #else
@@ -80,7 +80,7 @@
 #define ATLAS_TRANSACTION_TIMEOUT
 #endif
 
-/* All settings, those that were made before they were defined included. */
+/* All settings, including those that were set before they were defined. */
 #if PG_VERSION_NUM >= 160000
 #define atlas_all_settings(count) get_guc_variables(count)
 #else

@@ -12,7 +12,7 @@
  * The counter keeps the ids of one backend in order also when their times are
  * equal; it starts at random in the lower half of its range, so that two
  * backends rarely share a value, and the random bits settle it when they do.
- * A clock that is set back makes ids that sort earlier, but no equal ones.
+ * If the clock is set back, new ids sort before older ones, but no two are equal.
  */
 #include "postgres.h"
 
@@ -113,7 +113,7 @@ atlas_event_id_compare(const void *a, const void *b)
 	return memcmp(a, b, UUID_LEN);
 }
 
-/* uuid_out() takes a kilobyte for each. */
+/* uuid_out() would allocate a kilobyte for each id. */
 char *
 atlas_event_id_string(const pg_uuid_t *id)
 {

@@ -1,10 +1,9 @@
 /*
  * json.c
- *		Building JSON with jansson inside of a server.
+ *		Building JSON with jansson inside a server.
  *
- * jansson's memory is not a memory context's: whoever makes a json_t frees it,
- * in a PG_CATCH or PG_FINALLY too, and nothing that may raise an error runs
- * inside of jansson.
+ * jansson does not use memory contexts: whoever makes a json_t frees it, also in a
+ * PG_CATCH or PG_FINALLY, and jansson calls nothing that may raise an error.
  */
 #include "postgres.h"
 

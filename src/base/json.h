@@ -1,6 +1,6 @@
 /*
  * json.h
- *		jansson, and what it takes to use it inside of a server.
+ *		jansson, and what is needed to use it inside a server.
  *
  * PostgreSQL has functions named json_object and json_typeof as well. The
  * server's json_object would be called in place of jansson's, so it must not be
@@ -23,8 +23,8 @@ extern json_t *atlas_json_string(const char *string);
 
 /*
  * JSON as text of the server's encoding, palloc'd. Frees the JSON, also when
- * it fails. A null pointer, which is what jansson returns when it is out of
- * memory, raises that error.
+ * it raises an error. jansson returns a null pointer when it is out of memory;
+ * a null pointer raises that error here.
  */
 extern char *atlas_json_to_string(json_t *json);
 

@@ -4,14 +4,14 @@
  *		may not make them.
  *
  * As long as the library is not loaded, anybody can give any value to a name that
- * begins with atlas_events: in the options of his connection or with SET. When
+ * begins with atlas_events, in the options of a connection or with SET. When
  * the library is loaded, PostgreSQL drops those that the role may not set, with a
  * WARNING. What the value had replaced is lost by then: the tenant that a
  * superuser has fixed with ALTER ROLE, or a smaller limit. The session would act
  * for the empty tenant, within the default limits.
  *
- * So the session is refused whatever it calls. The setting atlas_events.tenant
- * says so as well: parallel workers get it, and policies of others that read it
+ * So every call of such a session is refused. The setting atlas_events.tenant gets a
+ * value that says so: parallel workers inherit it, and policies of others that read it
  * find no tenant of this name.
  */
 #include "postgres.h"

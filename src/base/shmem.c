@@ -20,6 +20,7 @@ AtlasShared *atlas_shared = NULL;
 static shmem_request_hook_type previous_shmem_request = NULL;
 static shmem_startup_hook_type previous_shmem_startup = NULL;
 
+/* Called by the postmaster, before it allocates the shared memory. */
 static void
 request_shmem(void)
 {
@@ -143,7 +144,7 @@ atlas_shmem_declare_interest(void)
 		if (own == NULL)
 			return NULL;
 
-		/* Who gives the slot up holds the lock exclusively. */
+		/* Whoever gives the slot up holds the lock exclusively. */
 		LWLockAcquire(atlas_shared->lock, LW_SHARED);
 		declared = own->database == MyDatabaseId;
 		if (declared)
@@ -216,6 +217,7 @@ atlas_shmem_note_problem(AtlasDatabase *slot, const char *message, TimestampTz n
 	return is_news;
 }
 
+/* Wakes a process up, if there is one. A latch that nobody owns any more may be set. */
 static bool
 set_latch(pg_atomic_uint64 *latch)
 {
@@ -223,7 +225,7 @@ set_latch(pg_atomic_uint64 *latch)
 
 	if (target == NULL)
 		return false;
-	/* A latch of a process that has gone belongs to nobody, or wakes its heir. */
+	/* The latch of a process that has ended belongs to nobody, or to the process that has its place now. */
 	SetLatch(target);
 	return true;
 }

@@ -1,6 +1,6 @@
 /*
  * shmem.h
- *		Shared state: one slot a database that has the extension, and the
+ *		Shared state: one slot per database that has the extension, and the
  *		launcher's latch. There is none unless the library is preloaded.
  *
  * Who may change what:
@@ -41,23 +41,23 @@ typedef enum AtlasPressure
 	ATLAS_NO_PRESSURE,
 	ATLAS_ASKED,				/* to leave after its batch */
 	ATLAS_CANCELLED,			/* it did not leave in time: what it did was cancelled */
-	ATLAS_TERMINATED			/* nor then */
+	ATLAS_TERMINATED			/* it did not leave then either */
 } AtlasPressure;
 
 typedef struct AtlasDatabase
 {
 	Oid			database;		/* InvalidOid: the slot is free */
 	AtlasLinkerState state;
-	pid_t		pid;			/* of the linker, 0 without */
-	int			holders;		/* backends that want the database for themselves */
+	pid_t		pid;			/* of the linker; 0: none runs */
+	int			holders;		/* backends that need the database without other sessions */
 	AtlasPressure pressure;		/* on the linker */
 	TimestampTz asked_at;		/* when it was asked to leave */
-	bool		was_terminated; /* the linker before, by whomever */
+	bool		was_terminated; /* the previous linker, by anybody */
 	bool		was_evicted;	/* by the launcher, to make room */
 	int			halvings;		/* of the next linker's batch */
 	TimestampTz started_at;		/* of the linker */
 	TimestampTz next_visit;		/* when the launcher starts a linker anyway */
-	TimestampTz not_before;		/* not even for pending work: backoff */
+	TimestampTz not_before;		/* no linker starts before, even if work is pending */
 	int			failures;		/* linkers in a row that ended with an error */
 	char		last_error[ATLAS_ERROR_LENGTH];
 	TimestampTz last_error_at;
@@ -66,7 +66,7 @@ typedef struct AtlasDatabase
 
 	pg_atomic_uint32 interested;	/* transactions that will wake the linker */
 	pg_atomic_uint32 pending;	/* work was committed since the last look */
-	pg_atomic_uint64 latch;		/* Latch * of the linker, 0 without */
+	pg_atomic_uint64 latch;		/* Latch * of the linker; 0: none runs */
 	pg_atomic_uint64 submitted; /* counters since the server started */
 	pg_atomic_uint64 linked;
 	pg_atomic_uint64 not_found;
@@ -75,7 +75,7 @@ typedef struct AtlasDatabase
 typedef struct AtlasShared
 {
 	LWLock	   *lock;
-	pg_atomic_uint64 launcher_latch;	/* Latch *, 0 without */
+	pg_atomic_uint64 launcher_latch;	/* Latch *; 0: no launcher runs */
 	pg_atomic_uint64 launcher_due;	/* TimestampTz by which it looks at the databases again */
 	AtlasDatabase databases[ATLAS_MAX_DATABASES];
 } AtlasShared;

@@ -1,20 +1,23 @@
 /*
  * subtransaction.c
- *		Trying, failing and trying again.
+ *		Doing something in a subtransaction, and finding out which part of it fails.
  *
- * Used by the linking, in a worker or in a session: both can have a transaction
- * around the subtransactions made here, whose locks on the queue they keep.
+ * The linking uses this, in a worker or in a session. Both have a transaction around
+ * the subtransactions that are made here, and its locks on the queue are kept.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "common/pg_prng.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
-#include "utils/timestamp.h"
 
+#include "base/retry.h"
 #include "base/subtransaction.h"
 
+/*
+ * Runs a function in a subtransaction, which is rolled back if it fails, or if it is to
+ * be undone.
+ */
 static ErrorData *
 run_in_subtransaction(void (*function) (void *), void *argument, bool undo)
 {
@@ -57,7 +60,7 @@ atlas_try_and_undo(void (*function) (void *), void *argument)
 	return run_in_subtransaction(function, argument, true);
 }
 
-/* A batch some item of which fails. */
+/* A batch of which at least one item fails. */
 typedef struct Bisection
 {
 	void	   *batch;
@@ -74,6 +77,7 @@ typedef struct Range
 	bool		kept;
 } Range;
 
+/* The body of the subtransaction of a trial. */
 static void
 process_range(void *argument)
 {
@@ -149,42 +153,4 @@ atlas_bisect(void *batch, int nitems, AtlasProcess process, AtlasFail fail)
 	for (int i = 0; i < nitems; i++)
 		if (!bisection.failed[i])
 			(void) try_range(&bisection, process_range, i, i + 1, true);
-}
-
-bool
-atlas_stops_batch(const ErrorData *error)
-{
-	return atlas_is_cancel(error) || atlas_is_lock_conflict(error);
-}
-
-bool
-atlas_is_lock_conflict(const ErrorData *error)
-{
-	return error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
-		ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_TRANSACTION_ROLLBACK;
-}
-
-bool
-atlas_is_shortage(const ErrorData *error)
-{
-	return ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_INSUFFICIENT_RESOURCES ||
-		error->sqlerrcode == ERRCODE_OBJECT_IN_USE;
-}
-
-bool
-atlas_is_cancel(const ErrorData *error)
-{
-	return error->sqlerrcode == ERRCODE_QUERY_CANCELED;
-}
-
-TimestampTz
-atlas_backoff(TimestampTz now, int first_seconds, int attempts, int max_seconds)
-{
-	double		seconds = first_seconds;
-	double		spread = 0.75 + 0.5 * pg_prng_double(&pg_global_prng_state);
-
-	for (int i = 1; i < attempts && seconds < max_seconds; i++)
-		seconds *= 2;
-	seconds = Min(seconds, max_seconds) * spread;
-	return TimestampTzPlusMilliseconds(now, (int64) (seconds * 1000));
 }

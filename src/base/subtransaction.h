@@ -1,12 +1,10 @@
 /*
  * subtransaction.h
- *		Trying, failing and trying again: which errors may pass, how a failing
- *		batch is narrowed down, and how long to wait.
+ *		Doing something in a subtransaction, and narrowing a failing batch down
+ *		to the items that fail.
  */
 #ifndef ATLAS_SUBTRANSACTION_H
 #define ATLAS_SUBTRANSACTION_H
-
-#include "datatype/timestamp.h"
 
 /*
  * Does some of a batch's items, [from, to), and raises an error to fail. Unless it
@@ -20,8 +18,8 @@ typedef void (*AtlasFail) (void *batch, int item, const ErrorData *error);
 /*
  * Processes the items in a subtransaction. If that fails, tries halves of them, and
  * so on, until the failing items stand alone; those are recorded, and the others are
- * processed together. A cancel and a lock that is not to be had are raised: the items
- * have no part in them.
+ * processed together. A cancel, and a lock that cannot be had, are raised: no item is
+ * to blame for them.
  *
  * The trials are all undone, so however many items fail, few subtransactions that
  * have written something are left: with more than 64 the snapshots of every session
@@ -34,21 +32,5 @@ extern ErrorData *atlas_try(void (*function) (void *), void *argument);
 
 /* The same, but whatever the function does is undone, also when it succeeds. */
 extern ErrorData *atlas_try_and_undo(void (*function) (void *), void *argument);
-
-/* Is it somebody's lock, or a deadlock? */
-extern bool atlas_is_lock_conflict(const ErrorData *error);
-
-/* Is it a want of memory or disk, or a partition that is being detached? */
-extern bool atlas_is_shortage(const ErrorData *error);
-
-/* Is it a cancel? */
-extern bool atlas_is_cancel(const ErrorData *error);
-
-/* Is it one of those in which the items have no part? */
-extern bool atlas_stops_batch(const ErrorData *error);
-
-/* Seconds, doubled with each attempt up to a limit, and spread by a quarter. */
-extern TimestampTz atlas_backoff(TimestampTz now, int first_seconds, int attempts,
-								 int max_seconds);
 
 #endif							/* ATLAS_SUBTRANSACTION_H */

@@ -3,9 +3,9 @@
  *		Tells the linker, once a transaction has committed, that there is work.
  *
  * At XACT_EVENT_COMMIT the transaction's rows are visible to new snapshots. An
- * error there would be a PANIC, so the callback does nothing but atomic stores
- * and SetLatch; the slot has been found before. What a savepoint rolls back is
- * not counted.
+ * error there would be a PANIC, so the callback only stores atomically and calls
+ * SetLatch; the slot has been found before. Events that a savepoint rolls back
+ * are not counted.
  *
  * This is a hint. A prepared transaction, a restore or a crash set no latch; the
  * linker's and the launcher's own rounds find their events.
@@ -30,8 +30,9 @@ typedef struct Pending
 static Pending *pending = NULL;
 static AtlasDatabase *slot = NULL;	/* while the transaction is interested in it */
 
+/* Called at the end of each transaction; after a commit it must not raise an error. */
 static void
-end_of_transaction(XactEvent event, void *arg)
+wake_at_commit_or_forget(XactEvent event, void *arg)
 {
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
 		return;
@@ -49,8 +50,9 @@ end_of_transaction(XactEvent event, void *arg)
 	pending = NULL;				/* it is in TopTransactionContext */
 }
 
+/* Takes the counts of a subtransaction into its parent, or drops them with it. */
 static void
-end_of_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+pass_counts_to_parent(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
 {
 	int			level = GetCurrentTransactionNestLevel();
 
@@ -76,8 +78,8 @@ end_of_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionI
 void
 atlas_wakeup_init(void)
 {
-	RegisterXactCallback(end_of_transaction, NULL);
-	RegisterSubXactCallback(end_of_subtransaction, NULL);
+	RegisterXactCallback(wake_at_commit_or_forget, NULL);
+	RegisterSubXactCallback(pass_counts_to_parent, NULL);
 }
 
 void

@@ -14,35 +14,22 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_type.h"
-#include "miscadmin.h"
-#include "utils/builtins.h"
-#include "utils/inval.h"
-#include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
 #include "base/arrays.h"
 #include "base/event_id.h"
-#include "base/extension.h"
+#include "base/retry.h"
 #include "base/subtransaction.h"
+#include "link/events_to_link.h"
 #include "link/link_batch.h"
 #include "link/link_rows.h"
+#include "link/put_off.h"
+#include "link/references.h"
+#include "link/unresolved.h"
 #include "store/partitions.h"
 #include "store/queue.h"
 
-int			atlas_max_attempts = 5;
-int			atlas_relink_window = SECS_PER_DAY;
-
-/* The range lets the executor skip the other partitions. */
-static AtlasStatement select_events = {
-	.sql =
-	"SELECT event_id, tenant_id, object_type, object_id, related_objects, received_at"
-	"  FROM @extschema@.atlas_events"
-	" WHERE event_id OPERATOR(pg_catalog.=) ANY ($1)"
-	"   AND event_id OPERATOR(pg_catalog.>=) $2 AND event_id OPERATOR(pg_catalog.<=) $3",
-	.nparameters = 3,
-	.parameters = {UUIDARRAYOID, UUIDOID, UUIDOID},
-};
+int			atlas_batch_size = 1000;
 
 typedef struct LinkBatch
 {
@@ -53,143 +40,18 @@ typedef struct LinkBatch
 	AtlasLinkCounts *counts;
 } LinkBatch;
 
-/* ----- Phase: read the events ----- */
-
-/* The references as the log stores them: see event_related.c. */
-static void
-read_references(AtlasLinkEvent *event, Jsonb *related)
-{
-	int			nrefs = JB_ROOT_COUNT(related);
-
-	event->refs = palloc0(sizeof(AtlasRef) * Max(nrefs, 1));
-	event->nrefs = nrefs;
-	for (int i = 0; i < nrefs; i++)
-	{
-		AtlasReference reference =
-		atlas_reference_from_jsonb(getIthJsonbValueFromContainer(&related->root, i));
-		AtlasRef   *ref = &event->refs[i];
-
-		CHECK_FOR_INTERRUPTS();
-		if (reference.object_type == NULL)
-			ereport(ERROR,
-					(errcode(ERRCODE_DATA_CORRUPTED),
-					 errmsg("related object %d of event %s is not readable", i + 1,
-							atlas_event_id_string(&event->id))));
-		ref->object_type = reference.object_type;
-		ref->problem = reference.problem;
-		ref->lookup.tenant = event->tenant;
-		ref->lookup.object_id = reference.object_id;
-		ref->lookup.external_id = reference.external_id;
-	}
-}
-
-static void
-read_event(AtlasLinkEvent *event, HeapTuple row, TupleDesc tupdesc)
-{
-	bool		isnull;
-	Datum		related;
-
-	memset(event, 0, sizeof(*event));
-	event->id = *DatumGetUUIDP(SPI_getbinval(row, tupdesc, 1, &isnull));
-	event->tenant = atlas_result_text(row, tupdesc, 2);
-	event->object_type = SPI_getvalue(row, tupdesc, 3);
-	event->object_id = atlas_result_text(row, tupdesc, 4);
-	related = SPI_getbinval(row, tupdesc, 5, &isnull);
-	if (!isnull)
-		read_references(event, DatumGetJsonbP(related));
-	event->received_at = DatumGetTimestampTz(SPI_getbinval(row, tupdesc, 6, &isnull));
-}
-
-static int
-compare_events(const void *a, const void *b)
-{
-	return atlas_event_id_compare(&((const AtlasLinkEvent *) a)->id,
-								  &((const AtlasLinkEvent *) b)->id);
-}
-
-int
-atlas_select_events(const pg_uuid_t *ids, int nids)
-{
-	Datum		values[3];
-
-	/* A transaction that has locked the log before hears of no new partition by itself. */
-	AcceptInvalidationMessages();
-	values[0] = atlas_uuid_array(ids, nids);
-	values[1] = UUIDPGetDatum(&ids[0]);
-	values[2] = UUIDPGetDatum(&ids[nids - 1]);
-	return (int) atlas_execute(&select_events, values, NULL, false, 0);
-}
-
-/* Reads those of the events that are there; ids are sorted, and so are they. */
-static AtlasLinkEvent *
-read_events(const pg_uuid_t *ids, int nids, int *nevents)
-{
-	AtlasLinkEvent *events;
-
-	*nevents = atlas_select_events(ids, nids);
-	events = palloc(sizeof(AtlasLinkEvent) * Max(*nevents, 1));
-	for (int i = 0; i < *nevents; i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		read_event(&events[i], SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
-	}
-	SPI_freetuptable(SPI_tuptable);
-	qsort(events, *nevents, sizeof(AtlasLinkEvent), compare_events);
-	return events;
-}
-
-/* Lists the ids that there is no event of; both are sorted. */
-static int
-list_missing(const pg_uuid_t *ids, int nids, const AtlasLinkEvent *events, int nevents,
-			 pg_uuid_t *missing)
-{
-	int			next = 0;
-	int			nmissing = 0;
-
-	for (int i = 0; i < nids; i++)
-	{
-		if (next < nevents && atlas_event_id_compare(&events[next].id, &ids[i]) == 0)
-			next++;
-		else
-			missing[nmissing++] = ids[i];
-	}
-	return nmissing;
-}
-
-/*
- * Reads the events, and once more if some of them are missing, when it is known whose
- * transactions are about to end. Of all others everything must be known by then.
- */
-static AtlasLinkEvent *
-read_and_list_missing(const pg_uuid_t *ids, int nids, int *nevents, AtlasMissing *missing)
-{
-	AtlasLinkEvent *events = read_events(ids, nids, nevents);
-
-	memset(missing, 0, sizeof(*missing));
-	if (*nevents == nids)
-		return events;
-	missing->ids = palloc(sizeof(pg_uuid_t) * nids);
-	missing->ending = palloc(sizeof(pg_uuid_t) * nids);
-	missing->nids = list_missing(ids, nids, events, *nevents, missing->ids);
-	missing->nending = atlas_queue_ending(missing->ids, missing->nids, missing->ending);
-	events = read_events(ids, nids, nevents);
-	missing->nids = list_missing(ids, nids, events, *nevents, missing->ids);
-	return events;
-}
-
-/* ----- All phases for a part of the batch, in a subtransaction ----- */
-
 /* A month's links have a partition of their own. */
 static void
-ensure_partitions(const AtlasLinkEvent *events, int nevents)
+ensure_link_partitions(const AtlasLinkEvent *events, int nevents)
 {
 	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * Max(nevents, 1));
 
 	for (int i = 0; i < nevents; i++)
 		ids[i] = events[i].id;
-	atlas_partition_ensure(ATLAS_LINKS, ids, nevents);
+	atlas_partition_ensure(ATLAS_EVENT_LINKS, ids, nevents);
 }
 
+/* Looks up the references of all events at once. What can never be looked up is not tried. */
 static void
 resolve_references(AtlasLinkEvent *events, int nevents)
 {
@@ -209,6 +71,21 @@ resolve_references(AtlasLinkEvent *events, int nevents)
 	atlas_resolve(refs, nrefs);
 }
 
+/* Takes the events out of the queue that are linked now, and returns how many. */
+static int
+take_out_of_queue(const AtlasLinkEvent *events, int nevents)
+{
+	AtlasColumn linked;
+
+	atlas_column_init(&linked, nevents);
+	for (int i = 0; i < nevents; i++)
+		if (atlas_first_deferred(&events[i]) == NULL)
+			atlas_column_add(&linked, UUIDPGetDatum(&events[i].id));
+	atlas_queue_remove(&linked);
+	return linked.nvalues;
+}
+
+/* Links a part of the batch. What is not kept is a trial and does not count. */
 static void
 link_events(void *argument, int from, int to, bool kept)
 {
@@ -220,13 +97,16 @@ link_events(void *argument, int from, int to, bool kept)
 	AtlasLinkEvent *events;
 
 	batch->makes_partitions = false;	/* as an error may have left it */
-	events = read_and_list_missing(&batch->ids[from], to - from, &nevents, &missing);
+	events = atlas_read_events_to_link(&batch->ids[from], to - from, &nevents, &missing);
 	batch->makes_partitions = true;
-	ensure_partitions(events, nevents);
+	ensure_link_partitions(events, nevents);
 	batch->makes_partitions = false;
 	resolve_references(events, nevents);
-	atlas_write_events(events, nevents, batch->links_may_exist, now, &counts);
-	atlas_write_missing(&missing, now);
+	atlas_write_links(events, nevents, batch->links_may_exist, now);
+	counts.not_found = atlas_unresolved_add(events, nevents, now);
+	counts.linked = take_out_of_queue(events, nevents);
+	atlas_put_off_deferred(events, nevents, now);
+	atlas_put_off_missing(&missing, now);
 
 	if (kept)
 	{
@@ -235,15 +115,16 @@ link_events(void *argument, int from, int to, bool kept)
 	}
 }
 
+/* The body of the subtransaction that nearly always succeeds. */
 static void
-link_all(void *argument)
+link_whole_batch(void *argument)
 {
 	LinkBatch  *batch = argument;
 
 	link_events(batch, 0, batch->nids, true);
 }
 
-/* An event is not to blame for a month whose partition cannot be made. */
+/* An event is not to blame if the partition of its month cannot be made. */
 static void
 fail_event(void *argument, int item, const ErrorData *error)
 {
@@ -267,8 +148,8 @@ atlas_link(const pg_uuid_t *ids, int nids, AtlasLinkCounts *counts)
 	memcpy(batch.ids, ids, sizeof(pg_uuid_t) * nids);
 	qsort(batch.ids, nids, sizeof(pg_uuid_t), atlas_event_id_compare);
 
-	/* An event in the queue has no links, unless the tables were copied one by one. */
-	error = atlas_try(link_all, &batch);
+	/* An event in the queue has no links yet, except when the tables were restored one by one. */
+	error = atlas_try(link_whole_batch, &batch);
 	if (error == NULL)
 		return;
 	if (atlas_stops_batch(error))
@@ -278,26 +159,10 @@ atlas_link(const pg_uuid_t *ids, int nids, AtlasLinkCounts *counts)
 }
 
 int
-atlas_claim_batch(AtlasCursor *cursor, int limit, pg_uuid_t *ids)
-{
-	/* A share for what was put off, however much is new. */
-	int			share = limit > 1 ? Max(limit / 10, 1) : 0;
-	int			ndue = atlas_queue_claim_due(share, ids);
-	int			nnew = atlas_queue_claim(cursor, limit - ndue, ids + ndue);
-
-	if (ndue < share || ndue + nnew == limit)
-		return ndue + nnew;
-
-	/* All the room that is left, too; the share is claimed once more with it. */
-	memmove(ids, ids + ndue, sizeof(pg_uuid_t) * nnew);
-	return nnew + atlas_queue_claim_due(limit - nnew, ids + nnew);
-}
-
-int
 atlas_link_batch(AtlasCursor *cursor, int limit, AtlasLinkCounts *counts)
 {
 	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * limit);
-	int			nclaimed = atlas_claim_batch(cursor, limit, ids);
+	int			nclaimed = atlas_queue_claim_batch(cursor, limit, ids);
 
 	atlas_link(ids, nclaimed, counts);
 	return nclaimed;

@@ -1,46 +1,26 @@
 /*
  * link_rows.h
- *		Events on their way out of the queue.
+ *		Rows of atlas_event_links.
  */
 #ifndef ATLAS_LINK_ROWS_H
 #define ATLAS_LINK_ROWS_H
 
-#include "link/link_batch.h"
-
-/* An event to be linked. */
-typedef struct AtlasLinkEvent
-{
-	pg_uuid_t	id;
-	text	   *tenant;
-	char	   *object_type;	/* the primary object */
-	text	   *object_id;
-	TimestampTz received_at;
-	AtlasRef   *refs;
-	int			nrefs;
-} AtlasLinkEvent;
-
-/* Events that are in the queue and not in the log. Both lists are sorted. */
-typedef struct AtlasMissing
-{
-	pg_uuid_t  *ids;
-	int			nids;
-	pg_uuid_t  *ending;			/* those whose transaction was about to end */
-	int			nending;
-} AtlasMissing;
-
-extern int	atlas_count_references(const AtlasLinkEvent *events, int nevents);
+#include "link/events_to_link.h"
+#include "store/rows.h"
 
 /*
- * Writes what the references of the events were resolved to, and counts. A link
- * that is there already is an error, unless links_may_exist.
+ * Rows for links that were found one by one, with room for size. atlas_rows_insert()
+ * skips those that are there.
  */
-extern void atlas_write_events(const AtlasLinkEvent *events, int nevents, bool links_may_exist,
-							   TimestampTz now, AtlasLinkCounts *counts);
+extern void atlas_link_rows_init(AtlasRows *rows, int size);
+extern void atlas_link_rows_add(AtlasRows *rows, const pg_uuid_t *event_id, const AtlasRef *ref,
+								TimestampTz now);
 
-/* Puts off what is not in the log: for a moment, or, as in a restore, for longer. */
-extern void atlas_write_missing(const AtlasMissing *missing, TimestampTz now);
-
-/* Puts off an event that is not to blame for anything. */
-extern void atlas_put_off(const pg_uuid_t *id, const char *reason);
+/*
+ * Writes the links of the events of which no reference was deferred. A link that is
+ * there already is an error, unless may_exist says that it is to be skipped.
+ */
+extern void atlas_write_links(const AtlasLinkEvent *events, int nevents, bool may_exist,
+							  TimestampTz now);
 
 #endif							/* ATLAS_LINK_ROWS_H */

@@ -1,10 +1,10 @@
 /*
  * references.c
- *		Looking up the references of a batch: sorted, each once, type by type.
+ *		Looking up the references of a batch, type by type and each object once.
  *
  * Each type is looked up in a subtransaction. A table that is locked, dropped,
- * renamed or retyped concerns the references to its type and no others: those
- * are put off, or get the reason as their outcome.
+ * renamed or has changed its column types affects only the references to its type:
+ * these are put off, or get the reason as their outcome.
  */
 #include "postgres.h"
 
@@ -12,8 +12,10 @@
 #include "postmaster/bgworker.h"
 
 #include "base/arrays.h"
+#include "base/retry.h"
 #include "base/subtransaction.h"
 #include "link/references.h"
+#include "objects/registry.h"
 
 /* Equal references stand together in refs; each is looked up once. */
 typedef struct TypeGroup
@@ -28,7 +30,7 @@ typedef struct TypeGroup
 	const char **reasons;		/* of each lookup */
 } TypeGroup;
 
-/* There may be many, so a sort can be interrupted. */
+/* The sort can be interrupted, because there may be many references. */
 static int
 compare_refs(const void *a, const void *b)
 {
@@ -46,6 +48,7 @@ compare_refs(const void *a, const void *b)
 	return result;
 }
 
+/* Why the references to a type are put off. */
 static char *
 locked_reason(const char *object_type)
 {
@@ -81,6 +84,7 @@ look_up_group(void *argument)
 		group->reasons[i] = pstrdup(atlas_lookup_reason(type, &group->lookups[i]));
 }
 
+/* Gives each reference what its lookup has found. */
 static void
 apply_results(const TypeGroup *group)
 {
@@ -114,7 +118,7 @@ is_of_the_table(const ErrorData *error)
 
 /* Why a type could not be looked up, in words that say more than the error. */
 static const char *
-reason_of(const ErrorData *error, const char *object_type)
+reason_of_failure(const ErrorData *error, const char *object_type)
 {
 	if (atlas_is_lock_conflict(error))
 		return locked_reason(object_type);
@@ -123,6 +127,7 @@ reason_of(const ErrorData *error, const char *object_type)
 	return error->message;
 }
 
+/* Looks up the references to one type, which are sorted, each object once. */
 static void
 resolve_group(AtlasRef **refs, int nrefs)
 {
@@ -150,7 +155,7 @@ resolve_group(AtlasRef **refs, int nrefs)
 		for (int i = 0; i < group.nlookups; i++)
 		{
 			group.lookups[i].result = ATLAS_UNAVAILABLE;
-			group.reasons[i] = reason_of(error, refs[0]->object_type);
+			group.reasons[i] = reason_of_failure(error, refs[0]->object_type);
 		}
 	}
 	apply_results(&group);

@@ -5,7 +5,7 @@
 #ifndef ATLAS_REFERENCES_H
 #define ATLAS_REFERENCES_H
 
-#include "objects/registry.h"
+#include "objects/lookup.h"
 
 typedef enum AtlasOutcome
 {
@@ -26,8 +26,8 @@ typedef struct AtlasRef
 } AtlasRef;
 
 /*
- * Resolves references without a problem, inside SPI_connect(). Errors of one object type's table
- * touch its references only; others that are not the table's are raised.
+ * Looks up references that have no problem, inside SPI_connect(). An error of the table
+ * of one object type affects only the references to it; any other error is raised.
  */
 extern void atlas_resolve(AtlasRef **refs, int nrefs);
 

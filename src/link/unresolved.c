@@ -1,11 +1,10 @@
 /*
  * unresolved.c
- *		Looking up unresolved references again.
+ *		Rows of atlas_event_unresolved: references that were not linked.
  *
- * In real life the event of an order often comes before the account that it
- * names. A reference that was not found is looked up again with growing delays
- * for atlas_events.relink_window; a late hit becomes a link and the record of
- * the failure goes. After the window the record stays.
+ * A reference that was not found is looked up again with growing delays until it is
+ * older than atlas_events.relink_window; then its row stays, as the record of the
+ * failure.
  */
 #include "postgres.h"
 
@@ -16,13 +15,51 @@
 
 #include "base/arrays.h"
 #include "base/event_id.h"
-#include "base/extension.h"
-#include "base/subtransaction.h"
-#include "link/link_batch.h"
-#include "store/partitions.h"
+#include "base/retry.h"
+#include "base/statement.h"
+#include "link/events_to_link.h"
+#include "link/put_off.h"
+#include "link/unresolved.h"
+#include "store/rows.h"
 
 #define FIRST_DELAY_SECONDS 5
 #define MAX_DELAY_SECONDS 3600
+
+int			atlas_relink_window = SECS_PER_DAY;
+
+enum
+{
+	UNRESOLVED_EVENT_ID,
+	UNRESOLVED_POSITION,
+	UNRESOLVED_ATTEMPTS,
+	UNRESOLVED_TENANT_ID,
+	UNRESOLVED_OBJECT_TYPE,
+	UNRESOLVED_OBJECT_ID,
+	UNRESOLVED_EXTERNAL_ID,
+	UNRESOLVED_OUTCOME,
+	UNRESOLVED_REASON,
+	UNRESOLVED_FIRST_ATTEMPT_AT,
+	UNRESOLVED_NEXT_ATTEMPT_AT
+};
+
+/* The columns, as the install script has them. */
+static AtlasTable unresolved_table = {
+	.id = ATLAS_EVENT_UNRESOLVED,
+	.ncolumns = UNRESOLVED_NEXT_ATTEMPT_AT + 1,
+	.columns = {
+		[UNRESOLVED_EVENT_ID] = {"event_id", UUIDOID},
+		[UNRESOLVED_POSITION] = {"position", INT2OID},
+		[UNRESOLVED_ATTEMPTS] = {"attempts", INT2OID},
+		[UNRESOLVED_TENANT_ID] = {"tenant_id", TEXTOID},
+		[UNRESOLVED_OBJECT_TYPE] = {"object_type", TEXTOID},
+		[UNRESOLVED_OBJECT_ID] = {"object_id", TEXTOID},
+		[UNRESOLVED_EXTERNAL_ID] = {"external_id", TEXTOID},
+		[UNRESOLVED_OUTCOME] = {"outcome", TEXTOID},
+		[UNRESOLVED_REASON] = {"reason", TEXTOID},
+		[UNRESOLVED_FIRST_ATTEMPT_AT] = {"first_attempt_at", TIMESTAMPTZOID},
+		[UNRESOLVED_NEXT_ATTEMPT_AT] = {"next_attempt_at", TIMESTAMPTZOID},
+	},
+};
 
 /* Index Cond on atlas_event_unresolved_next_attempt_at_idx. */
 static AtlasStatement select_due = {
@@ -38,7 +75,7 @@ static AtlasStatement select_due = {
 	.parameters = {TIMESTAMPTZOID, INT8OID},
 };
 
-/* Those of one event, whose lookup killed a linker, or may have. */
+/* The references of one event whose lookup has killed a linker, or may have killed it. */
 static AtlasStatement select_given_up = {
 	.sql =
 	"SELECT event_id, position, tenant_id, object_type, object_id, external_id, attempts,"
@@ -95,50 +132,80 @@ static AtlasStatement update_unresolved = {
 	TEXTARRAYOID},
 };
 
-typedef struct Unresolved
-{
-	pg_uuid_t	event_id;
-	int16		position;
-	int16		attempts;
-	TimestampTz first_attempt_at;
-	AtlasRef	ref;
-	bool		event_exists;
-	char	   *primary_type;
-	text	   *primary_id;
-} Unresolved;
-
-typedef struct RelinkBatch
-{
-	Unresolved *items;
-	int			nitems;
-	bool		makes_partitions;	/* at this moment */
-} RelinkBatch;
-
-TimestampTz
-atlas_relink_time(TimestampTz now, int attempts)
+/* When a reference that was looked up so many times is looked up again. */
+static TimestampTz
+next_lookup(TimestampTz now, int attempts)
 {
 	return atlas_backoff(now, FIRST_DELAY_SECONDS, attempts, MAX_DELAY_SECONDS);
 }
 
+/* The outcome of a reference that was not linked, as the table has it. */
+static const char *
+outcome_name(const AtlasRef *ref)
+{
+	return ref->outcome == ATLAS_REFERENCE_NOT_FOUND ? "NOT_FOUND" : "ERROR";
+}
+
+/* Adds the row of a reference that was not linked. */
+static void
+add_reference(AtlasRows *rows, const AtlasLinkEvent *event, int index, TimestampTz now)
+{
+	const AtlasRef *ref = &event->refs[index];
+
+	CHECK_FOR_INTERRUPTS();
+	atlas_rows_add(rows);
+	atlas_rows_set_pointer(rows, UNRESOLVED_EVENT_ID, &event->id);
+	atlas_rows_set(rows, UNRESOLVED_POSITION, Int16GetDatum(index + 1));
+	atlas_rows_set(rows, UNRESOLVED_ATTEMPTS, Int16GetDatum(1));
+	atlas_rows_set_pointer(rows, UNRESOLVED_TENANT_ID, ref->lookup.tenant);
+	atlas_rows_set(rows, UNRESOLVED_OBJECT_TYPE, CStringGetTextDatum(ref->object_type));
+	atlas_rows_set_pointer(rows, UNRESOLVED_OBJECT_ID, ref->lookup.object_id);
+	atlas_rows_set_pointer(rows, UNRESOLVED_EXTERNAL_ID, ref->lookup.external_id);
+	atlas_rows_set(rows, UNRESOLVED_OUTCOME, CStringGetTextDatum(outcome_name(ref)));
+	atlas_rows_set(rows, UNRESOLVED_REASON, CStringGetTextDatum(ref->reason));
+	atlas_rows_set(rows, UNRESOLVED_FIRST_ATTEMPT_AT, TimestampTzGetDatum(now));
+	if (atlas_relink_window > 0 && ref->problem == NULL)
+		atlas_rows_set(rows, UNRESOLVED_NEXT_ATTEMPT_AT, TimestampTzGetDatum(next_lookup(now, 1)));
+}
+
+int
+atlas_unresolved_add(const AtlasLinkEvent *events, int nevents, TimestampTz now)
+{
+	AtlasRows	rows;
+
+	atlas_rows_init(&rows, &unresolved_table, atlas_count_references(events, nevents));
+	for (int i = 0; i < nevents; i++)
+	{
+		if (atlas_first_deferred(&events[i]) != NULL)
+			continue;
+		for (int j = 0; j < events[i].nrefs; j++)
+			if (events[i].refs[j].outcome != ATLAS_LINKED)
+				add_reference(&rows, &events[i], j, now);
+	}
+	atlas_rows_insert(&rows);
+	return rows.nrows;
+}
+
+/* Events in their order. */
 static int
 compare_items(const void *a, const void *b)
 {
-	return atlas_event_id_compare(&((const Unresolved *) a)->event_id,
-								  &((const Unresolved *) b)->event_id);
+	return atlas_event_id_compare(&((const AtlasUnresolved *) a)->event_id,
+								  &((const AtlasUnresolved *) b)->event_id);
 }
 
-/* Claims the references that a statement selects; they come out sorted by event. */
-static void
-claim(RelinkBatch *batch, AtlasStatement *statement, Datum *values)
+/* Claims the references that a statement selects. */
+static int
+claim(AtlasStatement *statement, Datum *values, AtlasUnresolved **items)
 {
-	batch->makes_partitions = false;
-	batch->nitems = (int) atlas_execute(statement, values, NULL, false, 0);
-	batch->items = palloc0(sizeof(Unresolved) * Max(batch->nitems, 1));
-	for (int i = 0; i < batch->nitems; i++)
+	int			nitems = (int) atlas_execute(statement, values, NULL, false, 0);
+
+	*items = palloc0(sizeof(AtlasUnresolved) * Max(nitems, 1));
+	for (int i = 0; i < nitems; i++)
 	{
 		HeapTuple	row = SPI_tuptable->vals[i];
 		TupleDesc	tupdesc = SPI_tuptable->tupdesc;
-		Unresolved *item = &batch->items[i];
+		AtlasUnresolved *item = &(*items)[i];
 		bool		isnull;
 
 		CHECK_FOR_INTERRUPTS();
@@ -151,175 +218,11 @@ claim(RelinkBatch *batch, AtlasStatement *statement, Datum *values)
 		item->attempts = DatumGetInt16(SPI_getbinval(row, tupdesc, 7, &isnull));
 		item->first_attempt_at = DatumGetTimestampTz(SPI_getbinval(row, tupdesc, 8, &isnull));
 	}
-	qsort(batch->items, batch->nitems, sizeof(Unresolved), compare_items);
+	qsort(*items, nitems, sizeof(AtlasUnresolved), compare_items);
+	return nitems;
 }
 
-/* Reads the primary objects of the events, which are sorted. */
-static void
-read_primaries(RelinkBatch *batch)
-{
-	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * batch->nitems);
-	bool		isnull;
-
-	for (int i = 0; i < batch->nitems; i++)
-		ids[i] = batch->items[i].event_id;
-	(void) atlas_select_events(ids, batch->nitems);
-
-	for (uint64 row = 0; row < SPI_processed; row++)
-	{
-		HeapTuple	tuple = SPI_tuptable->vals[row];
-		TupleDesc	tupdesc = SPI_tuptable->tupdesc;
-		Unresolved	key;
-		Unresolved *item;
-		Unresolved *end = batch->items + batch->nitems;
-
-		key.event_id = *DatumGetUUIDP(SPI_getbinval(tuple, tupdesc, 1, &isnull));
-		item = bsearch(&key, batch->items, batch->nitems, sizeof(Unresolved), compare_items);
-		if (item == NULL)
-			continue;
-		while (item > batch->items && compare_items(item - 1, &key) == 0)
-			item--;
-		for (; item < end && compare_items(item, &key) == 0; item++)
-		{
-			item->event_exists = true;
-			item->primary_type = SPI_getvalue(tuple, tupdesc, 3);
-			item->primary_id = atlas_result_text(tuple, tupdesc, 4);
-		}
-	}
-}
-
-static bool
-is_primary(const Unresolved *item)
-{
-	return strcmp(item->ref.object_type, item->primary_type) == 0 &&
-		atlas_compare_text(item->ref.lookup.found_id, item->primary_id) == 0;
-}
-
-/* Turns the late hits into links. */
-static void
-write_resolved(const Unresolved *items, int nitems, TimestampTz now)
-{
-	AtlasRows	links;
-	AtlasColumn ids;
-	AtlasColumn positions;
-	Datum		values[2];
-
-	atlas_link_rows_init(&links, nitems);
-	atlas_column_init(&ids, nitems);
-	atlas_column_init(&positions, nitems);
-	for (int i = 0; i < nitems; i++)
-	{
-		if (items[i].ref.outcome != ATLAS_LINKED || !items[i].event_exists)
-			continue;
-		atlas_column_add(&ids, UUIDPGetDatum(&items[i].event_id));
-		atlas_column_add(&positions, Int16GetDatum(items[i].position));
-		if (!is_primary(&items[i]))
-			atlas_link_rows_add(&links, &items[i].event_id, &items[i].ref, now);
-	}
-	if (ids.nvalues == 0)
-		return;
-	atlas_rows_insert(&links);
-	values[0] = atlas_column_array(&ids, UUIDOID);
-	values[1] = atlas_column_array(&positions, INT2OID);
-	(void) atlas_execute(&delete_resolved, values, NULL, false, 0);
-}
-
-/*
- * Notes the others for another time. A table that is locked does not count as
- * an attempt; an event that is not there (yet, in a restore) does.
- */
-static void
-write_unresolved(const Unresolved *items, int nitems, TimestampTz now)
-{
-	AtlasColumn columns[6];
-	static const Oid types[6] = {UUIDOID, INT2OID, INT2OID, TIMESTAMPTZOID, TEXTOID, TEXTOID};
-	Datum		values[6];
-
-	for (int i = 0; i < lengthof(columns); i++)
-		atlas_column_init(&columns[i], nitems);
-	for (int i = 0; i < nitems; i++)
-	{
-		const Unresolved *item = &items[i];
-		bool		locked = item->ref.outcome == ATLAS_DEFERRED;
-		int			attempts = Min(item->attempts + (locked ? 0 : 1), PG_INT16_MAX);
-		TimestampTz next = atlas_relink_time(now, attempts);
-
-		if (item->ref.outcome == ATLAS_LINKED && item->event_exists)
-			continue;
-		atlas_column_add(&columns[0], UUIDPGetDatum(&item->event_id));
-		atlas_column_add(&columns[1], Int16GetDatum(item->position));
-		atlas_column_add(&columns[2], Int16GetDatum(attempts));
-		if (next <= TimestampTzPlusMilliseconds(item->first_attempt_at,
-												(int64) atlas_relink_window * 1000))
-			atlas_column_add(&columns[3], TimestampTzGetDatum(next));
-		else
-			atlas_column_add_null(&columns[3]);
-		atlas_column_add(&columns[4], CStringGetTextDatum(
-							item->ref.outcome == ATLAS_REFERENCE_NOT_FOUND ? "NOT_FOUND" : "ERROR"));
-		atlas_column_add(&columns[5], CStringGetTextDatum(
-							item->ref.outcome == ATLAS_LINKED ? "the event is not there" : item->ref.reason));
-	}
-	if (columns[0].nvalues == 0)
-		return;
-	for (int i = 0; i < lengthof(columns); i++)
-		values[i] = atlas_column_array(&columns[i], types[i]);
-	(void) atlas_execute(&update_unresolved, values, NULL, false, 0);
-}
-
-/* Retention may have dropped the event, and the month's links with it. */
-static void
-ensure_partitions(const Unresolved *items, int nitems)
-{
-	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * nitems);
-	int			nids = 0;
-
-	for (int i = 0; i < nitems; i++)
-		if (items[i].event_exists)
-			ids[nids++] = items[i].event_id;
-	atlas_partition_ensure(ATLAS_LINKS, ids, nids);
-}
-
-static void
-relink_items(void *argument, int from, int to, bool kept)
-{
-	RelinkBatch *batch = argument;
-	Unresolved *items = &batch->items[from];
-	int			nitems = to - from;
-	TimestampTz now = GetCurrentTimestamp();
-	AtlasRef  **refs = palloc(sizeof(AtlasRef *) * nitems);
-
-	batch->makes_partitions = true;
-	ensure_partitions(items, nitems);
-	batch->makes_partitions = false;
-	for (int i = 0; i < nitems; i++)
-		refs[i] = &items[i].ref;
-	atlas_resolve(refs, nitems);
-	write_resolved(items, nitems, now);
-	write_unresolved(items, nitems, now);
-}
-
-static void
-fail_item(void *argument, int index, const ErrorData *error)
-{
-	RelinkBatch *batch = argument;
-	Unresolved *item = &batch->items[index];
-
-	item->ref.outcome = atlas_is_shortage(error) || batch->makes_partitions ?
-		ATLAS_DEFERRED : ATLAS_REFERENCE_ERROR;
-	item->ref.reason = error->message;
-	write_unresolved(item, 1, GetCurrentTimestamp());
-}
-
-/* Looks up the references that were claimed. */
-static void
-relink(RelinkBatch *batch)
-{
-	if (batch->nitems == 0)
-		return;
-	read_primaries(batch);
-	atlas_bisect(batch, batch->nitems, relink_items, fail_item);
-}
-
+/* The parameters of the statements that select what is due. */
 static void
 due_values(int limit, Datum *values)
 {
@@ -328,19 +231,16 @@ due_values(int limit, Datum *values)
 }
 
 int
-atlas_relink_batch(int limit)
+atlas_unresolved_claim_due(int limit, AtlasUnresolved **items)
 {
-	RelinkBatch batch;
 	Datum		values[2];
 
 	due_values(limit, values);
-	claim(&batch, &select_due, values);
-	relink(&batch);
-	return batch.nitems;
+	return claim(&select_due, values, items);
 }
 
 int
-atlas_relink_events(int limit, pg_uuid_t *ids)
+atlas_unresolved_due_events(int limit, pg_uuid_t *ids)
 {
 	Datum		values[2];
 	bool		isnull;
@@ -354,7 +254,7 @@ atlas_relink_events(int limit, pg_uuid_t *ids)
 }
 
 bool
-atlas_relink_give_up(const pg_uuid_t *id, const char *reason)
+atlas_unresolved_give_up(const pg_uuid_t *id, const char *reason)
 {
 	Datum		values[2];
 
@@ -363,14 +263,90 @@ atlas_relink_give_up(const pg_uuid_t *id, const char *reason)
 	return atlas_execute(&give_up, values, NULL, false, 0) > 0;
 }
 
-void
-atlas_relink_given_up(const pg_uuid_t *id, const char *reason)
+int
+atlas_unresolved_claim_given_up(const pg_uuid_t *id, const char *reason, AtlasUnresolved **items)
 {
-	RelinkBatch batch;
 	Datum		values[2];
 
 	values[0] = UUIDPGetDatum(id);
 	values[1] = CStringGetTextDatum(reason);
-	claim(&batch, &select_given_up, values);
-	relink(&batch);
+	return claim(&select_given_up, values, items);
+}
+
+void
+atlas_unresolved_remove(const AtlasUnresolved *items, int nitems)
+{
+	AtlasColumn ids;
+	AtlasColumn positions;
+	Datum		values[2];
+
+	atlas_column_init(&ids, nitems);
+	atlas_column_init(&positions, nitems);
+	for (int i = 0; i < nitems; i++)
+	{
+		if (!atlas_is_resolved(&items[i]))
+			continue;
+		atlas_column_add(&ids, UUIDPGetDatum(&items[i].event_id));
+		atlas_column_add(&positions, Int16GetDatum(items[i].position));
+	}
+	if (ids.nvalues == 0)
+		return;
+	values[0] = atlas_column_array(&ids, UUIDOID);
+	values[1] = atlas_column_array(&positions, INT2OID);
+	(void) atlas_execute(&delete_resolved, values, NULL, false, 0);
+}
+
+/* The parameters of update_unresolved. */
+enum
+{
+	UPDATE_EVENT_ID,
+	UPDATE_POSITION,
+	UPDATE_ATTEMPTS,
+	UPDATE_NEXT_ATTEMPT_AT,
+	UPDATE_OUTCOME,
+	UPDATE_REASON,
+	UPDATE_NCOLUMNS
+};
+
+/*
+ * A table that is locked does not count as an attempt; an event that is not there (yet,
+ * in a restore) does.
+ */
+static void
+add_update(AtlasColumn *columns, const AtlasUnresolved *item, TimestampTz now)
+{
+	bool		locked = item->ref.outcome == ATLAS_DEFERRED;
+	int			attempts = Min(item->attempts + (locked ? 0 : 1), PG_INT16_MAX);
+	TimestampTz next = next_lookup(now, attempts);
+
+	atlas_column_add(&columns[UPDATE_EVENT_ID], UUIDPGetDatum(&item->event_id));
+	atlas_column_add(&columns[UPDATE_POSITION], Int16GetDatum(item->position));
+	atlas_column_add(&columns[UPDATE_ATTEMPTS], Int16GetDatum(attempts));
+	if (next <= TimestampTzPlusMilliseconds(item->first_attempt_at,
+											(int64) atlas_relink_window * 1000))
+		atlas_column_add(&columns[UPDATE_NEXT_ATTEMPT_AT], TimestampTzGetDatum(next));
+	else
+		atlas_column_add_null(&columns[UPDATE_NEXT_ATTEMPT_AT]);
+	atlas_column_add(&columns[UPDATE_OUTCOME], CStringGetTextDatum(outcome_name(&item->ref)));
+	atlas_column_add(&columns[UPDATE_REASON], CStringGetTextDatum(
+						item->ref.outcome == ATLAS_LINKED ? "the event is not there" : item->ref.reason));
+}
+
+void
+atlas_unresolved_update(const AtlasUnresolved *items, int nitems, TimestampTz now)
+{
+	static const Oid types[UPDATE_NCOLUMNS] = {UUIDOID, INT2OID, INT2OID, TIMESTAMPTZOID, TEXTOID, TEXTOID};
+	AtlasColumn columns[UPDATE_NCOLUMNS];
+	Datum		values[UPDATE_NCOLUMNS];
+
+	for (int i = 0; i < UPDATE_NCOLUMNS; i++)
+		atlas_column_init(&columns[i], nitems);
+	for (int i = 0; i < nitems; i++)
+		if (!atlas_is_resolved(&items[i]))
+			add_update(columns, &items[i], now);
+	if (columns[0].nvalues == 0)
+		return;
+	for (int i = 0; i < UPDATE_NCOLUMNS; i++)
+		values[i] = atlas_column_array(&columns[i], types[i]);
+	(void) atlas_execute(&update_unresolved, values, NULL, false, 0);
 }

@@ -1,6 +1,6 @@
 /*
  * discovery.c
- *		atlas_discover_object_types(): tables named after the built-in types.
+ *		Finding the tables that are named after the built-in types.
  *
  * Names are compared without case and underscores, singular or plural. A type
  * is registered only when there is no doubt: one table, with a unique id column
@@ -13,23 +13,17 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
-#include "fmgr.h"
-#include "funcapi.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
 #include "base/arrays.h"
-#include "base/extension.h"
+#include "base/statement.h"
+#include "objects/discovery.h"
 #include "objects/id_value.h"
-#include "objects/registration.h"
 #include "objects/registry.h"
 
-#define DISCOVERY_NCOLUMNS 5
-
-PG_FUNCTION_INFO_V1(atlas_discover_object_types);
-
-/* Runs as the caller: tables that are not his are none of his business. */
+/* This runs as the caller, and finds only tables that the caller owns. */
 static AtlasStatement select_candidates = {
 	.sql =
 	"SELECT c.oid"
@@ -48,7 +42,7 @@ static AtlasStatement select_candidates = {
 	.parameters = {TEXTARRAYOID, OIDOID},
 };
 
-/* A name without case and underscores. */
+/* A name without case and underscores, in memory of its own. */
 static char *
 plain_name(const char *name)
 {
@@ -62,13 +56,14 @@ plain_name(const char *name)
 	return result;
 }
 
+/* Are two names the same but for case and underscores? */
 static bool
 is_plainly(const char *name, const char *expected)
 {
 	return strcmp(plain_name(name), plain_name(expected)) == 0;
 }
 
-/* Is this the name of an id column: id, customer_id, "customerId"? */
+/* Is this the name of an id column, such as id, customer_id or "customerId"? */
 static bool
 is_id_name(const char *column, const AtlasBuiltInType *type)
 {
@@ -80,7 +75,7 @@ is_id_name(const char *column, const AtlasBuiltInType *type)
 	return false;
 }
 
-/* Can the column hold ids, or, if it is not the unique one, external ids? */
+/* Can the column hold ids, or external ids if it is not the unique one? */
 static bool
 has_id_type(const FormData_pg_attribute *attribute, bool is_unique)
 {
@@ -91,8 +86,8 @@ has_id_type(const FormData_pg_attribute *attribute, bool is_unique)
 }
 
 /*
- * The first column with such a name, or without one the first named like an id,
- * that can hold ids and has the index that it needs.
+ * Finds the first column with such a name that can hold ids and has the index that it
+ * needs. Without a name this is the first one that is named like an id.
  */
 static const char *
 find_column(Relation relation, const AtlasBuiltInType *type, const char *name, AttrNumber tenant)
@@ -115,6 +110,7 @@ find_column(Relation relation, const AtlasBuiltInType *type, const char *name, A
 	return NULL;
 }
 
+/* The first column that is named tenant_id, or like it. */
 static AttrNumber
 tenant_column(Relation relation)
 {
@@ -127,7 +123,7 @@ tenant_column(Relation relation)
 	return InvalidAttrNumber;
 }
 
-/* Why a table cannot be registered just like that; NULL: it can. */
+/* Why a table cannot be registered without more ado. NULL if it can. */
 static const char *
 why_not_looked_up(Relation relation, const AtlasRegistration *found)
 {
@@ -139,7 +135,7 @@ why_not_looked_up(Relation relation, const AtlasRegistration *found)
 	return reason;
 }
 
-/* What a table offers; false when it has no usable id column. */
+/* Finds out what a table offers. Returns false if it has no usable id column. */
 static bool
 examine(Oid relid, const AtlasBuiltInType *type, AtlasRegistration *found, bool *has_tenant,
 		const char **why_not)
@@ -162,7 +158,7 @@ examine(Oid relid, const AtlasBuiltInType *type, AtlasRegistration *found, bool 
 	return found->id_column != NULL;
 }
 
-/* The candidates' OIDs for a type, in the caller's memory. */
+/* The OIDs of the tables that are named like a type, in the memory of the caller. */
 static List *
 find_candidates(const AtlasBuiltInType *type, Oid schema, MemoryContext context)
 {
@@ -187,28 +183,12 @@ find_candidates(const AtlasBuiltInType *type, Oid schema, MemoryContext context)
 	return result;
 }
 
-static void
-put_row(ReturnSetInfo *result, const AtlasRegistration *found, bool registered)
-{
-	Datum		values[DISCOVERY_NCOLUMNS];
-	bool		nulls[DISCOVERY_NCOLUMNS] = {0};
-	NameData	id_column;
-	NameData	external_id_column;
-
-	namestrcpy(&id_column, found->id_column);
-	values[0] = CStringGetTextDatum(found->object_type);
-	values[1] = ObjectIdGetDatum(found->relation);
-	values[2] = NameGetDatum(&id_column);
-	values[3] = NameGetDatum(&external_id_column);
-	nulls[3] = found->external_id_column == NULL;
-	if (!nulls[3])
-		namestrcpy(&external_id_column, found->external_id_column);
-	values[4] = BoolGetDatum(registered);
-	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
-}
-
-static void
-discover_type(ReturnSetInfo *result, const AtlasBuiltInType *built_in, List *candidates)
+/*
+ * Adds the usable candidates to the result. If there is only one, and nothing speaks
+ * against it, it is registered; otherwise a notice says why none was.
+ */
+static List *
+discover_type(List *result, const AtlasBuiltInType *built_in, List *candidates)
 {
 	bool		is_registered = OidIsValid(atlas_object_type(built_in->name)->relation);
 	List	   *usable = NIL;
@@ -219,10 +199,10 @@ discover_type(ReturnSetInfo *result, const AtlasBuiltInType *built_in, List *can
 	foreach(cell, candidates)
 	{
 		const char *why_not;
-		AtlasRegistration *found = palloc0(sizeof(AtlasRegistration));
+		AtlasDiscovery *found = palloc0(sizeof(AtlasDiscovery));
 		bool		tenant;
 
-		if (!examine(lfirst_oid(cell), built_in, found, &tenant, &why_not))
+		if (!examine(lfirst_oid(cell), built_in, &found->registration, &tenant, &why_not))
 			continue;
 		usable = lappend(usable, found);
 		has_tenant |= tenant;
@@ -232,13 +212,12 @@ discover_type(ReturnSetInfo *result, const AtlasBuiltInType *built_in, List *can
 
 	foreach(cell, usable)
 	{
-		AtlasRegistration *found = lfirst(cell);
-		bool		certain = !is_registered && list_length(usable) == 1 && !has_tenant &&
-			not_direct == NULL;
+		AtlasDiscovery *found = lfirst(cell);
 
-		if (certain)
-			atlas_write_registration(found);
-		put_row(result, found, certain);
+		found->is_registered = !is_registered && list_length(usable) == 1 && !has_tenant &&
+			not_direct == NULL;
+		if (found->is_registered)
+			atlas_write_registration(&found->registration);
 	}
 	if (!is_registered && list_length(usable) > 1)
 		ereport(NOTICE,
@@ -254,16 +233,16 @@ discover_type(ReturnSetInfo *result, const AtlasBuiltInType *built_in, List *can
 				(errmsg("the table of object type %s has a tenant column; it was not registered",
 						built_in->name),
 				 errhint("Call atlas_register_object_type(), with tenant_column if it separates tenants.")));
+	return list_concat(result, usable);
 }
 
-Datum
-atlas_discover_object_types(PG_FUNCTION_ARGS)
+/* Looks for the tables of one built-in type after the other. */
+List *
+atlas_discover(Oid schema)
 {
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	Oid			schema = PG_ARGISNULL(0) ? InvalidOid : PG_GETARG_OID(0);
 	MemoryContext context = CurrentMemoryContext;
+	List	   *result = NIL;
 
-	InitMaterializedSRF(fcinfo, 0);
 	atlas_lock_registry();
 	for (int i = 0; i < atlas_built_in_type_count; i++)
 	{
@@ -272,7 +251,7 @@ atlas_discover_object_types(PG_FUNCTION_ARGS)
 		SPI_connect();
 		candidates = find_candidates(&atlas_built_in_types[i], schema, context);
 		SPI_finish();
-		discover_type(result, &atlas_built_in_types[i], candidates);
+		result = discover_type(result, &atlas_built_in_types[i], candidates);
 	}
-	return (Datum) 0;
+	return result;
 }

@@ -3,30 +3,30 @@
  *		The registry of object types: built-in names, aliases, and the tables
  *		that atlas_object_types connects them to.
  *
- * Each backend keeps the whole registry in memory. A trigger on the table sends
- * a relation cache invalidation when it changes, in whatever way, and the next
- * question reads it again, with a snapshot of that moment, however old the
- * transaction's own may be.
+ * Each backend keeps the whole registry in memory. However the table is changed, a
+ * trigger sends a relation cache invalidation, and the next question reads the table
+ * again. It is read with a snapshot of that moment, however old the snapshot of the
+ * transaction may be.
  */
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/parallel.h"
 #include "access/transam.h"
 #include "catalog/pg_type.h"
-#include "commands/trigger.h"
-#include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
-#include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "base/extension.h"
+#include "base/identity.h"
+#include "base/statement.h"
+#include "base/tenant.h"
+#include "event/validation.h"
 #include "objects/lookup_statement.h"
 #include "objects/registry.h"
 
@@ -63,9 +63,8 @@ static HTAB *names = NULL;		/* of NameEntry */
 static List *types = NIL;		/* of AtlasObjectType */
 static bool registry_valid = false;
 static Oid	registry_relid = InvalidOid;
-static int	registry_pins = 0;
 
-/* A leaf of the type has changed, or all of them. */
+/* One leaf of the type has changed, or all of them if none is named. */
 static void
 forget_leaf(AtlasObjectType *type, Oid relid)
 {
@@ -86,9 +85,12 @@ forget_leaf(AtlasObjectType *type, Oid relid)
 		leaf->valid = false;
 }
 
-/* The registry changed, or a registered table: look again before it is used. */
+/*
+ * The registry has changed, or a table that may be a registered one, a leaf or beneath
+ * one. What depends on it is looked at again before it is used.
+ */
 static void
-relation_changed(Datum arg, Oid relid)
+table_changed(Datum arg, Oid relid)
 {
 	ListCell   *cell;
 
@@ -111,17 +113,18 @@ relation_changed(Datum arg, Oid relid)
 	}
 }
 
-/* A schema was renamed. */
+/* The names of all tables in it may be others now. */
 static void
-a_schema_changed(Datum arg, int cacheid, uint32 hashvalue)
+schema_renamed(Datum arg, int cacheid, uint32 hashvalue)
 {
-	relation_changed(arg, InvalidOid);
+	table_changed(arg, InvalidOid);
 }
 
 /*
- * Code may have changed hands: a function, an operator, a type, a server, or a role its
- * rights. The comparison of a type that is not PostgreSQL's own (citext) runs in direct
- * lookups, too: whether it is still the one of the library is asked again.
+ * Code may have changed hands: a function, an operator, a type or a server has another
+ * owner, or a role has other rights. Direct lookups, too, run the comparison of a type
+ * that is not part of PostgreSQL (citext), so it is checked again whether that is still
+ * the library's.
  */
 static void
 code_changed(Datum arg, int cacheid, uint32 hashvalue)
@@ -151,18 +154,13 @@ atlas_object_type_init(void)
 		PROCOID, OPEROID, TYPEOID, FOREIGNSERVEROID, AUTHOID
 	};
 
-	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
-	CacheRegisterSyscacheCallback(NAMESPACEOID, a_schema_changed, (Datum) 0);
+	CacheRegisterRelcacheCallback(table_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(NAMESPACEOID, schema_renamed, (Datum) 0);
 	for (int i = 0; i < lengthof(code_caches); i++)
 		CacheRegisterSyscacheCallback(code_caches[i], code_changed, (Datum) 0);
 }
 
-MemoryContext
-atlas_object_type_memory(void)
-{
-	return registry_context;
-}
-
+/* Is this the name of a built-in type, or one of its aliases? */
 static bool
 is_folded_form(const char *folded_name, const char *alias)
 {
@@ -193,6 +191,7 @@ atlas_built_in_type(const char *folded_name)
 	return NULL;
 }
 
+/* Adds a name of a type, unless another type has it already. */
 static void
 add_name(const char *name, AtlasObjectType *type)
 {
@@ -203,6 +202,7 @@ add_name(const char *name, AtlasObjectType *type)
 		entry->type = type;
 }
 
+/* Adds a type to the registry in memory. */
 static AtlasObjectType *
 add_type(const char *name)
 {
@@ -210,6 +210,7 @@ add_type(const char *name)
 	MemoryContext old = MemoryContextSwitchTo(registry_context);
 
 	strlcpy(type->name, name, sizeof(type->name));
+	type->memory = registry_context;
 	types = lappend(types, type);
 	MemoryContextSwitchTo(old);
 	add_name(name, type);
@@ -227,6 +228,7 @@ copy_name(HeapTuple row, int column, NameData *name)
 		*name = *DatumGetName(value);
 }
 
+/* Adds a row of the table to the registry in memory. */
 static void
 add_row(HeapTuple row)
 {
@@ -247,6 +249,7 @@ add_row(HeapTuple row)
 	copy_name(row, 7, &type->vouched_owner);
 }
 
+/* Frees everything that is known of the types. Their plans are freed one by one. */
 static void
 forget_registry(void)
 {
@@ -263,7 +266,7 @@ forget_registry(void)
 												 ALLOCSET_SMALL_SIZES);
 }
 
-/* Reads the registry as it is now, whatever the transaction's snapshot. */
+/* Reads the registry as it is now, whatever the snapshot of the transaction is. */
 static void
 read_rows(void)
 {
@@ -277,7 +280,10 @@ read_rows(void)
 		add_row(SPI_tuptable->vals[i]);
 }
 
-/* An error while reading leaves it invalid, for the next caller to read. */
+/*
+ * Reads the registry. If an error is raised it stays invalid, and the next caller reads
+ * it.
+ */
 static void
 read_registry(void)
 {
@@ -292,7 +298,7 @@ read_registry(void)
 						HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
 
 	/* An invalidation that comes while it is read must not be lost. */
-	registry_relid = atlas_extension()->object_types;
+	registry_relid = atlas_relation(ATLAS_OBJECT_TYPES);
 	registry_valid = true;
 
 	PG_TRY();
@@ -310,7 +316,7 @@ read_registry(void)
 	}
 	PG_END_TRY();
 
-	/* Built-in names and aliases, registered or not. */
+	/* Built-in names and aliases are there whether they are registered or not. */
 	for (int i = 0; i < atlas_built_in_type_count; i++)
 	{
 		const AtlasBuiltInType *built_in = &atlas_built_in_types[i];
@@ -322,75 +328,37 @@ read_registry(void)
 	}
 }
 
-void
-atlas_object_types_pin(bool pin)
+/*
+ * Reads the registry unless what is in memory still holds. The code that a lookup runs,
+ * say that of a view, may ask for a type while another one is in use, so nothing is read
+ * then.
+ */
+static inline void
+refresh_registry(void)
 {
-	registry_pins += pin ? 1 : -1;
+	if (names == NULL || (!atlas_in_lookup_of_owner() &&
+						  (!registry_valid || registry_relid != atlas_relation(ATLAS_OBJECT_TYPES))))
+		read_registry();
 }
 
-bool
-atlas_in_code_of_owner(void)
-{
-	/* A parallel worker has the security context of its leader, but not the pins. */
-	return registry_pins > 0 || (IsParallelWorker() && InSecurityRestrictedOperation());
-}
-
-void
-atlas_refuse_code_of_owner(void)
-{
-	if (atlas_in_code_of_owner())
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("events cannot be used while an object is looked up"),
-				 errdetail("Code of a registered view, policy or index runs in the session of others, but not with their tenant.")));
-}
-
+/* A name that is too long for the registry is not looked for. */
 AtlasObjectType *
 atlas_object_type(const char *folded_name)
 {
 	NameEntry  *entry;
 
-	/* Code that a lookup runs, of a view say, may ask while it is in use. */
-	if (names == NULL || (registry_pins == 0 &&
-						  (!registry_valid || registry_relid != atlas_extension()->object_types)))
-		read_registry();
+	refresh_registry();
 	if (strlen(folded_name) > ATLAS_MAX_TYPE_LENGTH)
 		return NULL;
 	entry = hash_search(names, folded_name, HASH_FIND, NULL);
 	return entry ? entry->type : NULL;
 }
 
-/* What is wrong with the table of a type, or will be; NULL: nothing. */
-static const char *
-advice_about(AtlasObjectType *type)
+List *
+atlas_object_types(void)
 {
-	if (!OidIsValid(type->relation) || !atlas_connect(type, true))
-		return NULL;
-	if (type->connection == ATLAS_BROKEN)
-		return psprintf("Events of object type %s are refused, since %s: register it again with atlas_register_object_type().",
-						type->name, type->problem);
-	if (type->target.way == ATLAS_BY_LEAVES &&
-		atlas_count_leaves(type->relation, &type->columns, false) > ATLAS_MAX_LEAVES)
-		return psprintf("Each lookup of an object of type %s reads more than %d partitions: partition its table by the id, or into fewer partitions.",
-						type->name, ATLAS_MAX_LEAVES);
-	if (type->target.way == ATLAS_BY_LEAF && !OidIsValid(type->leaf.id_index.index))
-		return psprintf("Each lookup of an object of type %s reads its whole table: create a unique index on its id column.",
-						type->name);
-	return NULL;
-}
-
-const char *
-atlas_object_types_advice(void)
-{
-	(void) atlas_object_type("");	/* reads the registry, if it has changed */
-	for (int i = 0; i < list_length(types); i++)
-	{
-		const char *advice = advice_about(list_nth(types, i));
-
-		if (advice != NULL)
-			return advice;
-	}
-	return NULL;
+	refresh_registry();
+	return types;
 }
 
 bool
@@ -401,21 +369,4 @@ atlas_make_type_canonical(AtlasReference *reference)
 	if (type != NULL)
 		reference->object_type = pstrdup(type->name);
 	return type != NULL;
-}
-
-PG_FUNCTION_INFO_V1(atlas_object_types_changed);
-
-Datum
-atlas_object_types_changed(PG_FUNCTION_ARGS)
-{
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
-
-	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("atlas_object_types_changed() is a trigger function")));
-
-	/* Reaches every session, this one at the next command. */
-	CacheInvalidateRelcache(trigger->tg_relation);
-	return PointerGetDatum(NULL);
 }

@@ -11,26 +11,18 @@
 #include "storage/proc.h"
 #include "utils/guc.h"
 
-#include "base/extension.h"
+#include "base/identity.h"
+#include "base/tenant.h"
 #include "base/wakeup.h"
 #include "link/link_batch.h"
-#include "objects/registry.h"
+#include "link/retry_unresolved.h"
+#include "store/queue.h"
 #include "worker/worker.h"
 
 PG_FUNCTION_INFO_V1(atlas_link_events);
 PG_FUNCTION_INFO_V1(atlas_retry_failed);
 
-static AtlasStatement retry_failed = {
-	.sql =
-	"UPDATE @extschema@.atlas_event_queue"
-	"   SET attempts = 0, next_attempt_at = NULL, last_error = NULL,"
-	"       submitted_xid = pg_catalog.pg_current_xact_id()"
-	" WHERE next_attempt_at OPERATOR(pg_catalog.=) 'infinity' AND submitted_xid OPERATOR(pg_catalog.>=) '0'"
-	"   AND ($1 IS NULL OR event_id OPERATOR(pg_catalog.=) $1)",
-	.nparameters = 1,
-	.parameters = {UUIDOID},
-};
-
+/* Links batch by batch, in the transaction of the caller. */
 Datum
 atlas_link_events(PG_FUNCTION_ARGS)
 {
@@ -50,7 +42,7 @@ atlas_link_events(PG_FUNCTION_ARGS)
 	atlas_refuse_code_of_owner();
 	SPI_connect();
 	atlas_become_owner(&saved);
-	/* Like the linker, do not wait for the tables of objects. */
+	/* Like the linker, this does not wait for the tables of objects. */
 	guc_level = NewGUCNestLevel();
 	if (LockTimeout == 0)
 		(void) set_config_option("lock_timeout", "1s", PGC_USERSET, PGC_S_SESSION,
@@ -62,23 +54,23 @@ atlas_link_events(PG_FUNCTION_ARGS)
 		claimed = atlas_link_batch(&cursor, limit, &counts);
 		max_events -= claimed;
 	} while (claimed == limit && max_events > 0);
-	(void) atlas_relink_batch(atlas_batch_size);
+	(void) atlas_retry_unresolved(atlas_batch_size);
 	AtEOXact_GUC(true, guc_level);
 	atlas_return(&saved);
 	SPI_finish();
 	PG_RETURN_INT64(counts.linked);
 }
 
+/* The events go to the end of the queue, as if they had been submitted now. */
 Datum
 atlas_retry_failed(PG_FUNCTION_ARGS)
 {
 	AtlasIdentity saved;
-	Datum		value = PG_GETARG_DATUM(0);
 	uint64		count;
 
 	SPI_connect();
 	atlas_become_owner(&saved);
-	count = atlas_execute(&retry_failed, &value, PG_ARGISNULL(0) ? "n" : " ", false, 0);
+	count = atlas_queue_retry_failed(PG_ARGISNULL(0) ? NULL : PG_GETARG_UUID_P(0));
 	atlas_return(&saved);
 	SPI_finish();
 	atlas_wake_at_commit(0, (int) Min(count, PG_INT32_MAX));

@@ -2,10 +2,10 @@
  * timeline.c
  *		atlas_timeline(): the events of an object, newest first.
  *
- * The object is the primary one of some events and a related one of others;
- * both lists are read by index from the newest partition on, no further than a
- * page, and merged. Reads as the owner of the extension, so that EXECUTE on the
- * function is all that a reader needs; the tenant is that of the session.
+ * An object is the primary one of some events and a related one of others. Both lists are
+ * read by index from the newest partition on, no further than a page, and merged. The
+ * statement runs as the owner of the extension, so that a reader needs nothing but EXECUTE
+ * on the function. The tenant is that of the session.
  */
 #include "postgres.h"
 
@@ -17,15 +17,16 @@
 #include "utils/builtins.h"
 #include "utils/uuid.h"
 
-#include "base/extension.h"
-#include "event/event.h"
-#include "objects/id_value.h"
+#include "base/identity.h"
+#include "base/statement.h"
+#include "base/tenant.h"
+#include "event/validation.h"
+#include "objects/lookup.h"
 #include "objects/registry.h"
-#include "submit/submit.h"
 
 #define TIMELINE_NCOLUMNS 11
 
-/* Index Scan Backward on both tables, Append in order of the partitions. */
+/* The plan is an Index Scan Backward on both tables, with Append in order of the partitions. */
 static AtlasStatement select_timeline = {
 	.sql =
 	"SELECT e.event_id, e.occurred_at, t.role, e.name, e.description, e.icon, e.payload,"
@@ -60,9 +61,9 @@ static AtlasStatement select_timeline = {
 
 PG_FUNCTION_INFO_V1(atlas_timeline);
 
-/* The canonical name of an object type; an error when there is no such type. */
-static const char *
-canonical_type(const text *given)
+/* The object type of this name; an error when there is none. */
+static AtlasObjectType *
+type_argument(const text *given)
 {
 	AtlasObjectType *type = atlas_object_type(atlas_fold_object_type(VARDATA_ANY(given),
 																	 VARSIZE_ANY_EXHDR(given)));
@@ -75,27 +76,12 @@ canonical_type(const text *given)
 						  "is neither a built-in object type nor a registered one");
 		atlas_raise(&error);
 	}
-	return type->name;
+	return type;
 }
 
-/* An id as it is stored: that of a uuid in lower case. */
-static text *
-stored_id(const char *type_name, text *given)
-{
-	AtlasObjectType *type = atlas_object_type(type_name);
-	Datum		value;
-
-	if (type == NULL)
-		return given;			/* unregistered meanwhile */
-	(void) atlas_connect(type, false);
-	if (type->connection == ATLAS_CONNECTED && type->target.columns.id.type == UUIDOID &&
-		atlas_id_from_text(UUIDOID, VARDATA_ANY(given), VARSIZE_ANY_EXHDR(given), &value))
-		return cstring_to_text(DatumGetCString(DirectFunctionCall1(uuid_out, value)));
-	return given;
-}
-
+/* Refuses a call without this argument, in the words of the Events API. */
 static void
-require(bool given, const char *field, const char *message)
+require_field(bool given, const char *field, const char *message)
 {
 	AtlasError	error = {0};
 
@@ -105,8 +91,9 @@ require(bool given, const char *field, const char *message)
 	atlas_raise(&error);
 }
 
+/* Returns the rows of the statement. */
 static void
-put_rows(ReturnSetInfo *result)
+put_timeline(ReturnSetInfo *result)
 {
 	Datum		values[TIMELINE_NCOLUMNS];
 	bool		nulls[TIMELINE_NCOLUMNS];
@@ -121,17 +108,22 @@ put_rows(ReturnSetInfo *result)
 	}
 }
 
+/*
+ * Without before_event the page begins with the newest event, whose id is below the
+ * largest uuid.
+ */
 Datum
 atlas_timeline(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	int			max_events = PG_ARGISNULL(3) ? 50 : PG_GETARG_INT32(3);
+	AtlasObjectType *type;
 	pg_uuid_t	newest;
 	Datum		values[5];
 	AtlasIdentity saved;
 
-	require(!PG_ARGISNULL(0), "/objectType", "objectType is required");
-	require(!PG_ARGISNULL(1), "/objectId", "objectId is required");
+	require_field(!PG_ARGISNULL(0), "/objectType", "objectType is required");
+	require_field(!PG_ARGISNULL(1), "/objectId", "objectId is required");
 	if (max_events < 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -140,15 +132,16 @@ atlas_timeline(PG_FUNCTION_ARGS)
 
 	memset(&newest, 0xff, sizeof(newest));
 	values[0] = PointerGetDatum(atlas_session_tenant());
-	values[1] = CStringGetTextDatum(canonical_type(PG_GETARG_TEXT_PP(0)));
-	values[2] = PointerGetDatum(stored_id(TextDatumGetCString(values[1]), PG_GETARG_TEXT_PP(1)));
+	type = type_argument(PG_GETARG_TEXT_PP(0));
+	values[1] = CStringGetTextDatum(type->name);
+	values[2] = PointerGetDatum(atlas_stored_id(type, PG_GETARG_TEXT_PP(1)));
 	values[3] = PG_ARGISNULL(2) ? UUIDPGetDatum(&newest) : PG_GETARG_DATUM(2);
 	values[4] = Int64GetDatum(max_events);
 
 	SPI_connect();
 	atlas_become_owner(&saved);
 	(void) atlas_execute(&select_timeline, values, NULL, true, 0);
-	put_rows(result);
+	put_timeline(result);
 	atlas_return(&saved);
 	SPI_finish();
 	return (Datum) 0;

@@ -5,8 +5,8 @@
  * A partition is made when the first event of its month comes, in the
  * transaction that brings it, or ahead of time by the linker. It is created as
  * a table of its own, indexed, and then attached, which takes SHARE UPDATE
- * EXCLUSIVE on the parent: other sessions go on reading and writing, only
- * another session that lacks a month waits.
+ * EXCLUSIVE on the parent: other sessions go on reading and writing. Only a
+ * session that needs another new month waits.
  *
  * Partitions that a DBA has made, of any width, are used as they are; a month
  * that they cover in part gets a partition for the gap.
@@ -18,6 +18,7 @@
 #include "commands/defrem.h"
 #include "commands/tablespace.h"
 #include "commands/trigger.h"
+#include "executor/spi.h"
 #include "partitioning/partbounds.h"
 #include "partitioning/partdesc.h"
 #include "pgtime.h"
@@ -33,32 +34,30 @@
 
 #include "base/event_id.h"
 #include "base/extension.h"
+#include "base/tables.h"
 #include "store/partitions.h"
 
 #define MONTHS_AHEAD 2
 
-/* What the two partitioned tables do not share. */
-typedef struct PartitionKind
+/* The indexes of a partition; its columns and the rest are those of the parent. */
+typedef struct PartitionIndexes
 {
-	const char *parent;
 	const char *primary_key;
-	const char *index;
-} PartitionKind;
+	const char *other;
+} PartitionIndexes;
 
-static const PartitionKind kinds[] = {
-	[ATLAS_LOG] = {
-		.parent = "atlas_events",
+static const PartitionIndexes indexes[ATLAS_NTABLES] = {
+	[ATLAS_EVENTS] = {
 		.primary_key = "event_id",
-		.index = "tenant_id, object_type, object_id, event_id",
+		.other = "tenant_id, object_type, object_id, event_id",
 	},
-	[ATLAS_LINKS] = {
-		.parent = "atlas_event_links",
+	[ATLAS_EVENT_LINKS] = {
 		.primary_key = "tenant_id, object_type, object_id, event_id",
-		.index = "event_id",
+		.other = "event_id",
 	},
 };
 
-/* The ids from low, up to but without high. */
+/* The ids from low up to high, without high. */
 typedef struct IdRange
 {
 	pg_uuid_t	low;
@@ -70,20 +69,21 @@ typedef struct IdRange
 /* A range that is known to have a partition, so that most calls end there. */
 typedef struct KnownRange
 {
-	bool		valid;
 	Oid			parent;
 	Oid			partition;
 	IdRange		range;
+	bool		valid;
 } KnownRange;
 
-static KnownRange known[lengthof(kinds)];
+static KnownRange known[ATLAS_NTABLES];
 static uint64 invalidations = 0;
 
+/* Called by the relation cache: the partitions of a table may have changed. */
 static void
-relation_changed(Datum arg, Oid relid)
+partitioned_table_changed(Datum arg, Oid relid)
 {
 	invalidations++;
-	for (int i = 0; i < lengthof(known); i++)
+	for (int i = 0; i < ATLAS_NTABLES; i++)
 		if (relid == InvalidOid || relid == known[i].parent)
 			known[i].valid = false;
 }
@@ -91,9 +91,10 @@ relation_changed(Datum arg, Oid relid)
 void
 atlas_partition_init(void)
 {
-	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+	CacheRegisterRelcacheCallback(partitioned_table_changed, (Datum) 0);
 }
 
+/* Is the id within the bounds that a range has? */
 static bool
 in_range(const IdRange *range, const pg_uuid_t *id)
 {
@@ -101,16 +102,11 @@ in_range(const IdRange *range, const pg_uuid_t *id)
 		(!range->bounded_high || atlas_event_id_compare(id, &range->high) < 0);
 }
 
+/* Is it remembered which partition the id goes to? */
 static bool
-is_known(AtlasPartitioned table, const pg_uuid_t *id)
+is_known(AtlasTableId table, const pg_uuid_t *id)
 {
 	return known[table].valid && in_range(&known[table].range, id);
-}
-
-static Oid
-parent_oid(AtlasPartitioned table)
-{
-	return table == ATLAS_LOG ? atlas_extension()->events : atlas_extension()->links;
 }
 
 /*
@@ -167,15 +163,16 @@ month_within(const pg_uuid_t *id, IdRange *gap)
 	gap->bounded_low = gap->bounded_high = true;
 }
 
+/* The name that a partition gets: that of the table, and the month with which it begins. */
 static char *
-partition_name(AtlasPartitioned table, const pg_uuid_t *low)
+partition_name(AtlasTableId table, const pg_uuid_t *low)
 {
 	struct pg_tm tm;
 	fsec_t		fsec;
 
 	if (timestamp2tm(atlas_event_id_time(low), NULL, &tm, &fsec, NULL, NULL) != 0)
 		elog(ERROR, "timestamp out of range");
-	return psprintf("%s_%04d_%02d", kinds[table].parent, tm.tm_year, tm.tm_mon);
+	return psprintf("%s_%04d_%02d", atlas_tables[table].name, tm.tm_year, tm.tm_mon);
 }
 
 /*
@@ -184,9 +181,9 @@ partition_name(AtlasPartitioned table, const pg_uuid_t *low)
  * is made, and says what the caller can do.
  */
 static void
-refuse_if_used_here(AtlasPartitioned table, const IdRange *range)
+refuse_if_used_here(AtlasTableId table, const IdRange *range)
 {
-	Relation	parent = table_open(parent_oid(table), NoLock);
+	Relation	parent = table_open(atlas_relation(table), NoLock);
 	bool		is_used = parent->rd_refcnt > 1 || AfterTriggerPendingOnRel(RelationGetRelid(parent));
 
 	table_close(parent, NoLock);
@@ -194,11 +191,12 @@ refuse_if_used_here(AtlasPartitioned table, const IdRange *range)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("partition \"%s\" cannot be made while a query of this session uses table \"%s\"",
-						partition_name(table, &range->low), kinds[table].parent),
+						partition_name(table, &range->low), atlas_tables[table].name),
 				 errdetail("The first event of a month makes a partition, which PostgreSQL does not attach to a table that a loop, a cursor or a trigger of the same session is at work on."),
 				 errhint("Submit or link such events after that query: collect what it finds in an array or a temporary table first.")));
 }
 
+/* Runs a statement that has no plan, such as CREATE TABLE. */
 static void
 execute_utility(char *sql)
 {
@@ -208,6 +206,7 @@ execute_utility(char *sql)
 		elog(ERROR, "could not execute \"%s\": %s", sql, SPI_result_code_string(code));
 }
 
+/* Changes a setting until the nest level of settings ends, with the rights of any user. */
 static void
 set_locally(const char *name, const char *value)
 {
@@ -215,7 +214,7 @@ set_locally(const char *name, const char *value)
 							 true, 0, false);
 }
 
-/* Where and how a partition is stored is not for the submitter's settings to say. */
+/* A partition is stored where and how its parent says, whatever the submitter's settings are. */
 static void
 use_settings_of(Oid parent_relid)
 {
@@ -237,10 +236,10 @@ use_settings_of(Oid parent_relid)
  * columns, and refuses a table that has an identity column already.
  */
 static void
-build_partition(AtlasPartitioned table, const IdRange *range)
+build_partition(AtlasTableId table, const IdRange *range)
 {
 	const AtlasExtension *extension = atlas_extension();
-	const PartitionKind *kind = &kinds[table];
+	const char *parent = atlas_tables[table].name;
 	Oid			schema = extension->schema;
 	char	   *schema_name = pstrdup(extension->schema_name);
 	char	   *name = partition_name(table, &range->low);
@@ -251,26 +250,27 @@ build_partition(AtlasPartitioned table, const IdRange *range)
 		name = ChooseRelationName(name, NULL, "part", schema, false);
 
 	execute_utility(psprintf("CREATE TABLE %s.%s (LIKE %s.%s INCLUDING ALL EXCLUDING INDEXES EXCLUDING IDENTITY)",
-							 schema_name, name, schema_name, kind->parent));
+							 schema_name, name, schema_name, parent));
 	execute_utility(psprintf("ALTER TABLE %s.%s ADD PRIMARY KEY (%s)",
-							 schema_name, name, kind->primary_key));
-	execute_utility(psprintf("CREATE INDEX ON %s.%s (%s)", schema_name, name, kind->index));
+							 schema_name, name, indexes[table].primary_key));
+	execute_utility(psprintf("CREATE INDEX ON %s.%s (%s)", schema_name, name, indexes[table].other));
 	/* Without a policy of its own, so that it is read through the parent only. */
 	execute_utility(psprintf("ALTER TABLE %s.%s ENABLE ROW LEVEL SECURITY", schema_name, name));
 	execute_utility(psprintf("ALTER TABLE %s.%s ATTACH PARTITION %s.%s FOR VALUES FROM ('%s') TO ('%s')",
-							 schema_name, kind->parent, schema_name, name,
+							 schema_name, parent, schema_name, name,
 							 atlas_event_id_string(&range->low),
 							 atlas_event_id_string(&range->high)));
 
 	/* The names may have changed hands: see atlas_plan(). */
 	partition = get_relname_relid(name, schema);
-	if (!OidIsValid(partition) || get_partition_parent(partition, true) != parent_oid(table))
+	if (!OidIsValid(partition) || get_partition_parent(partition, true) != atlas_relation(table))
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("the schema of extension \"%s\" was renamed just now", ATLAS_EXTENSION_NAME),
 				 errhint("Try again.")));
 }
 
+/* Tells which partition an error is about. */
 static void
 add_partition_context(void *name)
 {
@@ -279,7 +279,7 @@ add_partition_context(void *name)
 
 /* Makes the partition for a range that has none; an error says what it was about. */
 static void
-create_partition(AtlasPartitioned table, const IdRange *range)
+create_partition(AtlasTableId table, const IdRange *range)
 {
 	ErrorContextCallback context = {.callback = add_partition_context};
 	int			guc_level;
@@ -289,7 +289,7 @@ create_partition(AtlasPartitioned table, const IdRange *range)
 	context.previous = error_context_stack;
 	error_context_stack = &context;
 	guc_level = NewGUCNestLevel();
-	use_settings_of(parent_oid(table));
+	use_settings_of(atlas_relation(table));
 	build_partition(table, range);
 	AtEOXact_GUC(false, guc_level);
 	error_context_stack = context.previous;
@@ -297,7 +297,7 @@ create_partition(AtlasPartitioned table, const IdRange *range)
 
 /* Says whether the id has a partition, and remembers it; else gives the gap. */
 static bool
-has_partition(AtlasPartitioned table, Oid parent_relid, const pg_uuid_t *id, IdRange *gap)
+has_partition(AtlasTableId table, Oid parent_relid, const pg_uuid_t *id, IdRange *gap)
 {
 	Relation	parent = table_open(parent_relid, AccessShareLock);
 	Oid			partition;
@@ -323,18 +323,18 @@ has_partition(AtlasPartitioned table, Oid parent_relid, const pg_uuid_t *id, IdR
 	known[table].partition = partition;
 	known[table].range = *gap;
 
-	/* One that came while it was read makes for another reading. */
+	/* If an invalidation came while the bounds were read, they are read again next time. */
 	known[table].valid = before == invalidations;
 	return true;
 }
 
 void
-atlas_partition_ensure(AtlasPartitioned table, const pg_uuid_t *ids, int nids)
+atlas_partition_ensure(AtlasTableId table, const pg_uuid_t *ids, int nids)
 {
-	Oid			parent = parent_oid(table);
+	Oid			parent = atlas_relation(table);
 	IdRange		gap;
 
-	/* The lock that the INSERT takes; having it, what is known stays true. */
+	/* An INSERT takes this lock as well. While it is held, what is known of partitions stays true. */
 	LockRelationOid(parent, RowExclusiveLock);
 	for (int i = 0; i < nids; i++)
 	{
@@ -352,12 +352,12 @@ atlas_partition_ensure(AtlasPartitioned table, const pg_uuid_t *ids, int nids)
 }
 
 Oid
-atlas_partition_of(AtlasPartitioned table, const Datum *ids, int first, int *end)
+atlas_partition_of(AtlasTableId table, const Datum *ids, int first, int *end)
 {
 	IdRange		range;
 
 	if (!is_known(table, DatumGetUUIDP(ids[first])) &&
-		!has_partition(table, parent_oid(table), DatumGetUUIDP(ids[first]), &range))
+		!has_partition(table, atlas_relation(table), DatumGetUUIDP(ids[first]), &range))
 		return InvalidOid;
 	for (int i = first + 1; i < *end; i++)
 		if (!in_range(&known[table].range, DatumGetUUIDP(ids[i])))
@@ -366,9 +366,9 @@ atlas_partition_of(AtlasPartitioned table, const Datum *ids, int first, int *end
 }
 
 void
-atlas_partition_ahead(AtlasPartitioned table, TimestampTz now)
+atlas_partition_ahead(AtlasTableId table, TimestampTz now)
 {
-	Oid			parent = parent_oid(table);
+	Oid			parent = atlas_relation(table);
 
 	for (int months = 0; months <= MONTHS_AHEAD; months++)
 	{

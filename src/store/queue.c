@@ -1,19 +1,20 @@
 /*
  * queue.c
- *		Claiming events from the queue, without reading what is dead.
+ *		The queue: events are added, claimed without reading what is dead, put off,
+ *		and taken out.
  *
  * A long-running snapshot keeps the rows that were removed from the queue from
  * being vacuumed, so "the first rows of the queue" get ever more expensive to
- * find. The linker therefore remembers where it was. Ids do not do for that,
- * for transactions commit in another order than they write; the transaction ids
- * in the queue do: whatever was not visible to a snapshot was written by a
+ * find. The linker therefore remembers where it was. Event ids are no use for that,
+ * because transactions do not commit in the order in which they write. The transaction
+ * ids in the queue are: whatever was not visible to a snapshot was written by a
  * transaction that was in progress then, or began later.
  *
  * So a pass first goes through the transactions that the snapshot of the pass
  * before had in progress, then through all from its xmax to that of its own, each
  * in order of (submitted_xid, event_id), which is the order of the index. Rows that
- * came by a restore or from another server bear foreign transaction ids, and locked
- * rows are skipped: sweeps over the whole queue find those.
+ * came by a restore or from another server have foreign transaction ids, and locked
+ * rows are skipped. Sweeps over the whole queue find both.
  *
  * Claimed rows are locked with FOR UPDATE SKIP LOCKED: several linkers and
  * sessions can work side by side.
@@ -30,8 +31,44 @@
 #include "utils/xid8.h"
 
 #include "base/arrays.h"
-#include "base/extension.h"
+#include "base/statement.h"
 #include "store/queue.h"
+#include "store/rows.h"
+
+enum
+{
+	QUEUE_EVENT_ID,
+	QUEUE_SUBMITTED_XID,
+	QUEUE_NEXT_ATTEMPT_AT,
+	QUEUE_ATTEMPTS,
+	QUEUE_TENANT_ID,
+	QUEUE_LAST_ERROR
+};
+
+/* The columns, as the install script has them. */
+static AtlasTable queue_table = {
+	.id = ATLAS_EVENT_QUEUE,
+	.ncolumns = QUEUE_LAST_ERROR + 1,
+	.columns = {
+		[QUEUE_EVENT_ID] = {"event_id", UUIDOID},
+		[QUEUE_SUBMITTED_XID] = {"submitted_xid", XID8OID},
+		[QUEUE_NEXT_ATTEMPT_AT] = {"next_attempt_at", TIMESTAMPTZOID},
+		[QUEUE_ATTEMPTS] = {"attempts", INT2OID},
+		[QUEUE_TENANT_ID] = {"tenant_id", TEXTOID},
+		[QUEUE_LAST_ERROR] = {"last_error", TEXTOID},
+	},
+};
+
+static AtlasStatement find_queued = {
+	.sql =
+	"SELECT event_id, submitted_xid, attempts,"
+	"       COALESCE(next_attempt_at OPERATOR(pg_catalog.=) 'infinity', false)"
+	"  FROM @extschema@.atlas_event_queue"
+	" WHERE event_id OPERATOR(pg_catalog.=) ANY ($1)"
+	" ORDER BY event_id",
+	.nparameters = 1,
+	.parameters = {UUIDARRAYOID},
+};
 
 /*
  * Index Cond on atlas_event_queue_cursor_idx, no sort. That index is for statements
@@ -114,14 +151,42 @@ static AtlasStatement claim_again = {
 	.parameters = {UUIDARRAYOID},
 };
 
-static AtlasStatement select_xids = {
+static AtlasStatement delete_queued = {
 	.sql =
-	"SELECT event_id, submitted_xid"
-	"  FROM @extschema@.atlas_event_queue"
-	" WHERE event_id OPERATOR(pg_catalog.=) ANY ($1)"
-	" ORDER BY event_id",
+	"DELETE FROM @extschema@.atlas_event_queue WHERE event_id OPERATOR(pg_catalog.=) ANY ($1)",
 	.nparameters = 1,
 	.parameters = {UUIDARRAYOID},
+};
+
+static AtlasStatement defer_queued = {
+	.sql =
+	"UPDATE @extschema@.atlas_event_queue q"
+	"   SET next_attempt_at = d.next_attempt_at, last_error = d.last_error"
+	"  FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3))"
+	"       AS d (event_id, next_attempt_at, last_error)"
+	" WHERE q.event_id OPERATOR(pg_catalog.=) d.event_id",
+	.nparameters = 3,
+	.parameters = {UUIDARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID},
+};
+
+static AtlasStatement fail_queued = {
+	.sql =
+	"UPDATE @extschema@.atlas_event_queue"
+	"   SET attempts = $2, last_error = $3, next_attempt_at = $4"
+	" WHERE event_id OPERATOR(pg_catalog.=) $1",
+	.nparameters = 4,
+	.parameters = {UUIDOID, INT2OID, TEXTOID, TIMESTAMPTZOID},
+};
+
+static AtlasStatement retry_failed = {
+	.sql =
+	"UPDATE @extschema@.atlas_event_queue"
+	"   SET attempts = 0, next_attempt_at = NULL, last_error = NULL,"
+	"       submitted_xid = pg_catalog.pg_current_xact_id()"
+	" WHERE next_attempt_at OPERATOR(pg_catalog.=) 'infinity' AND submitted_xid OPERATOR(pg_catalog.>=) '0'"
+	"   AND ($1 IS NULL OR event_id OPERATOR(pg_catalog.=) $1)",
+	.nparameters = 1,
+	.parameters = {UUIDOID},
 };
 
 static AtlasStatement has_work = {
@@ -143,6 +208,46 @@ static AtlasStatement next_due = {
 	"             (SELECT pg_catalog.min(next_attempt_at) FROM @extschema@.atlas_event_unresolved"
 	"               WHERE next_attempt_at IS NOT NULL))",
 };
+
+/* ----- Adding and finding ----- */
+
+void
+atlas_queue_rows_init(AtlasRows *rows, int size)
+{
+	atlas_rows_init(rows, &queue_table, size);
+}
+
+void
+atlas_queue_rows_add(AtlasRows *rows, const pg_uuid_t *event_id, const text *tenant, uint64 xid)
+{
+	atlas_rows_add(rows);
+	atlas_rows_set_pointer(rows, QUEUE_EVENT_ID, event_id);
+	atlas_rows_set(rows, QUEUE_SUBMITTED_XID, UInt64GetDatum(xid));
+	atlas_rows_set(rows, QUEUE_ATTEMPTS, Int16GetDatum(0));
+	atlas_rows_set_pointer(rows, QUEUE_TENANT_ID, tenant);
+}
+
+int
+atlas_queue_find(const pg_uuid_t *ids, int nids, AtlasQueued *queued)
+{
+	Datum		value = atlas_uuid_array(ids, nids);
+	bool		isnull;
+
+	(void) atlas_execute(&find_queued, &value, NULL, false, 0);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple	row = SPI_tuptable->vals[i];
+		TupleDesc	tupdesc = SPI_tuptable->tupdesc;
+
+		queued[i].event_id = *DatumGetUUIDP(SPI_getbinval(row, tupdesc, 1, &isnull));
+		queued[i].submitted_xid = DatumGetUInt64(SPI_getbinval(row, tupdesc, 2, &isnull));
+		queued[i].attempts = DatumGetInt16(SPI_getbinval(row, tupdesc, 3, &isnull));
+		queued[i].is_failed = DatumGetBool(SPI_getbinval(row, tupdesc, 4, &isnull));
+	}
+	return (int) SPI_processed;
+}
+
+/* ----- Claiming ----- */
 
 /* A transaction id of a snapshot with its epoch; it is older than the next. */
 static uint64
@@ -170,6 +275,7 @@ take_snapshot(AtlasCursor *cursor)
 		cursor->next_unfinished[i] = widen_xid(snapshot->xip[i], next);
 }
 
+/* Transaction ids as a parameter of a statement. */
 static Datum
 xid_array(const uint64 *xids, int nxids)
 {
@@ -190,6 +296,7 @@ enter_range(AtlasCursor *cursor)
 	memset(&cursor->position_id, 0, sizeof(pg_uuid_t));
 }
 
+/* Begins a pass: it goes as far as the snapshot that is taken now. */
 static void
 begin_pass(AtlasCursor *cursor)
 {
@@ -219,6 +326,7 @@ begin_pass(AtlasCursor *cursor)
 	enter_range(cursor);
 }
 
+/* Remembers what this pass has seen, for the next one to go on from there. */
 static void
 end_pass(AtlasCursor *cursor)
 {
@@ -242,7 +350,7 @@ atlas_queue_left_some(AtlasCursor *cursor)
 	Datum		values[4];
 	bool		isnull;
 
-	/* What a pass has linked is dead now, and to be read once only. */
+	/* The rows that a pass has linked are dead now, and are not to be read again and again. */
 	if (cursor->previous_seen)
 		return cursor->left_some;
 
@@ -293,8 +401,12 @@ claim_from_range(AtlasCursor *cursor, int limit, pg_uuid_t *ids)
 	return nclaimed;
 }
 
-int
-atlas_queue_claim(AtlasCursor *cursor, int limit, pg_uuid_t *ids)
+/*
+ * Claims up to limit events that are due at once, and locks their rows in the queue.
+ * Fewer than limit: the pass is over.
+ */
+static int
+claim_new(AtlasCursor *cursor, int limit, pg_uuid_t *ids)
 {
 	int			nclaimed = 0;
 
@@ -314,8 +426,9 @@ atlas_queue_claim(AtlasCursor *cursor, int limit, pg_uuid_t *ids)
 	return nclaimed;
 }
 
-int
-atlas_queue_claim_due(int limit, pg_uuid_t *ids)
+/* Claims up to limit events whose time for another attempt has come. */
+static int
+claim_again_due(int limit, pg_uuid_t *ids)
 {
 	Datum		values[2];
 
@@ -323,6 +436,22 @@ atlas_queue_claim_due(int limit, pg_uuid_t *ids)
 	values[1] = Int64GetDatum(limit);
 	(void) atlas_execute(&claim_due, values, NULL, false, 0);
 	return take_ids(ids);
+}
+
+int
+atlas_queue_claim_batch(AtlasCursor *cursor, int limit, pg_uuid_t *ids)
+{
+	/* Events that were put off get a share, however many new ones there are. */
+	int			share = limit > 1 ? Max(limit / 10, 1) : 0;
+	int			ndue = claim_again_due(share, ids);
+	int			nnew = claim_new(cursor, limit - ndue, ids + ndue);
+
+	if (ndue < share || ndue + nnew == limit)
+		return ndue + nnew;
+
+	/* They also get the room that is left. Those of the share are claimed once more with it. */
+	memmove(ids, ids + ndue, sizeof(pg_uuid_t) * nnew);
+	return nnew + claim_again_due(limit - nnew, ids + nnew);
 }
 
 int
@@ -358,21 +487,77 @@ is_ending(uint64 xid)
 int
 atlas_queue_ending(const pg_uuid_t *ids, int nids, pg_uuid_t *ending)
 {
-	Datum		value = atlas_uuid_array(ids, nids);
+	AtlasQueued *queued = palloc(sizeof(AtlasQueued) * Max(nids, 1));
+	int			nqueued = atlas_queue_find(ids, nids, queued);
 	int			nending = 0;
-	bool		isnull;
 
-	(void) atlas_execute(&select_xids, &value, NULL, false, 0);
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		HeapTuple	row = SPI_tuptable->vals[i];
-		TupleDesc	tupdesc = SPI_tuptable->tupdesc;
-
-		if (is_ending(DatumGetUInt64(SPI_getbinval(row, tupdesc, 2, &isnull))))
-			ending[nending++] = *DatumGetUUIDP(SPI_getbinval(row, tupdesc, 1, &isnull));
-	}
+	for (int i = 0; i < nqueued; i++)
+		if (is_ending(queued[i].submitted_xid))
+			ending[nending++] = queued[i].event_id;
 	return nending;
 }
+
+/* ----- Putting off and taking out ----- */
+
+void
+atlas_queue_remove(const AtlasColumn *ids)
+{
+	Datum		value = atlas_column_array(ids, UUIDOID);
+
+	if (ids->nvalues > 0)
+		(void) atlas_execute(&delete_queued, &value, NULL, false, 0);
+}
+
+void
+atlas_deferrals_init(AtlasDeferrals *deferrals, int size)
+{
+	atlas_column_init(&deferrals->ids, size);
+	atlas_column_init(&deferrals->times, size);
+	atlas_column_init(&deferrals->reasons, size);
+}
+
+void
+atlas_deferrals_add(AtlasDeferrals *deferrals, const pg_uuid_t *id, TimestampTz until,
+					const char *reason)
+{
+	atlas_column_add(&deferrals->ids, UUIDPGetDatum(id));
+	atlas_column_add(&deferrals->times, TimestampTzGetDatum(until));
+	atlas_column_add(&deferrals->reasons, CStringGetTextDatum(reason));
+}
+
+void
+atlas_queue_defer(const AtlasDeferrals *deferrals)
+{
+	Datum		values[3];
+
+	values[0] = atlas_column_array(&deferrals->ids, UUIDOID);
+	values[1] = atlas_column_array(&deferrals->times, TIMESTAMPTZOID);
+	values[2] = atlas_column_array(&deferrals->reasons, TEXTOID);
+	(void) atlas_execute(&defer_queued, values, NULL, false, 0);
+}
+
+void
+atlas_queue_note_failure(const pg_uuid_t *id, int attempts, const char *message,
+						 TimestampTz next_attempt_at)
+{
+	Datum		values[4];
+
+	values[0] = UUIDPGetDatum(id);
+	values[1] = Int16GetDatum(attempts);
+	values[2] = CStringGetTextDatum(message);
+	values[3] = TimestampTzGetDatum(next_attempt_at);
+	(void) atlas_execute(&fail_queued, values, NULL, false, 0);
+}
+
+uint64
+atlas_queue_retry_failed(const pg_uuid_t *id)
+{
+	Datum		value = UUIDPGetDatum(id);
+
+	return atlas_execute(&retry_failed, &value, id == NULL ? "n" : " ", false, 0);
+}
+
+/* ----- What is there to do ----- */
 
 bool
 atlas_queue_has_work(void)

@@ -1,6 +1,7 @@
 /*
  * queue.h
- *		Claiming events from the queue.
+ *		The queue, atlas_event_queue: what is added to it, claimed, put off and
+ *		taken out.
  */
 #ifndef ATLAS_QUEUE_H
 #define ATLAS_QUEUE_H
@@ -8,12 +9,32 @@
 #include "datatype/timestamp.h"
 #include "utils/uuid.h"
 
+#include "base/arrays.h"
+#include "store/rows.h"
+
+/* Rows for events whose related objects are to be linked; xid is of the transaction that submits them. */
+extern void atlas_queue_rows_init(AtlasRows *rows, int size);
+extern void atlas_queue_rows_add(AtlasRows *rows, const pg_uuid_t *event_id, const text *tenant,
+								 uint64 xid);
+
+/* An event that was found in the queue. */
+typedef struct AtlasQueued
+{
+	pg_uuid_t	event_id;
+	uint64		submitted_xid;
+	int			attempts;		/* that have failed */
+	bool		is_failed;
+} AtlasQueued;
+
+/* Finds those of the events that are in the queue, sorted by id; queued has room for nids. */
+extern int	atlas_queue_find(const pg_uuid_t *ids, int nids, AtlasQueued *queued);
+
 /*
  * Where a linker is in the queue. Passes follow one another: each takes the
  * events of the transactions that were not finished when the pass before began.
  * A sweep is a pass over the whole queue.
  *
- * All zero but for the context is a cursor that begins with a sweep.
+ * A cursor that is all zero, except for the context, begins with a sweep.
  */
 typedef struct AtlasCursor
 {
@@ -26,7 +47,7 @@ typedef struct AtlasCursor
 	uint64		last_xid;
 	uint64	   *unfinished;		/* at the start of the pass before */
 	int			nunfinished;
-	int			current;		/* in unfinished; nunfinished: the range */
+	int			current;		/* index in unfinished; nunfinished: in the range */
 	uint64		position_xid;	/* behind this event */
 	pg_uuid_t	position_id;
 
@@ -44,19 +65,16 @@ typedef struct AtlasCursor
 } AtlasCursor;
 
 /*
- * Claims up to limit events that are due at once, and locks their rows in the
- * queue. Fewer than limit: the pass is over. ids has room for limit.
+ * Claims a batch of what is new and of what is due again. Returns the number of events;
+ * fewer than limit: there is nothing new for now. ids has room for limit.
  */
-extern int	atlas_queue_claim(AtlasCursor *cursor, int limit, pg_uuid_t *ids);
+extern int	atlas_queue_claim_batch(AtlasCursor *cursor, int limit, pg_uuid_t *ids);
 
 /*
  * Did the pass before leave events that it must have seen, because they were
  * locked? To be asked when what it claimed has been linked.
  */
 extern bool atlas_queue_left_some(AtlasCursor *cursor);
-
-/* Claims up to limit events whose time for another attempt has come. */
-extern int	atlas_queue_claim_due(int limit, pg_uuid_t *ids);
 
 /*
  * Claims those of these events that are still in the queue and not FAILED,
@@ -71,12 +89,35 @@ extern int	atlas_queue_claim_again(pg_uuid_t *ids, int nids);
  */
 extern int	atlas_queue_ending(const pg_uuid_t *ids, int nids, pg_uuid_t *ending);
 
+/* Takes events out of the queue: they are LINKED. */
+extern void atlas_queue_remove(const AtlasColumn *ids);
+
+/* Events that are put off, until when, and why. */
+typedef struct AtlasDeferrals
+{
+	AtlasColumn ids;
+	AtlasColumn times;
+	AtlasColumn reasons;
+} AtlasDeferrals;
+
+extern void atlas_deferrals_init(AtlasDeferrals *deferrals, int size);
+extern void atlas_deferrals_add(AtlasDeferrals *deferrals, const pg_uuid_t *id, TimestampTz until,
+								const char *reason);
+extern void atlas_queue_defer(const AtlasDeferrals *deferrals);
+
+/* Notes a failed attempt, and when the next one is made; DT_NOEND: the event is FAILED. */
+extern void atlas_queue_note_failure(const pg_uuid_t *id, int attempts, const char *message,
+									 TimestampTz next_attempt_at);
+
+/* Gives FAILED events new attempts, or only this one if it is not NULL; returns how many. */
+extern uint64 atlas_queue_retry_failed(const pg_uuid_t *id);
+
 /* Is there anything that is due, an event or an unresolved reference? */
 extern bool atlas_queue_has_work(void);
 
 /*
  * When the next event or unresolved reference is to be tried again;
- * DT_NOEND when none is.
+ * DT_NOEND when there is none.
  */
 extern TimestampTz atlas_queue_next_due(void);
 

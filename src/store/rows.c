@@ -1,12 +1,12 @@
 /*
  * rows.c
- *		Adding rows to the log, the queue and the links.
+ *		Adding rows to our tables.
  *
- * Rows are formed and put into the table and its indexes as COPY does it, without
- * an INSERT that is planned and run: that costs as much again as the writing
- * itself. Where an INSERT would do more than that (there are triggers, rules,
- * policies that concern the owner, CHECK constraints, indexes that compute something,
- * columns that are not ours), or would be refused, there is an INSERT.
+ * Rows are formed and put into the table and its indexes as COPY does it. Planning and
+ * running an INSERT would cost as much again as the writing itself. A table is written
+ * with a regular INSERT where that would do more (the table has triggers, rules,
+ * policies that concern the owner, CHECK constraints, indexes that compute something, or
+ * columns that are not ours), or would be refused.
  */
 #include "postgres.h"
 
@@ -17,14 +17,23 @@
 #include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "executor/executor.h"
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/rls.h"
 
 #include "base/compat.h"
+#include "base/extension.h"
+#include "base/statement.h"
+#include "base/tables.h"
+#include "store/partitions.h"
 #include "store/rows.h"
+
+bool		atlas_direct_access = true;
 
 #define GROUP_SIZE 100			/* rows that are put into a table at once */
 
@@ -43,6 +52,7 @@ atlas_rows_init(AtlasRows *rows, AtlasTable *table, int size)
 	bool	   *nulls = (bool *) (values + (Size) Max(size, 1) * table->ncolumns);
 
 	rows->table = table;
+	rows->nrows = 0;
 	for (int i = 0; i < table->ncolumns; i++)
 	{
 		rows->columns[i].values = values + (Size) size * i;
@@ -52,32 +62,22 @@ atlas_rows_init(AtlasRows *rows, AtlasTable *table, int size)
 }
 
 void
-atlas_rows_add(AtlasRows *rows, const Datum *values, const bool *nulls)
+atlas_rows_add(AtlasRows *rows)
 {
 	for (int i = 0; i < rows->table->ncolumns; i++)
-	{
-		if (nulls[i])
-			atlas_column_add_null(&rows->columns[i]);
-		else
-			atlas_column_add(&rows->columns[i], values[i]);
-	}
+		atlas_column_add_null(&rows->columns[i]);
+	rows->nrows++;
 }
 
-static Oid
-table_relid(const AtlasTable *table)
-{
-	return *(const Oid *) ((const char *) atlas_extension() + table->relation);
-}
-
-/* Opens it; while its lock was waited for, the extension may have been made anew. */
+/* Locks and opens the table. While we wait for the lock, the extension may be dropped and created again. */
 static Relation
 open_table(const AtlasTable *table)
 {
 	Oid			relid = InvalidOid;
 
-	while (relid != table_relid(table))
+	while (relid != atlas_relation(table->id))
 	{
-		relid = table_relid(table);
+		relid = atlas_relation(table->id);
 		LockRelationOid(relid, RowExclusiveLock);
 	}
 	return table_open(relid, NoLock);
@@ -85,7 +85,7 @@ open_table(const AtlasTable *table)
 
 /*
  * May this role insert into the table, and does no policy check the rows? An INSERT
- * asks this of the table that it names only, whoever its partitions belong to.
+ * asks this only of the table that it names, whoever owns the partitions.
  */
 static bool
 may_insert(Relation relation)
@@ -122,16 +122,16 @@ has_our_columns(Relation relation, const AtlasTable *table)
 	{
 		const FormData_pg_attribute *attribute = TupleDescAttr(tupdesc, i);
 
-		if (attribute->attisdropped || attribute->atttypid != table->types[i] ||
+		if (attribute->attisdropped || attribute->atttypid != table->columns[i].type ||
 			attribute->atttypmod != -1 || attribute->attidentity != '\0' ||
 			attribute->attgenerated != '\0' ||
-			strcmp(NameStr(attribute->attname), table->columns[i]) != 0)
+			strcmp(NameStr(attribute->attname), table->columns[i].name) != 0)
 			return false;
 	}
 	return true;
 }
 
-/* Is the condition of an index, like that of the queue's cursor, that a column which is NOT NULL be so? */
+/* Does the predicate of an index say only that a NOT NULL column is not null, as that of the queue's cursor does? */
 static bool
 is_always_true(Relation relation, const List *predicate)
 {
@@ -159,6 +159,7 @@ is_plain_index(Relation relation, Relation index, IndexInfo *info)
 	return info->ii_Expressions == NIL && info->ii_Predicate == NIL;
 }
 
+/* Can all indexes of the table be written without evaluating anything? */
 static bool
 has_plain_indexes(const ResultRelInfo *result)
 {
@@ -173,13 +174,13 @@ has_plain_indexes(const ResultRelInfo *result)
 static Oid
 partition_of(const AtlasRows *rows, int from, int *to)
 {
-	*to = rows->columns[0].nvalues;
-	return atlas_partition_of(rows->table->partitions, rows->columns[0].values, from, to);
+	*to = rows->nrows;
+	return atlas_partition_of(rows->table->id, rows->columns[0].values, from, to);
 }
 
 /*
- * Locks and opens it; NULL when there is none. While the lock is waited for, it may
- * be detached, or, a default one, lose the row to a new partition.
+ * Locks and opens the partition of a row; NULL when there is none. While we wait for
+ * the lock, it may be detached, or a default partition may lose the row to a new one.
  */
 static Relation
 open_partition(const AtlasRows *rows, int from, int *to)
@@ -204,8 +205,8 @@ open_part(const AtlasRows *rows, Relation root, int from)
 	Relation	relation = root;
 
 	part->from = from;
-	part->to = rows->columns[0].nvalues;
-	if (rows->table->partitions != ATLAS_NOT_PARTITIONED)
+	part->to = rows->nrows;
+	if (atlas_tables[rows->table->id].is_partitioned)
 		relation = open_partition(rows, from, &part->to);
 	if (relation == NULL)
 		return NULL;
@@ -219,7 +220,7 @@ open_part(const AtlasRows *rows, Relation root, int from)
 static bool
 open_parts(const AtlasRows *rows, Relation root, List **parts)
 {
-	int			nrows = rows->columns[0].nvalues;
+	int			nrows = rows->nrows;
 
 	*parts = NIL;
 	if (!is_plain(root) || !may_insert(root))
@@ -240,6 +241,7 @@ open_parts(const AtlasRows *rows, Relation root, List **parts)
 	return true;
 }
 
+/* Closes what open_parts() has opened; the locks stay until the end of the transaction. */
 static void
 close_parts(Relation root, const List *parts)
 {
@@ -257,6 +259,7 @@ close_parts(Relation root, const List *parts)
 	table_close(root, NoLock);
 }
 
+/* Puts the values of a row into a slot of the executor. */
 static void
 fill_slot(TupleTableSlot *slot, const AtlasRows *rows, int row)
 {
@@ -293,6 +296,7 @@ write_group(EState *estate, ResultRelInfo *result, TupleTableSlot **slots, int n
 	ResetPerTupleExprContext(estate);
 }
 
+/* Writes the rows of a part, some at a time. */
 static void
 write_part(EState *estate, const AtlasRows *rows, const Part *part, CommandId command)
 {
@@ -339,23 +343,49 @@ write_directly(const AtlasRows *rows)
 	return is_direct;
 }
 
+/* INSERT of all columns, from an array for each of them. */
+static void
+make_insert(AtlasTable *table)
+{
+	StringInfoData names;
+	StringInfoData arrays;
+
+	initStringInfo(&names);
+	initStringInfo(&arrays);
+	for (int i = 0; i < table->ncolumns; i++)
+	{
+		const char *comma = i > 0 ? ", " : "";
+
+		appendStringInfo(&names, "%s%s", comma, table->columns[i].name);
+		appendStringInfo(&arrays, "%spg_catalog.unnest($%d)", comma, i + 1);
+		table->insert.parameters[i] = get_array_type(table->columns[i].type);
+	}
+	table->insert.nparameters = table->ncolumns;
+	table->insert.sql = MemoryContextStrdup(TopMemoryContext,
+											psprintf("INSERT INTO @extschema@.%s (%s) SELECT * FROM ROWS FROM (%s) AS r%s",
+													 atlas_tables[table->id].name, names.data, arrays.data,
+													 table->skips_existing ? " ON CONFLICT DO NOTHING" : ""));
+}
+
 void
 atlas_rows_insert(const AtlasRows *rows)
 {
 	AtlasTable *table = rows->table;
 	Datum		values[ATLAS_MAX_COLUMNS];
 
-	if (rows->columns[0].nvalues == 0)
+	if (rows->nrows == 0)
 		return;
+	if (table->insert.sql == NULL)
+		make_insert(table);
 	for (int i = 0; i < table->ncolumns; i++)
-		values[i] = atlas_column_array(&rows->columns[i], table->types[i]);
+		values[i] = atlas_column_array(&rows->columns[i], table->columns[i].type);
 	(void) atlas_execute(&table->insert, values, NULL, false, 0);
 }
 
 void
 atlas_rows_write(const AtlasRows *rows)
 {
-	if (rows->columns[0].nvalues == 0)
+	if (rows->nrows == 0)
 		return;
 	if (!atlas_direct_access || !write_directly(rows))
 		atlas_rows_insert(rows);

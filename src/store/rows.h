@@ -1,48 +1,73 @@
 /*
  * rows.h
- *		Adding rows to the log, the queue and the links.
+ *		Adding rows to our tables.
  */
 #ifndef ATLAS_ROWS_H
 #define ATLAS_ROWS_H
 
 #include "base/arrays.h"
-#include "base/extension.h"
-#include "store/partitions.h"
+#include "base/statement.h"
+#include "base/tables.h"
+
+/* Setting: may rows be written and looked up without a statement? See atlas_events.c. */
+extern bool atlas_direct_access;
 
 #define ATLAS_MAX_COLUMNS ATLAS_MAX_PARAMETERS
 
-/* One of our tables, all of whose columns are written. */
+typedef struct AtlasTableColumn
+{
+	const char *name;
+	Oid			type;
+} AtlasTableColumn;
+
+/* One of our tables, all of whose columns are written, in their order. */
 typedef struct AtlasTable
 {
-	size_t		relation;		/* offset of its OID in AtlasExtension */
-	AtlasPartitioned partitions;	/* by event id, the first column */
+	AtlasTableId id;
 	int			ncolumns;
-	const char *columns[ATLAS_MAX_COLUMNS];
-	Oid			types[ATLAS_MAX_COLUMNS];
-	AtlasStatement insert;		/* does the same, with an array for each column */
+	AtlasTableColumn columns[ATLAS_MAX_COLUMNS];	/* the first one is the event id */
+	bool		skips_existing; /* the INSERT leaves out rows that are there */
+	AtlasStatement insert;		/* made of the columns at its first use; an array for each */
 } AtlasTable;
 
 /* Rows on their way into a table. */
 typedef struct AtlasRows
 {
 	AtlasTable *table;
+	int			nrows;
 	AtlasColumn columns[ATLAS_MAX_COLUMNS];
 } AtlasRows;
 
 /* No rows yet, and room for size. */
 extern void atlas_rows_init(AtlasRows *rows, AtlasTable *table, int size);
 
-/* Adds a value to each column, in their order. */
-extern void atlas_rows_add(AtlasRows *rows, const Datum *values, const bool *nulls);
+/* Adds a row all of whose columns are null, to be set by the calls below. */
+extern void atlas_rows_add(AtlasRows *rows);
+
+/* Sets a column of the row that was added last. */
+static inline void
+atlas_rows_set(AtlasRows *rows, int column, Datum value)
+{
+	rows->columns[column].values[rows->nrows - 1] = value;
+	rows->columns[column].nulls[rows->nrows - 1] = false;
+}
+
+/* The same for a type that is passed by reference; NULL leaves the column null. */
+static inline void
+atlas_rows_set_pointer(AtlasRows *rows, int column, const void *value)
+{
+	if (value != NULL)
+		atlas_rows_set(rows, column, PointerGetDatum(value));
+}
 
 /*
- * Writes the rows, in the order of their event ids if the table is partitioned,
- * whose partitions must be there. To be called as the owner of the extension,
- * inside SPI_connect().
+ * Writes the rows. If the table is partitioned, they must be in the order of their
+ * event ids, and the partitions must be there. To be called as the owner of the
+ * extension, inside SPI_connect().
  */
 extern void atlas_rows_write(const AtlasRows *rows);
 
-/* The same with the table's statement, whatever it does with rows that are there. */
+/* The same by an INSERT, which skips rows that are there if the table says so. */
 extern void atlas_rows_insert(const AtlasRows *rows);
 
 #endif							/* ATLAS_ROWS_H */

@@ -4,11 +4,11 @@
  *		idempotency key.
  *
  * A retry may be written by another library: with other escapes, other blanks, keys
- * in another order, 50.0 for 50. So the hash is taken of what the values are. Payloads
- * are the same if jsonb calls them equal. Types are folded, and built-in aliases of
- * related objects resolved; a registered alias is not, because it may be registered
- * between an event and its retry. The order of related objects counts. The time counts
- * only if it was given: a retry without it is no new event.
+ * in another order, 50.0 for 50. So the values are hashed, and not how they were
+ * written. Payloads are the same if jsonb calls them equal. Types are folded, and
+ * built-in aliases of related objects are resolved. A registered alias is not, because
+ * it may be registered between an event and its retry. The order of related objects
+ * counts. The time counts only if it was given: a retry without it is not a new event.
  */
 #include "postgres.h"
 
@@ -20,7 +20,7 @@
 #include "objects/registry.h"
 #include "submit/fingerprint.h"
 
-/* Bytes are hashed by the bufferful: a call for each few would take longer. */
+/* Bytes are collected in a buffer, because a call of the hash function for every few bytes would take longer. */
 typedef struct Fingerprint
 {
 	pg_cryptohash_ctx *context;
@@ -28,29 +28,32 @@ typedef struct Fingerprint
 	uint8		buffer[512];
 } Fingerprint;
 
+/* Adds bytes to the hash. */
 static void
-update(Fingerprint *hash, const void *data, Size length)
+add_to_hash(Fingerprint *hash, const void *data, Size length)
 {
 	if (length > 0 && pg_cryptohash_update(hash->context, data, length) < 0)
 		elog(ERROR, "could not compute hash");
 }
 
+/* Hashes what has been collected so far. */
 static void
-flush(Fingerprint *hash)
+flush_buffer(Fingerprint *hash)
 {
-	update(hash, hash->buffer, hash->used);
+	add_to_hash(hash, hash->buffer, hash->used);
 	hash->used = 0;
 }
 
+/* Collects bytes in the buffer. */
 static void
 take_bytes(void *taker, const void *bytes, Size length)
 {
-	Fingerprint	   *hash = taker;
+	Fingerprint *hash = taker;
 
 	if (length > sizeof(hash->buffer) - hash->used)
-		flush(hash);
+		flush_buffer(hash);
 	if (length > sizeof(hash->buffer))
-		update(hash, bytes, length);
+		add_to_hash(hash, bytes, length);
 	else
 	{
 		memcpy(hash->buffer + hash->used, bytes, length);
@@ -69,6 +72,7 @@ hash_bytes_of(Fingerprint *hash, const void *data, Size length)
 		take_bytes(hash, data, length);
 }
 
+/* Hashes a text with its length, so that no two fields can be taken for one. */
 static void
 hash_text(Fingerprint *hash, const text *value)
 {
@@ -76,6 +80,7 @@ hash_text(Fingerprint *hash, const text *value)
 				  value ? VARSIZE_ANY_EXHDR(value) : 0);
 }
 
+/* Hashes the value, however it was written. */
 static void
 hash_jsonb(Fingerprint *hash, Jsonb *value)
 {
@@ -84,6 +89,7 @@ hash_jsonb(Fingerprint *hash, Jsonb *value)
 		atlas_jsonb_canonical(&value->root, take_bytes, hash);
 }
 
+/* Hashes what an object was named by. */
 static void
 hash_reference(Fingerprint *hash, const AtlasReference *reference)
 {
@@ -97,6 +103,7 @@ hash_reference(Fingerprint *hash, const AtlasReference *reference)
 	hash_text(hash, reference->external_id);
 }
 
+/* Hashes the fields of an event, in a fixed order. */
 static void
 hash_fields(Fingerprint *hash, const AtlasEvent *event)
 {
@@ -111,14 +118,14 @@ hash_fields(Fingerprint *hash, const AtlasEvent *event)
 	for (int i = 0; i < event->nrelated; i++)
 		hash_reference(hash, &event->related[i]);
 	hash_jsonb(hash, event->related_as_sent);
-	flush(hash);
+	flush_buffer(hash);
 }
 
 bytea *
 atlas_fingerprint(const AtlasEvent *event)
 {
 	bytea	   *result = palloc(VARHDRSZ + PG_SHA256_DIGEST_LENGTH);
-	Fingerprint		hash;
+	Fingerprint hash;
 
 	hash.used = 0;
 	hash.context = pg_cryptohash_create(PG_SHA256);

@@ -5,8 +5,8 @@
  * A key that is known answers before anything is looked up, so that a retry
  * succeeds also when the object has gone since. Keys are taken in ascending
  * order within a call, so that two calls with the same keys in different order
- * do not deadlock; whoever comes second waits for the first to commit and then
- * sees its event.
+ * do not deadlock. The session that comes second waits for the first one to commit,
+ * and then sees its event.
  *
  * What "the same event" is, is decided by a hash of all that was submitted: see
  * fingerprint.c.
@@ -18,9 +18,10 @@
 
 #include "base/arrays.h"
 #include "base/event_id.h"
-#include "base/extension.h"
+#include "base/statement.h"
+#include "base/tenant.h"
 #include "submit/fingerprint.h"
-#include "submit/submit.h"
+#include "submit/idempotency.h"
 
 static AtlasStatement select_keys = {
 	.sql =
@@ -59,16 +60,16 @@ compare_submissions(const void *a, const void *b)
 	return left < right ? -1 : 1;
 }
 
-/* The submissions with a key that are still open, sorted by key. */
+/* The submissions that have a key, sorted by key. */
 static AtlasSubmission **
-open_with_key(AtlasSubmission *submissions, int nsubmissions, int *nfound)
+submissions_with_key(const AtlasOpenSubmissions *open, int *nfound)
 {
-	AtlasSubmission **found = palloc(sizeof(AtlasSubmission *) * Max(nsubmissions, 1));
+	AtlasSubmission **found = palloc(sizeof(AtlasSubmission *) * Max(open->nitems, 1));
 
 	*nfound = 0;
-	for (int i = 0; i < nsubmissions; i++)
-		if (atlas_is_open(&submissions[i]) && submissions[i].event.idempotency_key != NULL)
-			found[(*nfound)++] = &submissions[i];
+	for (int i = 0; i < open->nitems; i++)
+		if (open->items[i]->event.idempotency_key != NULL)
+			found[(*nfound)++] = open->items[i];
 	qsort(found, *nfound, sizeof(AtlasSubmission *), compare_submissions);
 	return found;
 }
@@ -134,10 +135,10 @@ resolve_known(AtlasSubmission **sorted, int nsorted)
 }
 
 void
-atlas_find_replays(AtlasSubmission *submissions, int nsubmissions)
+atlas_find_replays(const AtlasOpenSubmissions *open)
 {
 	int			nsorted;
-	AtlasSubmission **sorted = open_with_key(submissions, nsubmissions, &nsorted);
+	AtlasSubmission **sorted = submissions_with_key(open, &nsorted);
 
 	for (int i = 0; i < nsorted; i++)
 		sorted[i]->hash = atlas_fingerprint(&sorted[i]->event);
@@ -187,16 +188,15 @@ keep_unresolved(AtlasSubmission **sorted, int nsorted)
 }
 
 /*
- * Usually all keys are free and none is there twice. Else it is looked up whose they
- * are, of all at once. A key that belonged to another event when it was to be written
- * can be gone by then: it is written once more, so that no event is stored without
- * its key.
+ * Usually all keys are free and no key occurs twice. Otherwise one query finds out to
+ * which events they belong. A key that belonged to another event a moment ago can be
+ * gone by then. It is written once more, so that no event is stored without its key.
  */
 void
-atlas_claim_keys(AtlasSubmission *submissions, int nsubmissions)
+atlas_claim_keys(const AtlasOpenSubmissions *open)
 {
 	int			nsorted;
-	AtlasSubmission **sorted = open_with_key(submissions, nsubmissions, &nsorted);
+	AtlasSubmission **sorted = submissions_with_key(open, &nsorted);
 
 	while (nsorted > 0 && !insert_free_keys(sorted, nsorted))
 	{

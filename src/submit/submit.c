@@ -5,11 +5,10 @@
  *	types known? ─► key known? ─► primary object there? ─► partitions ─► keys
  *	─► log ─► queue ─► (at commit) wake the linker
  *
- * Everything that can refuse an event comes before the first row is written, so
- * that of many events each can stand for itself without subtransactions. The
- * objects are looked up as the owners of their tables, the rows are written as
- * the owner of the extension; the caller needs EXECUTE on the function, no
- * more.
+ * Everything that can refuse an event comes before the first row is written. So each
+ * of many events can be refused or stored for itself, without subtransactions. Objects
+ * are looked up with the rights of the owners of their tables, and rows are written as
+ * the owner of the extension. The caller only needs EXECUTE on the function.
  *
  * Usually no statement is planned or run for that, neither for one event nor for
  * many: see index_lookup.c and rows.c.
@@ -18,93 +17,71 @@
 
 #include "access/transam.h"
 #include "access/xact.h"
-#include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "base/arrays.h"
 #include "base/event_id.h"
-#include "base/extension.h"
-#include "base/setting_guard.h"
+#include "base/identity.h"
+#include "base/tenant.h"
 #include "base/wakeup.h"
+#include "event/event_related.h"
+#include "event/validation.h"
+#include "objects/registry.h"
+#include "store/log.h"
 #include "store/partitions.h"
+#include "store/queue.h"
 #include "store/rows.h"
+#include "submit/idempotency.h"
 #include "submit/submit.h"
 
-char	   *atlas_tenant_setting = NULL;
+/* ----- The submissions that are still to be stored ----- */
 
-static AtlasTable log_table = {
-	.relation = offsetof(AtlasExtension, events),
-	.partitions = ATLAS_LOG,
-	.ncolumns = 12,
-	.columns = {"event_id", "occurred_at", "received_at", "tenant_id", "object_type", "object_id",
-	"external_id", "name", "description", "icon", "payload", "related_objects"},
-	.types = {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID,
-	TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, JSONBOID},
-	.insert = {
-		.sql =
-		"INSERT INTO @extschema@.atlas_events"
-		"       (event_id, occurred_at, received_at, tenant_id, object_type, object_id,"
-		"        external_id, name, description, icon, payload, related_objects)"
-		" SELECT *"
-		"   FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3),"
-		"                   pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6),"
-		"                   pg_catalog.unnest($7), pg_catalog.unnest($8), pg_catalog.unnest($9),"
-		"                   pg_catalog.unnest($10), pg_catalog.unnest($11), pg_catalog.unnest($12)) AS e",
-		.nparameters = 12,
-		.parameters = {UUIDARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID,
-		TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
-		JSONBARRAYOID, JSONBARRAYOID},
-	},
-};
-
-static AtlasTable queue_table = {
-	.relation = offsetof(AtlasExtension, queue),
-	.partitions = ATLAS_NOT_PARTITIONED,
-	.ncolumns = 6,
-	.columns = {"event_id", "submitted_xid", "next_attempt_at", "attempts", "tenant_id", "last_error"},
-	.types = {UUIDOID, XID8OID, TIMESTAMPTZOID, INT2OID, TEXTOID, TEXTOID},
-	.insert = {
-		.sql =
-		"INSERT INTO @extschema@.atlas_event_queue"
-		"       (event_id, submitted_xid, next_attempt_at, attempts, tenant_id, last_error)"
-		" SELECT *"
-		"   FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3),"
-		"                   pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6)) AS q",
-		.nparameters = 6,
-		.parameters = {UUIDARRAYOID, XID8ARRAYOID, TIMESTAMPTZARRAYOID, INT2ARRAYOID, TEXTARRAYOID,
-		TEXTARRAYOID},
-	},
-};
-
-static AtlasStatement select_queued = {
-	.sql =
-	"SELECT event_id, COALESCE(next_attempt_at OPERATOR(pg_catalog.=) 'infinity', false)"
-	"  FROM @extschema@.atlas_event_queue"
-	" WHERE event_id OPERATOR(pg_catalog.=) ANY ($1)"
-	" ORDER BY event_id",
-	.nparameters = 1,
-	.parameters = {UUIDARRAYOID},
-};
-
-text *
-atlas_session_tenant(void)
+/* Is this submission still to be stored? */
+static bool
+is_open(const AtlasSubmission *submission)
 {
-	atlas_refuse_code_of_owner();
-	atlas_settings_check();
-	return cstring_to_text(atlas_tenant_setting ? atlas_tenant_setting : "");
+	return submission->event.error.status == 0 && !submission->duplicate;
 }
 
-static int
-count_open(const AtlasSubmission *submissions, int nsubmissions)
+/* Takes those out of the list that are not to be stored any more; the others keep their order. */
+static void
+drop_closed(AtlasOpenSubmissions *open)
 {
-	int			count = 0;
+	int			nkept = 0;
 
+	for (int i = 0; i < open->nitems; i++)
+		if (is_open(open->items[i]))
+			open->items[nkept++] = open->items[i];
+	open->nitems = nkept;
+}
+
+/* ----- Phase: resolve the type of the primary object ----- */
+
+/* Makes the type of the primary object canonical, or says that it is unknown. */
+static void
+resolve_primary_type(AtlasEvent *event)
+{
+	if (event->error.status == ATLAS_TOO_LARGE || event->primary.object_type == NULL)
+		return;					/* refused already */
+	if (!atlas_make_type_canonical(&event->primary))
+		atlas_event_note(event, NULL, "unknown_type", "objectType",
+						 "is neither a built-in object type nor a registered one");
+}
+
+/* Lists the submissions that can be read and whose type is known. */
+static void
+resolve_primary_types(AtlasSubmission *submissions, int nsubmissions, AtlasOpenSubmissions *open)
+{
+	open->items = palloc(sizeof(AtlasSubmission *) * Max(nsubmissions, 1));
+	open->nitems = 0;
 	for (int i = 0; i < nsubmissions; i++)
-		if (atlas_is_open(&submissions[i]))
-			count++;
-	return count;
+	{
+		resolve_primary_type(&submissions[i].event);
+		if (is_open(&submissions[i]))
+			open->items[open->nitems++] = &submissions[i];
+	}
 }
 
 /* ----- Phase: look the primary objects up ----- */
@@ -119,6 +96,7 @@ refuse_unregistered(AtlasSubmission *submission)
 				 "Connect it with atlas_register_object_type().");
 }
 
+/* Looks up the primary object of the only submission, which needs no sorting. */
 static void
 look_up_one(AtlasSubmission *submission)
 {
@@ -134,6 +112,7 @@ look_up_one(AtlasSubmission *submission)
 	atlas_refuse_lookup(type, &submission->primary, &submission->event.error);
 }
 
+/* By the type of the primary object. */
 static int
 compare_types(const void *a, const void *b)
 {
@@ -146,7 +125,7 @@ compare_types(const void *a, const void *b)
 
 /* Looks up a group of submissions whose primary objects are of one type. */
 static void
-look_up_group(AtlasSubmission **group, int ngroup)
+look_up_primaries_of_type(AtlasSubmission **group, int ngroup)
 {
 	AtlasObjectType *type = atlas_object_type(group[0]->event.primary.object_type);
 	AtlasLookup *lookups = palloc(sizeof(AtlasLookup) * ngroup);
@@ -168,44 +147,64 @@ look_up_group(AtlasSubmission **group, int ngroup)
 	}
 }
 
+/* Sorts them by type in a list of its own: the order of the call is the order of the events. */
 static void
-look_up_primaries(AtlasSubmission *submissions, int nsubmissions)
+look_up_primaries(const AtlasOpenSubmissions *open)
 {
-	AtlasSubmission **sorted = palloc(sizeof(AtlasSubmission *) * Max(nsubmissions, 1));
+	AtlasSubmission **sorted;
 	text	   *tenant = atlas_session_tenant();
-	int			nsorted = 0;
 	int			end;
 
-	for (int i = 0; i < nsubmissions; i++)
+	for (int i = 0; i < open->nitems; i++)
 	{
-		AtlasSubmission *submission = &submissions[i];
+		AtlasSubmission *submission = open->items[i];
 
-		if (!atlas_is_open(submission))
-			continue;
 		memset(&submission->primary, 0, sizeof(AtlasLookup));
 		submission->primary.tenant = tenant;
 		submission->primary.object_id = submission->event.primary.object_id;
 		submission->primary.external_id = submission->event.primary.external_id;
-		sorted[nsorted++] = submission;
 	}
-	if (nsorted == 1)
+	if (open->nitems == 1)
 	{
-		look_up_one(sorted[0]);
+		look_up_one(open->items[0]);
 		return;
 	}
 
-	qsort(sorted, nsorted, sizeof(AtlasSubmission *), compare_types);
-	for (int start = 0; start < nsorted; start = end)
+	sorted = palloc(sizeof(AtlasSubmission *) * Max(open->nitems, 1));
+	memcpy(sorted, open->items, sizeof(AtlasSubmission *) * open->nitems);
+	qsort(sorted, open->nitems, sizeof(AtlasSubmission *), compare_types);
+	for (int start = 0; start < open->nitems; start = end)
 	{
-		for (end = start + 1; end < nsorted; end++)
+		for (end = start + 1; end < open->nitems; end++)
 			if (compare_types(&sorted[start], &sorted[end]) != 0)
 				break;
-		look_up_group(&sorted[start], end - start);
+		look_up_primaries_of_type(&sorted[start], end - start);
 	}
 }
 
-/* ----- Phase: make sure that there are partitions ----- */
+/* ----- Phase: resolve the types of related objects ----- */
 
+/*
+ * Makes the types of related objects canonical. One that is unknown stays as it is: it
+ * may be registered before the event is linked, or later. This comes after the
+ * idempotency keys, which stand for what was submitted.
+ */
+static void
+resolve_related_types(const AtlasOpenSubmissions *open)
+{
+	for (int i = 0; i < open->nitems; i++)
+	{
+		AtlasEvent *event = &open->items[i]->event;
+
+		for (int j = 0; j < event->nrelated; j++)
+			if (event->related[j].object_type != NULL)
+				(void) atlas_make_type_canonical(&event->related[j]);
+	}
+}
+
+/* ----- Phase: make ids, and make sure that there are partitions ----- */
+
+/* By event id. */
 static int
 compare_ids(const void *a, const void *b)
 {
@@ -214,32 +213,24 @@ compare_ids(const void *a, const void *b)
 								  &(*(AtlasSubmission *const *) b)->event_id);
 }
 
-/* Gives the events that can be stored their ids, and answers with them in that order. */
-static AtlasSubmission **
-make_ids(AtlasSubmission *submissions, int nsubmissions, int *nsorted)
+/* Gives the events their ids, and sorts them by id. */
+static void
+make_ids(const AtlasOpenSubmissions *open)
 {
-	AtlasSubmission **sorted = palloc(sizeof(AtlasSubmission *) * Max(nsubmissions, 1));
-
-	*nsorted = 0;
-	for (int i = 0; i < nsubmissions; i++)
-	{
-		if (!atlas_is_open(&submissions[i]))
-			continue;
-		atlas_event_id_make(submissions[i].event.occurred_at, &submissions[i].event_id);
-		sorted[(*nsorted)++] = &submissions[i];
-	}
-	qsort(sorted, *nsorted, sizeof(AtlasSubmission *), compare_ids);
-	return sorted;
+	for (int i = 0; i < open->nitems; i++)
+		atlas_event_id_make(open->items[i]->event.occurred_at, &open->items[i]->event_id);
+	qsort(open->items, open->nitems, sizeof(AtlasSubmission *), compare_ids);
 }
 
+/* Makes sure that the events, which are sorted by id, have partitions to go to. */
 static void
-ensure_partitions(AtlasSubmission *const *sorted, int nsorted)
+ensure_log_partitions(const AtlasOpenSubmissions *open)
 {
-	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * Max(nsorted, 1));
+	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * Max(open->nitems, 1));
 
-	for (int i = 0; i < nsorted; i++)
-		ids[i] = sorted[i]->event_id;
-	atlas_partition_ensure(ATLAS_LOG, ids, nsorted);
+	for (int i = 0; i < open->nitems; i++)
+		ids[i] = open->items[i]->event_id;
+	atlas_partition_ensure(ATLAS_EVENTS, ids, open->nitems);
 }
 
 /* ----- Phase: write ----- */
@@ -252,99 +243,79 @@ kept_external_id(const AtlasSubmission *submission)
 		submission->primary.found_external_id : submission->event.primary.external_id;
 }
 
+/* Adds the row of an event. */
 static void
 add_to_log(AtlasRows *rows, const AtlasSubmission *submission)
 {
 	const AtlasEvent *event = &submission->event;
-	Datum		values[ATLAS_MAX_COLUMNS];
-	bool		nulls[ATLAS_MAX_COLUMNS];
 
 	CHECK_FOR_INTERRUPTS();
-	values[0] = UUIDPGetDatum(&submission->event_id);
-	values[1] = TimestampTzGetDatum(event->occurred_at);
-	values[2] = TimestampTzGetDatum(event->received_at);
-	values[3] = PointerGetDatum(submission->primary.tenant);
-	values[4] = CStringGetTextDatum(event->primary.object_type);
-	values[5] = PointerGetDatum(submission->primary.found_id);
-	values[6] = PointerGetDatum(kept_external_id(submission));
-	values[7] = PointerGetDatum(event->name);
-	values[8] = PointerGetDatum(event->description);
-	values[9] = PointerGetDatum(event->icon);
-	values[10] = PointerGetDatum(event->payload);
-	values[11] = PointerGetDatum(event->nrelated == 0 ? NULL :
-								 atlas_references_to_jsonb(event->related, event->nrelated));
-	for (int i = 0; i < log_table.ncolumns; i++)
-		nulls[i] = log_table.types[i] != TIMESTAMPTZOID && DatumGetPointer(values[i]) == NULL;
-	atlas_rows_add(rows, values, nulls);
+	atlas_rows_add(rows);
+	atlas_rows_set_pointer(rows, ATLAS_LOG_EVENT_ID, &submission->event_id);
+	atlas_rows_set(rows, ATLAS_LOG_OCCURRED_AT, TimestampTzGetDatum(event->occurred_at));
+	atlas_rows_set(rows, ATLAS_LOG_RECEIVED_AT, TimestampTzGetDatum(event->received_at));
+	atlas_rows_set_pointer(rows, ATLAS_LOG_TENANT_ID, submission->primary.tenant);
+	atlas_rows_set(rows, ATLAS_LOG_OBJECT_TYPE, CStringGetTextDatum(event->primary.object_type));
+	atlas_rows_set_pointer(rows, ATLAS_LOG_OBJECT_ID, submission->primary.found_id);
+	atlas_rows_set_pointer(rows, ATLAS_LOG_EXTERNAL_ID, kept_external_id(submission));
+	atlas_rows_set_pointer(rows, ATLAS_LOG_NAME, event->name);
+	atlas_rows_set_pointer(rows, ATLAS_LOG_DESCRIPTION, event->description);
+	atlas_rows_set_pointer(rows, ATLAS_LOG_ICON, event->icon);
+	atlas_rows_set_pointer(rows, ATLAS_LOG_PAYLOAD, event->payload);
+	if (event->nrelated > 0)
+		atlas_rows_set_pointer(rows, ATLAS_LOG_RELATED_OBJECTS,
+							   atlas_references_to_jsonb(event->related, event->nrelated));
 }
 
-static void
-add_to_queue(AtlasRows *rows, const AtlasSubmission *submission, uint64 xid)
-{
-	static const bool nulls[ATLAS_MAX_COLUMNS] = {[2] = true,[5] = true};
-	Datum		values[ATLAS_MAX_COLUMNS] = {0};
-
-	values[0] = UUIDPGetDatum(&submission->event_id);
-	values[1] = UInt64GetDatum(xid);
-	values[3] = Int16GetDatum(0);
-	values[4] = PointerGetDatum(submission->primary.tenant);
-	atlas_rows_add(rows, values, nulls);
-}
-
-/* Writes those that are still to be stored. */
-static void
-write_events(AtlasSubmission *const *sorted, int nsorted)
+/* Writes the events, and those with related objects into the queue; returns how many those are. */
+static int
+write_events(const AtlasOpenSubmissions *open)
 {
 	AtlasRows	events;
 	AtlasRows	queued;
 	uint64		xid;
 
-	atlas_rows_init(&events, &log_table, nsorted);
-	for (int i = 0; i < nsorted; i++)
-		if (atlas_is_open(sorted[i]))
-			add_to_log(&events, sorted[i]);
+	atlas_rows_init(&events, &atlas_log_table, open->nitems);
+	for (int i = 0; i < open->nitems; i++)
+		add_to_log(&events, open->items[i]);
 	atlas_rows_write(&events);
 
 	xid = U64FromFullTransactionId(GetTopFullTransactionId());
-	atlas_rows_init(&queued, &queue_table, nsorted);
-	for (int i = 0; i < nsorted; i++)
-		if (atlas_is_open(sorted[i]) && sorted[i]->event.nrelated > 0)
-			add_to_queue(&queued, sorted[i], xid);
+	atlas_queue_rows_init(&queued, open->nitems);
+	for (int i = 0; i < open->nitems; i++)
+		if (open->items[i]->event.nrelated > 0)
+			atlas_queue_rows_add(&queued, &open->items[i]->event_id, open->items[i]->primary.tenant, xid);
 	atlas_rows_write(&queued);
+	return queued.nrows;
 }
 
 /* ----- Phase: say how far each event is ----- */
 
 /* Sets the status of replayed events, which are sorted by id. */
 static void
-set_queued_statuses(AtlasSubmission **duplicates, int nduplicates)
+set_replayed_statuses(AtlasSubmission **duplicates, int nduplicates)
 {
-	AtlasColumn ids;
-	Datum		value;
+	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * nduplicates);
+	AtlasQueued *queued = palloc(sizeof(AtlasQueued) * nduplicates);
+	int			nqueued;
 	int			next = 0;
 
-	atlas_column_init(&ids, nduplicates);
 	for (int i = 0; i < nduplicates; i++)
-		atlas_column_add_pointer(&ids, &duplicates[i]->event_id);
-	value = atlas_column_array(&ids, UUIDOID);
-	(void) atlas_execute(&select_queued, &value, NULL, false, 0);
-	for (uint64 row = 0; row < SPI_processed; row++)
+		ids[i] = duplicates[i]->event_id;
+	nqueued = atlas_queue_find(ids, nduplicates, queued);
+	for (int i = 0; i < nqueued; i++)
 	{
-		HeapTuple	tuple = SPI_tuptable->vals[row];
-		TupleDesc	tupdesc = SPI_tuptable->tupdesc;
-		bool		isnull;
-		pg_uuid_t  *id = DatumGetUUIDP(SPI_getbinval(tuple, tupdesc, 1, &isnull));
-		bool		failed = DatumGetBool(SPI_getbinval(tuple, tupdesc, 2, &isnull));
+		const pg_uuid_t *id = &queued[i].event_id;
 
 		while (next < nduplicates && atlas_event_id_compare(&duplicates[next]->event_id, id) < 0)
 			next++;
 		for (; next < nduplicates &&
 			 atlas_event_id_compare(&duplicates[next]->event_id, id) == 0; next++)
-			duplicates[next]->processing_status = failed ? "FAILED" : "PENDING";
+			duplicates[next]->processing_status = queued[i].is_failed ? "FAILED" : "PENDING";
 	}
 }
 
-/* Says of each event how far it is: of new ones it is known. */
+/* Sets the status of each event. Only that of replayed events has to be looked up. */
 static void
 set_statuses(AtlasSubmission *submissions, int nsubmissions)
 {
@@ -364,66 +335,36 @@ set_statuses(AtlasSubmission *submissions, int nsubmissions)
 	if (nduplicates == 0)
 		return;
 	qsort(duplicates, nduplicates, sizeof(AtlasSubmission *), compare_ids);
-	set_queued_statuses(duplicates, nduplicates);
-}
-
-/* Makes the type of the primary object canonical, or says that it is unknown. */
-static void
-resolve_primary_type(AtlasEvent *event)
-{
-	if (event->error.status == ATLAS_TOO_LARGE || event->primary.object_type == NULL)
-		return;					/* refused already */
-	if (!atlas_make_type_canonical(&event->primary))
-		atlas_event_note(event, NULL, "unknown_type", "objectType",
-						 "is neither a built-in object type nor a registered one");
-}
-
-/*
- * Makes the types of related objects canonical. One that is unknown stays as it is: it
- * may be registered before the event is linked, or later. This comes after the
- * idempotency keys, which stand for what was submitted.
- */
-static void
-resolve_related_types(AtlasEvent *event)
-{
-	for (int i = 0; i < event->nrelated; i++)
-		if (event->related[i].object_type != NULL)
-			(void) atlas_make_type_canonical(&event->related[i]);
+	set_replayed_statuses(duplicates, nduplicates);
 }
 
 void
 atlas_submit(AtlasSubmission *submissions, int nsubmissions)
 {
+	AtlasOpenSubmissions open;
 	AtlasIdentity saved;
-	AtlasSubmission **sorted;
-	int			nsorted;
-	int			nstored;
 	int			nqueued = 0;
 
-	for (int i = 0; i < nsubmissions; i++)
-		resolve_primary_type(&submissions[i].event);
+	resolve_primary_types(submissions, nsubmissions, &open);
 
 	atlas_take_rights_of_owner(&saved);
-	atlas_find_replays(submissions, nsubmissions);
+	atlas_find_replays(&open);
 	atlas_return(&saved);
+	drop_closed(&open);
 
-	look_up_primaries(submissions, nsubmissions);
-	for (int i = 0; i < nsubmissions; i++)
-		if (atlas_is_open(&submissions[i]))
-			resolve_related_types(&submissions[i].event);
-	sorted = make_ids(submissions, nsubmissions, &nsorted);
+	look_up_primaries(&open);
+	drop_closed(&open);
+	resolve_related_types(&open);
+	make_ids(&open);
 
 	atlas_take_rights_of_owner(&saved);
-	ensure_partitions(sorted, nsorted);
-	atlas_claim_keys(submissions, nsubmissions);
-	nstored = count_open(submissions, nsubmissions);
-	if (nstored > 0)
-		write_events(sorted, nsorted);
+	ensure_log_partitions(&open);
+	atlas_claim_keys(&open);
+	drop_closed(&open);
+	if (open.nitems > 0)
+		nqueued = write_events(&open);
 	set_statuses(submissions, nsubmissions);
 	atlas_return(&saved);
 
-	for (int i = 0; i < nsubmissions; i++)
-		if (atlas_is_open(&submissions[i]) && submissions[i].event.nrelated > 0)
-			nqueued++;
-	atlas_wake_at_commit(nstored, nqueued);
+	atlas_wake_at_commit(open.nitems, nqueued);
 }

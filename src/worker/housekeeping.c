@@ -1,15 +1,14 @@
 /*
  * housekeeping.c
  *		What a linker does besides linking: it makes the partitions of the coming months,
- *		and looks whom the partitions belong to.
+ *		and checks who owns the partitions.
  *
- * That can fail for reasons that have nothing to do with linking: an event trigger that
- * forbids DDL, an owner of the extension who may not create tables, a lock that somebody
- * holds. So each task is done in a subtransaction, in a transaction of its own, and waits
- * for no lock for long. What is wrong goes to the server log, and to the slot of the
- * database in shared memory, from which the status view has it. It is looked at again
- * with each round of the linker, and logged again when it is something else, or once an
- * hour.
+ * This can fail for reasons that have nothing to do with linking: an event trigger forbids
+ * DDL, the owner of the extension may not create tables, or somebody holds a lock. So the
+ * tasks have a transaction of their own, and each has a subtransaction and waits for no
+ * lock for long. A problem is written to the server log, and into the slot of the database
+ * in shared memory, where the status view finds it. Each round of the linker looks again,
+ * and logs the problem again if it is another one, or once an hour.
  */
 #include "postgres.h"
 
@@ -18,7 +17,9 @@
 #include "utils/timestamp.h"
 
 #include "base/extension.h"
+#include "base/statement.h"
 #include "base/subtransaction.h"
+#include "base/tables.h"
 #include "store/partitions.h"
 #include "worker/housekeeping.h"
 
@@ -26,61 +27,62 @@
 #define LOG_AGAIN_SECONDS 3600
 
 /*
- * A partition keeps its owner when a dump is restored by somebody else. Superusers are
- * trusted in any case. The catalog is read as it is: no partition is locked.
+ * Finds a partition of another owner, for example one that was in a dump. Superusers are
+ * trusted in any case. The catalog is read as it is, and no partition is locked.
  */
 static AtlasStatement select_other_owner = {
 	.sql =
 	"WITH RECURSIVE partition (relid) AS ("
 	"       SELECT inhrelid FROM pg_catalog.pg_inherits"
-	"        WHERE inhparent OPERATOR(pg_catalog.=) $1 OR inhparent OPERATOR(pg_catalog.=) $2"
+	"        WHERE inhparent OPERATOR(pg_catalog.=) $1"
 	"        UNION ALL"
 	"       SELECT i.inhrelid FROM pg_catalog.pg_inherits i, partition p"
 	"        WHERE i.inhparent OPERATOR(pg_catalog.=) p.relid)"
 	" SELECT c.oid::pg_catalog.regclass::pg_catalog.text, r.rolname"
 	"  FROM partition p, pg_catalog.pg_class c, pg_catalog.pg_roles r"
 	" WHERE c.oid OPERATOR(pg_catalog.=) p.relid AND r.oid OPERATOR(pg_catalog.=) c.relowner"
-	"   AND r.oid OPERATOR(pg_catalog.<>) $3 AND NOT r.rolsuper"
+	"   AND r.oid OPERATOR(pg_catalog.<>) $2 AND NOT r.rolsuper"
 	" ORDER BY c.oid LIMIT 1",
-	.nparameters = 3,
-	.parameters = {OIDOID, OIDOID, OIDOID},
+	.nparameters = 2,
+	.parameters = {OIDOID, OIDOID},
 };
 
 typedef struct House
 {
 	TimestampTz now;
+	AtlasTableId table;			/* whose partitions are at hand */
 	char	   *problem;		/* for the status view; NULL: none so far */
 } House;
 
+/* The first task: the partitions of the coming months. */
 static void
-make_log_ahead(void *argument)
+make_months_ahead(void *argument)
 {
-	atlas_partition_ahead(ATLAS_LOG, ((House *) argument)->now);
+	const House *house = argument;
+
+	atlas_partition_ahead(house->table, house->now);
 }
 
-static void
-make_links_ahead(void *argument)
-{
-	atlas_partition_ahead(ATLAS_LINKS, ((House *) argument)->now);
-}
-
-/* Whoever owns a partition can add a trigger to it, which runs as the owner of the extension. */
+/*
+ * The second task: whoever owns a partition can add a trigger to it, which then runs as
+ * the owner of the extension.
+ */
 static void
 look_for_other_owner(void *argument)
 {
-	const AtlasExtension *extension = atlas_extension();
-	Datum		values[3];
+	House	   *house = argument;
+	Datum		values[2];
 
-	values[0] = ObjectIdGetDatum(extension->events);
-	values[1] = ObjectIdGetDatum(extension->links);
-	values[2] = ObjectIdGetDatum(extension->owner);
-	if (atlas_execute(&select_other_owner, values, NULL, false, 1) > 0)
-		((House *) argument)->problem =
+	values[0] = ObjectIdGetDatum(atlas_relation(house->table));
+	values[1] = ObjectIdGetDatum(atlas_extension()->owner);
+	if (house->problem == NULL && atlas_execute(&select_other_owner, values, NULL, false, 1) > 0)
+		house->problem =
 			psprintf("Partition %s belongs to role %s, whose triggers would have the rights of the owner of the extension: change its owner.",
 					 SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1),
 					 SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2));
 }
 
+/* Writes to the log why the partitions could not be made. */
 static void
 log_error(const ErrorData *error)
 {
@@ -92,25 +94,26 @@ log_error(const ErrorData *error)
 			 error->context ? errcontext("%s", error->context) : 0));
 }
 
+/* A task that fails does not keep the next ones from being done. */
 void
 atlas_keep_house(AtlasDatabase *slot, TimestampTz now)
 {
-	static void (*const tasks[]) (void *) = {
-		make_log_ahead, make_links_ahead, look_for_other_owner
-	};
+	static void (*const tasks[]) (void *) = {make_months_ahead, look_for_other_owner};
 	House		house = {.now = now};
 	ErrorData  *first_error = NULL;
 	int			guc_level = NewGUCNestLevel();
 
 	(void) set_config_option("lock_timeout", LOCK_TIMEOUT, PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
-	for (int i = 0; i < lengthof(tasks); i++)
-	{
-		ErrorData  *error = atlas_try(tasks[i], &house);
+	for (int task = 0; task < lengthof(tasks); task++)
+		for (house.table = 0; house.table < ATLAS_NTABLES; house.table++)
+		{
+			ErrorData  *error = atlas_tables[house.table].is_partitioned ?
+				atlas_try(tasks[task], &house) : NULL;
 
-		if (first_error == NULL)
-			first_error = error;
-	}
+			if (first_error == NULL)
+				first_error = error;
+		}
 	AtEOXact_GUC(true, guc_level);
 
 	if (first_error != NULL)

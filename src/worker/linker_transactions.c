@@ -2,12 +2,12 @@
  * linker_transactions.c
  *		The transactions of a linker.
  *
- * Each step begins with the lock on the extension, so that DROP EXTENSION waits
- * for the end of a batch, and runs as the extension's owner. Between two steps
- * the linker holds no lock and can leave.
+ * Each step begins by locking the extension, so that DROP EXTENSION waits for the end of
+ * a batch, and runs as the extension's owner. Between two steps the linker holds no lock
+ * and can leave.
  *
- * After a linker was killed, each batch is noted in a transaction of its own
- * before it is begun: see linker_note.c.
+ * After a linker was killed, each batch is noted in a transaction of its own before it is
+ * begun: see linker_note.c.
  */
 #include "postgres.h"
 
@@ -22,15 +22,23 @@
 #include "utils/timestamp.h"
 
 #include "base/extension.h"
+#include "base/identity.h"
+#include "base/statement.h"
 #include "link/link_batch.h"
+#include "link/put_off.h"
+#include "link/retry_unresolved.h"
+#include "link/unresolved.h"
+#include "store/queue.h"
 #include "worker/housekeeping.h"
 #include "worker/linker_note.h"
 #include "worker/linker_transactions.h"
 #include "worker/worker.h"
 
-#define CAREFUL_SECONDS 600		/* for so long batches are noted after a kill */
+#define CAREFUL_SECONDS 600		/* for which batches are noted after a kill */
 #define KILLED_MESSAGE "the linker was killed while it linked this event"
 #define EVICTED_MESSAGE "the linker came to no end with this event and was terminated"
+
+AtlasLinker atlas_linker = {.next_due = DT_NOEND};
 
 static AtlasStatement select_subscription = {
 	.sql = "SELECT FROM pg_catalog.pg_subscription_rel WHERE srrelid OPERATOR(pg_catalog.=) $1",
@@ -39,9 +47,9 @@ static AtlasStatement select_subscription = {
 };
 
 /*
- * Locks the extension, so that DROP EXTENSION waits for the end of a batch instead
- * of meeting it halfway. False when there is none. While the lock is waited for,
- * the extension may have been dropped, and another one created.
+ * Locks the extension, so that DROP EXTENSION waits for the end of a batch instead of
+ * meeting it halfway. Returns false if there is none. While this waits for the lock, the
+ * extension may have been dropped, and another one created.
  */
 static bool
 lock_extension(void)
@@ -57,7 +65,10 @@ lock_extension(void)
 	return extension != NULL;
 }
 
-/* Begins one, as the owner of the extension. False when there is no extension. */
+/*
+ * Begins a transaction as the owner of the extension. Returns false if there is no
+ * extension.
+ */
 static bool
 begin_step(const char *activity, AtlasIdentity *saved)
 {
@@ -79,6 +90,7 @@ begin_step(const char *activity, AtlasIdentity *saved)
 	return true;
 }
 
+/* Commits the transaction. */
 static void
 end_step(const AtlasIdentity *saved)
 {
@@ -91,11 +103,11 @@ end_step(const AtlasIdentity *saved)
 	atlas_worker_is_busy = false;
 }
 
-/* May this linker link here? atlas_linker.exit_state says why not. */
+/* May this linker link here? If not, atlas_linker.exit_state says why. */
 static bool
 may_link(void)
 {
-	Datum		value = ObjectIdGetDatum(atlas_extension()->queue);
+	Datum		value = ObjectIdGetDatum(atlas_relation(ATLAS_EVENT_QUEUE));
 
 	if (!atlas_linking)
 	{
@@ -110,7 +122,7 @@ may_link(void)
 	return true;
 }
 
-/* Housekeeping has a transaction of its own: what goes wrong there stops no linking. */
+/* Housekeeping has a transaction of its own, so that its problems do not stop linking. */
 static bool
 keep_house(TimestampTz now)
 {
@@ -123,6 +135,10 @@ keep_house(TimestampTz now)
 	return true;
 }
 
+/*
+ * Whether linking is allowed is asked in each round, because settings and subscriptions
+ * change.
+ */
 bool
 atlas_step_round(bool *has_work)
 {
@@ -142,28 +158,28 @@ atlas_step_round(bool *has_work)
 	atlas_linker.cursor.sweep_next = true;
 	atlas_linker.next_round = TimestampTzPlusMilliseconds(now, (int64) atlas_naptime * 1000);
 
-	/* A subscription needs the partitions too. */
+	/* A subscription needs the partitions as well. */
 	if ((stay || atlas_linker.exit_state == ATLAS_LINKER_SUBSCRIBED) && !keep_house(now))
 		return false;
 	return stay;
 }
 
 /*
- * What the linker before was at, if it did not end in good order. One that was
- * terminated did, as far as its events are concerned, unless that was because it
- * came to no end.
+ * Reads which events the linker before was linking, if it did not end in good order. One
+ * that was terminated did so, as far as its events are concerned, unless it was
+ * terminated because it came to no end.
  */
 static bool
-read_state(pg_uuid_t **ids, int *nids)
+read_note(pg_uuid_t **ids, int *nids)
 {
 	bool		was_terminated;
-	bool		found = atlas_linker_state_read(ids, nids);
+	bool		found = atlas_linker_note_read(ids, nids);
 
 	LWLockAcquire(atlas_shared->lock, LW_SHARED);
 	was_terminated = atlas_linker.slot->was_terminated;
 	atlas_linker.was_evicted = atlas_linker.slot->was_evicted;
 	LWLockRelease(atlas_shared->lock);
-	/* One by one, so that the one that it is stuck with is known next time. */
+	/* One by one, so that the next linker knows which event this one is stuck with. */
 	if (atlas_linker.was_evicted)
 		atlas_linker.batch_size = 1;
 	if (!was_terminated || atlas_linker.was_evicted)
@@ -172,6 +188,7 @@ read_state(pg_uuid_t **ids, int *nids)
 	return false;
 }
 
+/* Writes the note that the next linker finds if this one is killed. */
 bool
 atlas_step_begin(pg_uuid_t **suspects, int *nsuspects)
 {
@@ -180,11 +197,11 @@ atlas_step_begin(pg_uuid_t **suspects, int *nsuspects)
 
 	if (!begin_step("beginning", &saved))
 		return false;
-	if (read_state(&ids, nsuspects))
+	if (read_note(&ids, nsuspects))
 		atlas_linker.careful_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 													CAREFUL_SECONDS * INT64CONST(1000));
 	else
-		atlas_linker_state_write(NULL, 0);
+		atlas_linker_note_write(NULL, 0);
 	*suspects = MemoryContextAlloc(TopMemoryContext, sizeof(pg_uuid_t) * Max(*nsuspects, 1));
 	memcpy(*suspects, ids, sizeof(pg_uuid_t) * *nsuspects);
 	atlas_linker.state_noted = true;
@@ -192,6 +209,7 @@ atlas_step_begin(pg_uuid_t **suspects, int *nsuspects)
 	return true;
 }
 
+/* Adds to the counters of the status view. */
 static void
 add_counts(const AtlasLinkCounts *counts)
 {
@@ -200,9 +218,9 @@ add_counts(const AtlasLinkCounts *counts)
 }
 
 /*
- * The attempt is counted before it is made, in a transaction of its own, so the
- * event is FAILED only when the last one has been made and ended the linker as
- * well. An unresolved reference is given up before it is looked up once more.
+ * The attempt is counted before it is made, in a transaction of its own. So an event is
+ * FAILED only after the last attempt has been made and has ended the linker as well.
+ * Unresolved references are given up before they are looked up once more.
  */
 bool
 atlas_step_suspect(pg_uuid_t id)
@@ -218,7 +236,7 @@ atlas_step_suspect(pg_uuid_t id)
 	queued = atlas_queue_claim_again(&id, 1) > 0;
 	if (queued)
 		atlas_link_failed(&id, false, reason);
-	unresolved = atlas_relink_give_up(&id, reason);
+	unresolved = atlas_unresolved_give_up(&id, reason);
 	if (queued || unresolved)
 		ForceSyncCommit();
 	end_step(&saved);
@@ -229,7 +247,7 @@ atlas_step_suspect(pg_uuid_t id)
 		return false;
 	if (atlas_queue_claim_again(&id, 1) > 0)
 		atlas_link(&id, 1, &counts);
-	atlas_relink_given_up(&id, reason);
+	atlas_retry_given_up(&id, reason);
 	ForceSyncCommit();
 	end_step(&saved);
 	add_counts(&counts);
@@ -241,7 +259,7 @@ static void
 note_batch(const pg_uuid_t *ids, int nids)
 {
 	if (nids > 0 || atlas_linker.batch_noted)
-		atlas_linker_state_write(ids, nids);
+		atlas_linker_note_write(ids, nids);
 	atlas_linker.batch_noted = nids > 0;
 }
 
@@ -274,7 +292,7 @@ link_batch(int *claimed)
 	return true;
 }
 
-/* The same in two steps: the batch is noted before it is begun. */
+/* Does the same in two steps, so that the batch is noted before it is begun. */
 static bool
 link_noted_batch(int *claimed)
 {
@@ -284,7 +302,7 @@ link_noted_batch(int *claimed)
 
 	if (!begin_step("noting a batch", &saved))
 		return false;
-	*claimed = atlas_claim_batch(&atlas_linker.cursor, atlas_linker.batch_size, ids);
+	*claimed = atlas_queue_claim_batch(&atlas_linker.cursor, atlas_linker.batch_size, ids);
 	note_batch(ids, *claimed);
 	end_step(&saved);
 
@@ -306,6 +324,10 @@ atlas_step_batch(int *claimed)
 	return atlas_linker_is_careful() ? link_noted_batch(claimed) : link_batch(claimed);
 }
 
+/*
+ * This comes after the batches, because new events are more urgent than references that
+ * were not found before.
+ */
 bool
 atlas_step_relink(int *claimed)
 {
@@ -321,12 +343,12 @@ atlas_step_relink(int *claimed)
 			if (!begin_step("noting a batch", &saved))
 				return false;
 			ids = palloc(sizeof(pg_uuid_t) * atlas_linker.batch_size);
-			note_batch(ids, atlas_relink_events(atlas_linker.batch_size, ids));
+			note_batch(ids, atlas_unresolved_due_events(atlas_linker.batch_size, ids));
 			end_step(&saved);
 		}
 		if (!begin_step("linking again", &saved))
 			return false;
-		*claimed = atlas_relink_batch(atlas_linker.batch_size);
+		*claimed = atlas_retry_unresolved(atlas_linker.batch_size);
 		end_step(&saved);
 	}
 	if (!begin_step("looking for work", &saved))
@@ -337,6 +359,10 @@ atlas_step_relink(int *claimed)
 	return true;
 }
 
+/*
+ * If the linker is careful and leaves early, an empty note makes the next one careful as
+ * well.
+ */
 void
 atlas_step_end(void)
 {
@@ -345,9 +371,9 @@ atlas_step_end(void)
 	if (!atlas_linker.state_noted || !begin_step("ending", &saved))
 		return;
 	if (atlas_linker_is_careful() && !atlas_linker.finished)
-		atlas_linker_state_write(NULL, 0);
+		atlas_linker_note_write(NULL, 0);
 	else
-		atlas_linker_state_clear();
+		atlas_linker_note_clear();
 	end_step(&saved);
 	atlas_linker.state_noted = false;
 }

@@ -1,0 +1,64 @@
+/*
+ * tables.c
+ *		The table of the extension's tables.
+ *
+ * Whatever deals with all tables reads this one: finding them, making their partitions,
+ * and the function atlas_tables(), which a test compares with the catalog. So a new
+ * table is not forgotten by any of them.
+ */
+#include "postgres.h"
+
+#include "base/tables.h"
+
+const AtlasTableFacts atlas_tables[ATLAS_NTABLES] = {
+	[ATLAS_EVENTS] = {
+		.name = "atlas_events",
+		.tenant_column = "tenant_id",
+		.is_partitioned = true,
+		.is_dumped = true,
+		.is_published = true,
+		.erased_by = "object_type, object_id",
+		.distributed_by = "tenant_id",
+	},
+	[ATLAS_EVENT_QUEUE] = {
+		.name = "atlas_event_queue",
+		.tenant_column = "tenant_id",
+		.is_dumped = true,
+		.is_published = true,
+		.erased_by = "event_id",
+		.distributed_by = "tenant_id",
+	},
+	[ATLAS_EVENT_LINKS] = {
+		.name = "atlas_event_links",
+		.tenant_column = "tenant_id",
+		.is_partitioned = true,
+		.is_dumped = true,
+		.is_published = true,
+		.erased_by = "object_type, object_id",
+		.distributed_by = "tenant_id",
+	},
+	[ATLAS_EVENT_UNRESOLVED] = {
+		.name = "atlas_event_unresolved",
+		.tenant_column = "tenant_id",
+		.is_dumped = true,
+		.is_published = true,
+		.erased_by = "object_type, object_id, external_id",
+		.distributed_by = "tenant_id",
+	},
+	[ATLAS_EVENT_KEYS] = {
+		.name = "atlas_event_keys",
+		.tenant_column = "tenant_id",
+		.is_dumped = true,
+		.is_published = true,
+		.erased_by = "event_id",
+		.distributed_by = "tenant_id",
+	},
+	/* The registry names tables by their OIDs, which are others on a subscriber. */
+	[ATLAS_OBJECT_TYPES] = {
+		.name = "atlas_object_types",
+		.is_dumped = true,
+	},
+	[ATLAS_LINKER_STATE] = {
+		.name = "atlas_linker_state",
+	},
+};

@@ -1,0 +1,165 @@
+/*
+ * events_to_link.c
+ *		Reading events from the log, to link them.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+
+#include "base/arrays.h"
+#include "base/event_id.h"
+#include "base/statement.h"
+#include "event/event_related.h"
+#include "link/events_to_link.h"
+#include "store/queue.h"
+
+/* The range lets the executor skip the other partitions. */
+static AtlasStatement select_events = {
+	.sql =
+	"SELECT event_id, tenant_id, object_type, object_id, related_objects, received_at"
+	"  FROM @extschema@.atlas_events"
+	" WHERE event_id OPERATOR(pg_catalog.=) ANY ($1)"
+	"   AND event_id OPERATOR(pg_catalog.>=) $2 AND event_id OPERATOR(pg_catalog.<=) $3",
+	.nparameters = 3,
+	.parameters = {UUIDARRAYOID, UUIDOID, UUIDOID},
+};
+
+/* The references as the log stores them: see event_related.c. */
+static void
+read_references(AtlasLinkEvent *event, Jsonb *related)
+{
+	int			nrefs = JB_ROOT_COUNT(related);
+
+	event->refs = palloc0(sizeof(AtlasRef) * Max(nrefs, 1));
+	event->nrefs = nrefs;
+	for (int i = 0; i < nrefs; i++)
+	{
+		AtlasReference reference =
+		atlas_reference_from_jsonb(getIthJsonbValueFromContainer(&related->root, i));
+		AtlasRef   *ref = &event->refs[i];
+
+		CHECK_FOR_INTERRUPTS();
+		if (reference.object_type == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_DATA_CORRUPTED),
+					 errmsg("related object %d of event %s is not readable", i + 1,
+							atlas_event_id_string(&event->id))));
+		ref->object_type = reference.object_type;
+		ref->problem = reference.problem;
+		ref->lookup.tenant = event->tenant;
+		ref->lookup.object_id = reference.object_id;
+		ref->lookup.external_id = reference.external_id;
+	}
+}
+
+/* Takes an event from a row of the statement above. */
+static void
+read_event(AtlasLinkEvent *event, HeapTuple row, TupleDesc tupdesc)
+{
+	bool		isnull;
+	Datum		related;
+
+	memset(event, 0, sizeof(*event));
+	event->id = *DatumGetUUIDP(SPI_getbinval(row, tupdesc, 1, &isnull));
+	event->tenant = atlas_result_text(row, tupdesc, 2);
+	event->object_type = SPI_getvalue(row, tupdesc, 3);
+	event->object_id = atlas_result_text(row, tupdesc, 4);
+	related = SPI_getbinval(row, tupdesc, 5, &isnull);
+	if (!isnull)
+		read_references(event, DatumGetJsonbP(related));
+	event->received_at = DatumGetTimestampTz(SPI_getbinval(row, tupdesc, 6, &isnull));
+}
+
+/* By event id. */
+static int
+compare_events(const void *a, const void *b)
+{
+	return atlas_event_id_compare(&((const AtlasLinkEvent *) a)->id,
+								  &((const AtlasLinkEvent *) b)->id);
+}
+
+int
+atlas_select_events(const pg_uuid_t *ids, int nids)
+{
+	Datum		values[3];
+
+	/* A transaction that has locked the log already does not learn of new partitions by itself. */
+	AcceptInvalidationMessages();
+	values[0] = atlas_uuid_array(ids, nids);
+	values[1] = UUIDPGetDatum(&ids[0]);
+	values[2] = UUIDPGetDatum(&ids[nids - 1]);
+	return (int) atlas_execute(&select_events, values, NULL, false, 0);
+}
+
+/* Reads those of the events that are there; ids are sorted, and so are they. */
+static AtlasLinkEvent *
+read_events(const pg_uuid_t *ids, int nids, int *nevents)
+{
+	AtlasLinkEvent *events;
+
+	*nevents = atlas_select_events(ids, nids);
+	events = palloc(sizeof(AtlasLinkEvent) * Max(*nevents, 1));
+	for (int i = 0; i < *nevents; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		read_event(&events[i], SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	qsort(events, *nevents, sizeof(AtlasLinkEvent), compare_events);
+	return events;
+}
+
+/* Lists the ids that have no event; ids and events are sorted. */
+static int
+list_missing(const pg_uuid_t *ids, int nids, const AtlasLinkEvent *events, int nevents,
+			 pg_uuid_t *missing)
+{
+	int			next = 0;
+	int			nmissing = 0;
+
+	for (int i = 0; i < nids; i++)
+	{
+		if (next < nevents && atlas_event_id_compare(&events[next].id, &ids[i]) == 0)
+			next++;
+		else
+			missing[nmissing++] = ids[i];
+	}
+	return nmissing;
+}
+
+/*
+ * If some of the events are missing, they are read once more, after it has been found
+ * out whose transactions are about to end. All other transactions had ended before, so
+ * what they wrote must be visible by then.
+ */
+AtlasLinkEvent *
+atlas_read_events_to_link(const pg_uuid_t *ids, int nids, int *nevents, AtlasMissing *missing)
+{
+	AtlasLinkEvent *events = read_events(ids, nids, nevents);
+
+	memset(missing, 0, sizeof(*missing));
+	if (*nevents == nids)
+		return events;
+	missing->ids = palloc(sizeof(pg_uuid_t) * nids);
+	missing->ending = palloc(sizeof(pg_uuid_t) * nids);
+	missing->nids = list_missing(ids, nids, events, *nevents, missing->ids);
+	missing->nending = atlas_queue_ending(missing->ids, missing->nids, missing->ending);
+	events = read_events(ids, nids, nevents);
+	missing->nids = list_missing(ids, nids, events, *nevents, missing->ids);
+	return events;
+}
+
+int
+atlas_count_references(const AtlasLinkEvent *events, int nevents)
+{
+	int			count = 0;
+
+	for (int i = 0; i < nevents; i++)
+		count += events[i].nrefs;
+	return count;
+}
