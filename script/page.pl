@@ -274,7 +274,7 @@ sub run_sql
 
 # ----- sh -----
 
-# What the shells of a page begin with. sudo is what it is when there is none.
+# What the shells of a page begin with. Without sudo, root runs the command itself.
 sub prepare_shells
 {
 	my $keep = join ' ', map { defined $ENV{$_} ? "export $_='$ENV{$_}';" : '' }

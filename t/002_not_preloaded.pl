@@ -259,7 +259,7 @@ for my $relation (
 is($node->safe_psql('atlas', "SET atlas_events.tenant = 'shop'; SELECT atlas_tenant()"),
 	'shop', 'a setting can be made before the library is loaded');
 
-# What docs/sql.md and docs/operations.md say of settings.
+# What docs/sql.md and docs/operations.md say about settings.
 foreach my $command ('SHOW atlas_events.max_attempts', 'ALTER SYSTEM SET atlas_events.max_attempts = 3')
 {
 	like(($node->psql('atlas', $command))[2], qr/unrecognized configuration parameter/, "$command fails before the library is loaded");
