@@ -69,7 +69,7 @@ SELECT form, count(*) AS objects, count(DISTINCT o) AS outcomes, min(o[1]) AS co
 SELECT form, count(*) AS objects, count(DISTINCT o) AS outcomes, min(o[2]) AS result
   FROM forms, named, outcome(statement, object_id, external_id) o
  WHERE form ~ '^batch' GROUP BY form ORDER BY form COLLATE "C";
--- The context says where the caller was, and no more.
+-- The context says where the caller was, and nothing else.
 SELECT DISTINCT regexp_replace(o[5], '.*(PL/pgSQL function)', '\1') AS context FROM forms, named, outcome(statement, object_id, external_id) o WHERE form = 'composite';
 RESET ROLE;
 

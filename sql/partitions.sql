@@ -119,7 +119,7 @@ SELECT submit_in_loop('2023-01-02 00:00:00');
 SELECT * FROM test.error_of($$SELECT submit_in_loop('2020-02-01 00:00:00')$$);
 SAVEPOINT before;
 SELECT submit('2020-02-01 00:00:00');
--- Linking makes partitions as well; it puts such events off, and blames none.
+-- Linking makes partitions as well; it puts such events off, and no attempt is counted.
 CREATE FUNCTION link_in_loop() RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     i record;

@@ -1,6 +1,6 @@
-# Twenty databases share two workers: each is served, one that comes later too,
-# one where linking is off is left alone; and whoever wants one of them for
-# himself gets it.
+# Twenty databases share two workers. Each is served, also one that comes later, and
+# one where linking is off is left alone. A command that needs one of them without
+# other sessions gets it.
 
 use strict;
 use warnings;

@@ -135,7 +135,7 @@ is_deeply(
 	[ grep { !/terminating background worker|canceling statement/ } worker_errors($node) ],
 	[], 'no worker logs any other error');
 
-# ----- A DBA who terminates linkers blames no event -----
+# ----- No attempt is counted when a DBA terminates linkers -----
 
 make_gate($node, 'good');
 push @{ $ids{good} }, submit_gated($node, 'good', 301, 400, 50);
