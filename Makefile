@@ -8,13 +8,18 @@ MODULE_big = atlas_events
 OBJS = atlas_events.o $(patsubst %.c,%.o,$(sort $(wildcard src/*/*.c)))
 
 EXTENSION = atlas_events atlas_events_api
-DATA = atlas_events--1.0.sql atlas_events_api--1.0.sql
+DATA = atlas_events--1.0.sql
+DATA_built = atlas_events_api--1.0.sql
 PGFILEDESC = "atlas_events - events on the timelines of support objects"
 
 REGRESS = setup $(filter-out setup,$(sort $(patsubst sql/%.sql,%,$(wildcard sql/*.sql))))
 REGRESS_OPTS = --inputdir=. --encoding=UTF8
 ISOLATION = $(sort $(patsubst specs/%.spec,%,$(wildcard specs/*.spec)))
 ISOLATION_OPTS = --inputdir=.
+
+# What the API's install script is made of, in the order in which it runs.
+API_SQL = $(addprefix src/api/, schema.sql core.sql request.sql refused_queries.sql \
+	rejections.sql answers.sql submit.sql read.sql openapi.sql query_parameters.sql privileges.sql)
 
 PKG_CONFIG ?= pkg-config
 LIBRARIES = jansson libutf8proc
@@ -40,6 +45,9 @@ PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
 $(OBJS): $(wildcard src/*/*.h fuzz/*.h)
+
+atlas_events_api--1.0.sql: Makefile $(API_SQL) src/api/openapi.json
+	sed -e '/^@openapi\.json@$$/{' -e 'r src/api/openapi.json' -e 'd' -e '}' $(API_SQL) >$@
 
 ifdef FUZZ
 src/event/conversion.o src/event/event_fields.o src/event/event_json.o src/event/json_payload.o: override CPPFLAGS += -include fuzz/palloc.h

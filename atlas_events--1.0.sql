@@ -35,13 +35,13 @@ COMMENT ON TYPE atlas_event IS 'An event as submit_event() takes it; the fields 
 COMMENT ON COLUMN atlas_event.object_type IS 'Type of the primary object: where the event shows up in timelines, search and rules';
 COMMENT ON COLUMN atlas_event.object_id IS 'Atlas id of the primary object; this or external_id is required';
 COMMENT ON COLUMN atlas_event.external_id IS 'Id of the primary object in the submitter''s own system of record';
-COMMENT ON COLUMN atlas_event.name IS 'Expressive name of the event, 1 to 255 characters, one of which shows, and no control characters; required';
+COMMENT ON COLUMN atlas_event.name IS 'Expressive name of the event: 1 to 255 characters, at least one of them visible, and no control characters; required';
 COMMENT ON COLUMN atlas_event.description IS 'The highlights at a glance, plain text or HTML';
-COMMENT ON COLUMN atlas_event.icon IS 'An absolute http(s) URL of at most 2,048 characters, or one Unicode character (grapheme cluster of at most 32 code points) that shows';
+COMMENT ON COLUMN atlas_event.icon IS 'An absolute http(s) URL of at most 2,048 characters, or one visible Unicode character (a grapheme cluster of at most 32 code points)';
 COMMENT ON COLUMN atlas_event.payload IS 'Any JSON object';
-COMMENT ON COLUMN atlas_event.related_objects IS 'Further objects on whose timelines the event appears, linked afterwards, best effort: whatever is wrong with one of them becomes its outcome';
-COMMENT ON COLUMN atlas_event.occurred_at IS 'When it happened; now when null';
-COMMENT ON COLUMN atlas_event.idempotency_key IS 'Makes a retry safe: the same key stores the event once';
+COMMENT ON COLUMN atlas_event.related_objects IS 'Further objects on whose timelines the event appears. They are linked afterwards, and what is wrong with one of them becomes its outcome, never an error';
+COMMENT ON COLUMN atlas_event.occurred_at IS 'When it happened; null means now';
+COMMENT ON COLUMN atlas_event.idempotency_key IS 'Makes a retry safe: an event that comes again with the same key is stored once';
 
 -- ---------------------------------------------------------------------
 -- Tenant of the session
@@ -54,13 +54,25 @@ CREATE FUNCTION atlas_tenant() RETURNS text
 COMMENT ON FUNCTION atlas_tenant() IS 'The tenant of this session: the setting atlas_events.tenant, empty when there is none';
 
 -- ---------------------------------------------------------------------
+-- Times and event ids
+-- ---------------------------------------------------------------------
+
+CREATE FUNCTION event_id_at(at timestamptz) RETURNS uuid
+    AS 'MODULE_PATHNAME', 'event_id_at'
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+COMMENT ON FUNCTION event_id_at(timestamptz) IS
+'The smallest event id of a time: a period is a range of ids, event_id >= event_id_at(since) AND event_id < event_id_at(until).
+Events that occurred a microsecond earlier have smaller ids. Returns the smallest uuid for -infinity and the greatest for infinity. Raises an error for a time that no event can have: before 1970, or after the 48 bits of milliseconds end in the year 10889.';
+
+-- ---------------------------------------------------------------------
 -- Tables
 --
 -- An event row is never updated: an event that has a row in the queue is
 -- PENDING or FAILED, any other is LINKED. The log and the links are
--- partitioned by event id, whose order is time order; their parents carry no
--- index, each partition brings its own. Partitions are made when the first
--- event of their month comes, and are no members of the extension.
+-- partitioned by event id, whose order is time order. Their parents have no
+-- index, and each partition has its own. A partition is made when the first
+-- event of its month comes, and is not a member of the extension.
 -- ---------------------------------------------------------------------
 
 CREATE TABLE atlas_events (
@@ -78,20 +90,20 @@ CREATE TABLE atlas_events (
     related_objects jsonb
 ) PARTITION BY RANGE (event_id);
 
-COMMENT ON TABLE atlas_events IS 'The event log: one row an event, never updated, one partition a month';
+COMMENT ON TABLE atlas_events IS 'The event log: one row per event, never updated, and one partition per month';
 COMMENT ON COLUMN atlas_events.event_id IS 'UUIDv7 whose time is occurred_at, so that its order is timeline order
 Events of the same time are in the order in which they were submitted.';
-COMMENT ON COLUMN atlas_events.occurred_at IS 'When it happened, as the submitter says; else when it was received';
-COMMENT ON COLUMN atlas_events.received_at IS 'When submit_event() took it';
+COMMENT ON COLUMN atlas_events.occurred_at IS 'When it happened, as the submitter says, or else when it was received';
+COMMENT ON COLUMN atlas_events.received_at IS 'When submit_event() received it';
 COMMENT ON COLUMN atlas_events.tenant_id IS 'Tenant that submitted it; empty without tenants';
 COMMENT ON COLUMN atlas_events.object_type IS 'Canonical type of the primary object';
-COMMENT ON COLUMN atlas_events.object_id IS 'Id of the primary object, as its own row prints it';
-COMMENT ON COLUMN atlas_events.external_id IS 'External id of the primary object: its own row''s, else the submitted one';
+COMMENT ON COLUMN atlas_events.object_id IS 'Id of the primary object, as text of the value in its own row';
+COMMENT ON COLUMN atlas_events.external_id IS 'External id of the primary object: the one in its own row, or else the submitted one';
 COMMENT ON COLUMN atlas_events.name IS 'Name of the event: escape it where you show it';
 COMMENT ON COLUMN atlas_events.description IS 'Plain text or HTML, as submitted';
 COMMENT ON COLUMN atlas_events.icon IS 'URL or one grapheme cluster: escape it where you show it';
 COMMENT ON COLUMN atlas_events.payload IS 'JSON object, as submitted';
-COMMENT ON COLUMN atlas_events.related_objects IS 'Array of {objectType, objectId, externalId} in submitted order, with the reason of one that can never be looked up; null when there are none';
+COMMENT ON COLUMN atlas_events.related_objects IS 'Array of {objectType, objectId, externalId} in submitted order. An object that can never be looked up has a reason as well. Null when there are none';
 
 CREATE TABLE atlas_event_queue (
     event_id uuid NOT NULL PRIMARY KEY,
@@ -102,18 +114,19 @@ CREATE TABLE atlas_event_queue (
     last_error text
 );
 
--- What is to be linked at once comes last and in the order of the linker's cursor,
--- after what is to be tried again later. The condition is true for every row. It keeps
--- the index from statements that do not compare submitted_xid: once the queue was found
--- empty by a vacuum, the planner thinks that lookups by event_id are as cheap here as
--- in the primary key, and they read the whole index, with all entries of dead rows.
+-- Events that are to be linked at once come last, in the order of the linker's cursor,
+-- and events that are to be tried again later come before them. The condition is true
+-- for every row. It keeps the planner from using this index for statements that do not
+-- compare submitted_xid: once a vacuum has found the queue empty, the planner takes
+-- lookups by event_id to be as cheap here as in the primary key, but they would read the
+-- whole index, with all entries of dead rows.
 CREATE INDEX atlas_event_queue_cursor_idx
     ON atlas_event_queue (next_attempt_at, submitted_xid, event_id) WHERE submitted_xid IS NOT NULL;
 
 COMMENT ON TABLE atlas_event_queue IS 'Events whose related objects are not linked yet; removing the row makes the event LINKED';
 COMMENT ON COLUMN atlas_event_queue.event_id IS 'The event';
 COMMENT ON COLUMN atlas_event_queue.submitted_xid IS 'Transaction that submitted it: the linker''s cursor';
-COMMENT ON COLUMN atlas_event_queue.next_attempt_at IS 'When linking is tried again; null: at once; infinity: FAILED, not before atlas_retry_failed()';
+COMMENT ON COLUMN atlas_event_queue.next_attempt_at IS 'When linking is tried again. Null means at once. Infinity means that the event is FAILED, and waits for atlas_retry_failed()';
 COMMENT ON COLUMN atlas_event_queue.attempts IS 'Failed attempts at linking so far';
 COMMENT ON COLUMN atlas_event_queue.tenant_id IS 'Tenant of the event';
 COMMENT ON COLUMN atlas_event_queue.last_error IS 'Why the last attempt failed or was put off';
@@ -126,12 +139,12 @@ CREATE TABLE atlas_event_links (
     object_id text COLLATE "C" NOT NULL
 ) PARTITION BY RANGE (event_id);
 
-COMMENT ON TABLE atlas_event_links IS 'Related objects of linked events: one row an event and object, one partition a month';
+COMMENT ON TABLE atlas_event_links IS 'Related objects of linked events: one row per event and object, and one partition per month';
 COMMENT ON COLUMN atlas_event_links.event_id IS 'The event';
 COMMENT ON COLUMN atlas_event_links.linked_at IS 'When the object was linked';
 COMMENT ON COLUMN atlas_event_links.tenant_id IS 'Tenant of the event';
 COMMENT ON COLUMN atlas_event_links.object_type IS 'Canonical type of the related object';
-COMMENT ON COLUMN atlas_event_links.object_id IS 'Id of the related object, as its own row prints it';
+COMMENT ON COLUMN atlas_event_links.object_id IS 'Id of the related object, as text of the value in its own row';
 
 CREATE TABLE atlas_event_unresolved (
     event_id uuid NOT NULL,
@@ -151,18 +164,18 @@ CREATE TABLE atlas_event_unresolved (
 CREATE INDEX atlas_event_unresolved_next_attempt_at_idx ON atlas_event_unresolved (next_attempt_at)
     WHERE next_attempt_at IS NOT NULL;
 
-COMMENT ON TABLE atlas_event_unresolved IS 'References of linked events that were not found, or failed; tried again for atlas_events.relink_window';
+COMMENT ON TABLE atlas_event_unresolved IS 'References of linked events whose object was not found or could not be looked up; they are tried again for atlas_events.relink_window';
 COMMENT ON COLUMN atlas_event_unresolved.event_id IS 'The event';
-COMMENT ON COLUMN atlas_event_unresolved.position IS 'Place of the reference in the event''s related objects, from 1';
-COMMENT ON COLUMN atlas_event_unresolved.attempts IS 'Times it was looked up';
+COMMENT ON COLUMN atlas_event_unresolved.position IS 'Place of the reference in the event''s related objects, counted from 1';
+COMMENT ON COLUMN atlas_event_unresolved.attempts IS 'How often it was looked up';
 COMMENT ON COLUMN atlas_event_unresolved.tenant_id IS 'Tenant of the event';
 COMMENT ON COLUMN atlas_event_unresolved.object_type IS 'Type of the object referred to; empty if it was not given';
-COMMENT ON COLUMN atlas_event_unresolved.object_id IS 'Id as submitted, its first 255 characters';
-COMMENT ON COLUMN atlas_event_unresolved.external_id IS 'External id as submitted, its first 255 characters';
-COMMENT ON COLUMN atlas_event_unresolved.outcome IS 'NOT_FOUND: no such object; ERROR: it could not be looked up';
-COMMENT ON COLUMN atlas_event_unresolved.reason IS 'Why, in words';
-COMMENT ON COLUMN atlas_event_unresolved.first_attempt_at IS 'When it was looked up first';
-COMMENT ON COLUMN atlas_event_unresolved.next_attempt_at IS 'When it is looked up again; null: never';
+COMMENT ON COLUMN atlas_event_unresolved.object_id IS 'First 255 characters of the id as submitted';
+COMMENT ON COLUMN atlas_event_unresolved.external_id IS 'First 255 characters of the external id as submitted';
+COMMENT ON COLUMN atlas_event_unresolved.outcome IS 'NOT_FOUND when there is no such object, ERROR when it could not be looked up';
+COMMENT ON COLUMN atlas_event_unresolved.reason IS 'The reason for the outcome, in words';
+COMMENT ON COLUMN atlas_event_unresolved.first_attempt_at IS 'When it was looked up for the first time';
+COMMENT ON COLUMN atlas_event_unresolved.next_attempt_at IS 'When it is looked up again; null means never';
 
 CREATE TABLE atlas_event_keys (
     tenant_id text COLLATE "C" NOT NULL DEFAULT '',
@@ -174,9 +187,9 @@ CREATE TABLE atlas_event_keys (
 
 COMMENT ON TABLE atlas_event_keys IS 'Idempotency keys and the events stored under them';
 COMMENT ON COLUMN atlas_event_keys.tenant_id IS 'Tenant that used the key';
-COMMENT ON COLUMN atlas_event_keys.idempotency_key IS 'The key, unique for its tenant';
+COMMENT ON COLUMN atlas_event_keys.idempotency_key IS 'The key, which is unique within its tenant';
 COMMENT ON COLUMN atlas_event_keys.event_id IS 'The event that was stored first';
-COMMENT ON COLUMN atlas_event_keys.event_hash IS 'SHA-256 of the event, to tell a retry, however it is written, from a different event';
+COMMENT ON COLUMN atlas_event_keys.event_hash IS 'SHA-256 of the event: that of a retry is the same, however the retry is written, and that of a different event is not';
 
 CREATE TABLE atlas_object_types (
     object_type text COLLATE "C" NOT NULL PRIMARY KEY,
@@ -193,9 +206,9 @@ COMMENT ON COLUMN atlas_object_types.object_type IS 'Canonical type, upper case'
 COMMENT ON COLUMN atlas_object_types.relation IS 'Table that holds the objects';
 COMMENT ON COLUMN atlas_object_types.id_column IS 'Column with the Atlas id';
 COMMENT ON COLUMN atlas_object_types.external_id_column IS 'Column with the id in the submitter''s system of record, if there is one';
-COMMENT ON COLUMN atlas_object_types.tenant_column IS 'Column that must equal atlas_events.tenant, if there is one';
+COMMENT ON COLUMN atlas_object_types.tenant_column IS 'Column whose value must equal atlas_events.tenant, if there is one';
 COMMENT ON COLUMN atlas_object_types.aliases IS 'Further names of the type, besides the built-in ones';
-COMMENT ON COLUMN atlas_object_types.owner IS 'Owner of the relation as whom a statement looks objects up, because a superuser has vouched for its code; null: objects are read directly, and no code runs';
+COMMENT ON COLUMN atlas_object_types.owner IS 'Owner of the relation, as whom a statement looks up objects because a superuser has vouched for its code. Null when objects are read directly and no code runs';
 
 CREATE FUNCTION atlas_object_types_changed() RETURNS trigger
     AS 'MODULE_PATHNAME', 'atlas_object_types_changed'
@@ -203,8 +216,9 @@ CREATE FUNCTION atlas_object_types_changed() RETURNS trigger
 
 COMMENT ON FUNCTION atlas_object_types_changed() IS 'Tells every session that the registry has changed';
 
--- Also when triggers are off (session_replication_role), and by the apply worker of a
--- subscription, which fires no triggers FOR EACH STATEMENT but those on TRUNCATE.
+-- The triggers also fire where triggers are off (session_replication_role), and in the
+-- apply worker of a subscription. That worker fires triggers FOR EACH STATEMENT only for
+-- TRUNCATE, so the other trigger is FOR EACH ROW.
 CREATE TRIGGER atlas_object_types_changed
     AFTER INSERT OR UPDATE OR DELETE ON atlas_object_types
     FOR EACH ROW EXECUTE FUNCTION atlas_object_types_changed();
@@ -214,22 +228,22 @@ CREATE TRIGGER atlas_object_types_emptied
 ALTER TABLE atlas_object_types ENABLE ALWAYS TRIGGER atlas_object_types_changed;
 ALTER TABLE atlas_object_types ENABLE ALWAYS TRIGGER atlas_object_types_emptied;
 
--- The linker's own note of what it is at, so that after a crash the next
--- linker knows which events to approach with care. Never dumped. The key is for
--- publications of all tables: without one the row could not be deleted.
+-- The linker notes here what it is working on, so that after a crash the next
+-- linker knows which events to treat with care. The table is never dumped. It has
+-- a key for publications of all tables: without a key the row could not be deleted.
 CREATE TABLE atlas_linker_state (
     started_at timestamptz NOT NULL PRIMARY KEY,
     batch uuid[] NOT NULL DEFAULT '{}'
 );
 
-COMMENT ON TABLE atlas_linker_state IS 'One row while a linker is at work; a row that a new linker finds says that the one before was killed';
+COMMENT ON TABLE atlas_linker_state IS 'One row while a linker works; when a new linker finds a row, the linker before it was killed';
 COMMENT ON COLUMN atlas_linker_state.started_at IS 'When the linker began';
-COMMENT ON COLUMN atlas_linker_state.batch IS 'Events it is at, noted only after a crash';
+COMMENT ON COLUMN atlas_linker_state.batch IS 'Events that it is working on, noted only after a crash';
 
 -- ---------------------------------------------------------------------
 -- Replication. Each table has a primary key, or partitions that have one. Where
--- changes of the partitions are published as changes of their parent, the subscriber
--- wants to know by what the parent's rows are found; it uses its partitions' keys.
+-- changes of the partitions are published as changes of their parent, the parent must
+-- say how its rows are identified; the subscriber then uses the keys of its partitions.
 -- ---------------------------------------------------------------------
 
 ALTER TABLE atlas_events REPLICA IDENTITY FULL;
@@ -286,7 +300,7 @@ CREATE FUNCTION atlas_register_object_type(
 
 COMMENT ON FUNCTION atlas_register_object_type(text, regclass, name, name, name, text[]) IS
 'Connects an object type to the table that holds its objects, or changes the connection.
-The caller must own the table. The id column must be unique: alone, with the tenant column, or with the partition key; an external id column must be indexed. Ids are of type uuid, smallint, integer, bigint, numeric without a scale, text, varchar, char, or a domain over one of them; external ids may be citext as well. What cannot be read without running its code (a view, a foreign table, a table with forced row security) can be connected by a superuser only, if all that is beneath it belongs to its owner or to a superuser.';
+The caller must own the table. The id column must be unique: by itself, together with the tenant column, or together with the partition key. An external id column must be indexed. Ids are of type uuid, smallint, integer, bigint, numeric without a scale, text, varchar, char, or a domain over one of them; external ids may be citext as well. A relation that cannot be read without running its code (a view, a foreign table, a table with forced row security) can be connected by a superuser only, and only if everything beneath it belongs to its owner or to a superuser.';
 
 CREATE FUNCTION atlas_unregister_object_type(object_type text)
     RETURNS void
@@ -310,7 +324,7 @@ CREATE FUNCTION atlas_discover_object_types(
 
 COMMENT ON FUNCTION atlas_discover_object_types(regnamespace) IS
 'Finds tables named after the built-in object types (customers, tickets, agents, ...) and registers those not registered yet.
-Looks in one schema, or in all but the system''s. Only tables that the caller owns and that have a usable id column are considered; registered is true for those that this call registered.';
+Looks in one schema, or in all schemas but those of the system. Only tables that the caller owns and that have a usable id column are considered. registered is true for those that this call registered.';
 
 -- ---------------------------------------------------------------------
 -- Submitting
@@ -322,7 +336,7 @@ CREATE FUNCTION submit_event(event atlas_event) RETURNS uuid
 
 COMMENT ON FUNCTION submit_event(atlas_event) IS
 'Stores an event on the timeline of its primary object and returns the event id.
-Raises PT400 (invalid event; DETAIL lists all problems as JSON), PT404 (no such primary object), PT409 (conflict), PT413 (too large).';
+Raises PT400 for an invalid event (DETAIL lists all problems as JSON), PT404 when there is no such primary object, PT409 for a conflict and PT413 for an event that is too large.';
 
 CREATE FUNCTION submit_event(
     object_type text,
@@ -340,7 +354,7 @@ CREATE FUNCTION submit_event(
     LANGUAGE C;
 
 COMMENT ON FUNCTION submit_event(text, text, text, text, text, text, jsonb, atlas_object[], timestamptz, text) IS
-'Stores an event, given as (named) arguments, and returns the event id.
+'Stores an event, given as arguments, which may be named, and returns the event id.
 Raises PT400, PT404, PT409 and PT413 like submit_event(atlas_event).';
 
 CREATE FUNCTION submit_event(text) RETURNS json
@@ -349,7 +363,7 @@ CREATE FUNCTION submit_event(text) RETURNS json
 
 COMMENT ON FUNCTION submit_event(text) IS
 'Stores an event, given as the JSON of the Events API, and returns its receipt.
-The receipt is {"message":"Event Linked","eventId":...,"processingStatus":"LINKED" or "PENDING","duplicate":false}. Malformed JSON raises PT400 with line and column; PT404, PT409 and PT413 as for submit_event(atlas_event).';
+The receipt is {"message":"Event Linked","eventId":...,"processingStatus":"LINKED" or "PENDING","duplicate":false}. Malformed JSON raises PT400 with its line and column. PT404, PT409 and PT413 are raised as by submit_event(atlas_event).';
 
 CREATE FUNCTION submit_event(event text, idempotency_key text) RETURNS json
     AS 'MODULE_PATHNAME', 'submit_event_text_key'
@@ -357,7 +371,7 @@ CREATE FUNCTION submit_event(event text, idempotency_key text) RETURNS json
 
 COMMENT ON FUNCTION submit_event(text, text) IS
 'Stores an event, given as the JSON of the Events API, under an idempotency key that came beside it, such as in a header.
-As if the event had the key as idempotencyKey; if it has another one itself, PT400. Null: no key but that of the event. Else like submit_event(text).';
+The key counts as the field idempotencyKey of the event. An event that has a different key of its own raises PT400. With a null key the event has only the key of its own, if any. Otherwise like submit_event(text).';
 
 CREATE FUNCTION submit_event(json) RETURNS json
     AS 'MODULE_PATHNAME', 'submit_event_text'
@@ -388,15 +402,15 @@ CREATE FUNCTION submit_events(text) RETURNS json
     LANGUAGE C;
 
 COMMENT ON FUNCTION submit_events(text) IS
-'Stores several events, given as a JSON array, each standing for itself.
-Returns {"accepted":n,"rejected":n,"results":[...]}, one result an event in order, with index, status, and the receipt or the error: code, message, details, hint, and with status 400 errors, an array of {field, code, message}. At most 1,000 problems are listed, and the first one of each event. Raises PT400 only when the whole is no JSON array, PT413 when it has more than atlas_events.max_batch_size items.';
+'Stores several events, given as a JSON array, each independently of the others.
+Returns {"accepted":n,"rejected":n,"results":[...]} with one result per event, in order. A result has index, status, and the receipt or the error: code, message, details, hint, and with status 400 errors, an array of {field, code, message}. At most 1,000 problems are listed, and in any case the first one of each event. Raises PT400 only when the whole is not a JSON array, and PT413 when it has more than atlas_events.max_batch_size items.';
 
 CREATE FUNCTION submit_events(json) RETURNS json
     AS 'MODULE_PATHNAME', 'submit_events_text'
     LANGUAGE C;
 
 COMMENT ON FUNCTION submit_events(json) IS
-'Stores several events, given as a JSON array, each standing for itself.
+'Stores several events, given as a JSON array, each independently of the others.
 See submit_events(text).';
 
 CREATE FUNCTION submit_events(jsonb) RETURNS json
@@ -404,7 +418,7 @@ CREATE FUNCTION submit_events(jsonb) RETURNS json
     LANGUAGE C;
 
 COMMENT ON FUNCTION submit_events(jsonb) IS
-'Stores several events, given as a JSON array, each standing for itself.
+'Stores several events, given as a JSON array, each independently of the others.
 See submit_events(text).';
 
 -- ---------------------------------------------------------------------
@@ -417,14 +431,15 @@ CREATE FUNCTION atlas_link_events(max_events int DEFAULT 1000) RETURNS bigint
 
 COMMENT ON FUNCTION atlas_link_events(int) IS
 'Links up to max_events pending events here and now, without any worker, and returns how many became LINKED.
-Also looks up again the unresolved references that are due. Works beside a running linker: each event is linked by one of them.';
+Also looks up the unresolved references that are due again. Can run beside a linker: each event is then linked by one of the two.';
 
 CREATE FUNCTION atlas_retry_failed(event_id uuid DEFAULT NULL) RETURNS bigint
     AS 'MODULE_PATHNAME', 'atlas_retry_failed'
     LANGUAGE C;
 
 COMMENT ON FUNCTION atlas_retry_failed(uuid) IS
-'Puts FAILED events, one or all, of every tenant, back to PENDING with a fresh count of attempts, and returns how many.';
+'Makes FAILED events PENDING again, with a fresh count of attempts, and returns how many.
+Takes one event, or all of every tenant when event_id is null.';
 
 -- ---------------------------------------------------------------------
 -- Reading
@@ -451,16 +466,17 @@ CREATE FUNCTION atlas_timeline(
     LANGUAGE C STABLE ROWS 50;
 
 COMMENT ON FUNCTION atlas_timeline(text, text, uuid, int) IS
-'The events of an object of the session''s tenant, newest first: as primary object (role PRIMARY) and as related object (RELATED).
-before_event continues after the last event of the page before; max_events is the page size.';
+'The events of an object of the session''s tenant, newest first.
+role is PRIMARY where it is the primary object of the event, and RELATED where it is a related object. before_event continues after the last event of the previous page, and max_events is the size of a page.';
 
 -- Each branch has its own constant status and its own order, so that a page
 -- reads the newest events only, and a filter on the status skips the other
--- branches. What is LINKED is ordered by the queue's id, which is null there, as
--- well: else PostgreSQL 15 does not think of reading the queue in that order, side by
--- side with the log, and sorts all of it for a page; later versions do that if many
--- events are pending. OFFSET 0 keeps the lookup of a queued event's row a lookup. The
--- functions are qualified: one planted in this schema could match better.
+-- branches. The LINKED branch is also ordered by the queue's id, which is null there:
+-- without it PostgreSQL 15 does not consider reading the queue in that order, side by
+-- side with the log, and sorts the whole log for a page, and later versions do so when
+-- many events are pending. OFFSET 0 makes sure that the row of a queued event is looked
+-- up by its id. The functions are qualified, since somebody might put a function with a
+-- better match into this schema.
 CREATE VIEW atlas_event_logs WITH (security_invoker = true) AS
 (
     SELECT e.event_id, e.tenant_id, e.object_type, e.object_id, e.external_id,
@@ -511,12 +527,12 @@ UNION ALL
      ORDER BY q.event_id DESC
 );
 
-COMMENT ON VIEW atlas_event_logs IS 'The event logs: one row an event, with its processing status and the outcome of each related object. Order by event_id for a page.';
+COMMENT ON VIEW atlas_event_logs IS 'The event logs: one row per event, with its processing status and the outcome of each related object. Order by event_id for a page.';
 COMMENT ON COLUMN atlas_event_logs.related_objects IS 'Array of {objectType, objectId, externalId, outcome, reason}; outcome is PENDING, LINKED, NOT_FOUND or ERROR';
 COMMENT ON COLUMN atlas_event_logs.processing_status IS 'PENDING, LINKED or FAILED';
 COMMENT ON COLUMN atlas_event_logs.attempts IS 'Failed attempts at linking; 0 once LINKED';
 COMMENT ON COLUMN atlas_event_logs.last_error IS 'Why the last attempt at linking failed or was put off';
-COMMENT ON COLUMN atlas_event_logs.linked_at IS 'When the event became LINKED; null before';
+COMMENT ON COLUMN atlas_event_logs.linked_at IS 'When the event became LINKED; null until then';
 
 CREATE FUNCTION atlas_tables(
     OUT table_name text,
@@ -556,22 +572,22 @@ CREATE VIEW atlas_events_status WITH (security_invoker = true) AS
     SELECT * FROM atlas_status();
 
 COMMENT ON VIEW atlas_events_status IS 'State of the linking in this database: one row';
-COMMENT ON COLUMN atlas_events_status.preloaded IS 'Is the library in shared_preload_libraries, so that events are linked in the background';
+COMMENT ON COLUMN atlas_events_status.preloaded IS 'Whether the library is in shared_preload_libraries, so that events are linked in the background';
 COMMENT ON COLUMN atlas_events_status.worker_pid IS 'Process id of the linker; null when none runs';
-COMMENT ON COLUMN atlas_events_status.worker_state IS 'What the linker does: starting, linking, idle, asleep (comes with the next event), waiting (for a worker), backoff (after an error), held, off';
+COMMENT ON COLUMN atlas_events_status.worker_state IS 'What the linker does: starting, linking, idle, asleep (until the next event comes), waiting (for a free worker), backoff (after an error), held (while the database is renamed, moved, copied or dropped), off';
 COMMENT ON COLUMN atlas_events_status.submitted IS 'Events stored since the server started; null when not preloaded';
 COMMENT ON COLUMN atlas_events_status.linked IS 'Events that linkers linked since the server started; null when not preloaded';
-COMMENT ON COLUMN atlas_events_status.not_found IS 'References that linkers did not find at first since the server started; null when not preloaded';
+COMMENT ON COLUMN atlas_events_status.not_found IS 'References that linkers did not find at the first attempt, since the server started; null when not preloaded';
 COMMENT ON COLUMN atlas_events_status.failed IS 'Events that are FAILED now';
 COMMENT ON COLUMN atlas_events_status.queue_depth IS 'Events that are PENDING now';
 COMMENT ON COLUMN atlas_events_status.oldest_pending_age IS 'Time since the oldest pending event was received';
 COMMENT ON COLUMN atlas_events_status.last_error IS 'Last error of a linker of this database since the server started';
-COMMENT ON COLUMN atlas_events_status.last_error_at IS 'When that was';
-COMMENT ON COLUMN atlas_events_status.advice IS 'What to do about it; null when all is well';
+COMMENT ON COLUMN atlas_events_status.last_error_at IS 'When that error occurred';
+COMMENT ON COLUMN atlas_events_status.advice IS 'What an operator should do; null when all is well';
 
 -- ---------------------------------------------------------------------
--- Privileges: nothing for PUBLIC but asking for one's own tenant. Every other
--- call is granted one by one.
+-- Privileges: PUBLIC may ask for the tenant of its own session, and for the
+-- event id of a time. Every other call is granted one by one.
 -- ---------------------------------------------------------------------
 
 REVOKE ALL ON FUNCTION

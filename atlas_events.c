@@ -3,10 +3,10 @@
  *		Module entry: settings, callbacks, and, when the library is preloaded,
  *		shared memory and the launcher.
  *
- * atlas_events puts events on the timelines of customer-support objects. One
- * call stores an event, see src/submit/submit.c; a background worker links the objects
- * related to it, see src/worker/linker.c and src/link/link_batch.c. Without preloading everything
- * works but the workers.
+ * atlas_events puts events on the timelines of customer-support objects. One call stores
+ * an event, see src/submit/submit.c. A background worker links the objects that are
+ * related to it, see src/worker/linker.c and src/link/link_batch.c. If the library is not
+ * preloaded everything works but the workers.
  */
 #include "postgres.h"
 
@@ -39,7 +39,7 @@ PGDLLEXPORT void _PG_init(void);
 
 #define SECONDS_A_YEAR (365 * 86400)
 
-/* Settings that bound what is accepted. */
+/* The settings that limit events and calls. */
 static void
 define_limits(void)
 {
@@ -70,7 +70,7 @@ define_limits(void)
 							PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
 }
 
-/* Settings of the linking. */
+/* The settings of linking. */
 static void
 define_linking(void)
 {
@@ -101,7 +101,7 @@ define_linking(void)
 							PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
 }
 
-/* Settings of the background workers. */
+/* The settings of the workers. */
 static void
 define_workers(void)
 {
@@ -127,6 +127,7 @@ define_workers(void)
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
 }
 
+/* Settings that were made before the library was loaded are checked first. */
 void
 _PG_init(void)
 {

@@ -1,9 +1,9 @@
 /*
  * first.c
- *		Preloaded beside the runtime of AddressSanitizer, which starts with the
- *		first malloc. If that is made by a library's constructor while it
- *		holds one of libc's locks, the process hangs; this one makes it before.
- *		Linked with -z initfirst.
+ *		Is preloaded together with the runtime of AddressSanitizer, which starts
+ *		with the first malloc. If a library's constructor makes that call while it holds
+ *		one of libc's locks, the process hangs. This library makes it before all
+ *		others, because it is linked with -z initfirst.
  */
 #include <stdlib.h>
 

@@ -2,13 +2,12 @@
  * fuzz.c
  *		The fuzz target of script/fuzz: request bodies for the decoder.
  *
- * This is a part of the library only when it is built with FUZZ=1. libFuzzer
- * then runs inside of a single-user server, called as an SQL function, so that
- * all the decoder calls is the real thing. Each input is read like the text
- * that submit_event() gets, or submit_events() if it begins with a bracket, and
- * what was read is held against jsonb (fuzz_oracle.c). Besides, an input fails
- * if an error is raised that is not one of the Events API's, or if memory of
- * jansson is left.
+ * This is a part of the library only if it is built with FUZZ. libFuzzer then runs inside
+ * of a single-user server, called as an SQL function, so that the decoder calls the real
+ * functions of the server. Each input is read like the text that submit_event() gets, or
+ * submit_events() if it begins with a bracket, and what was read is compared with jsonb
+ * (fuzz_oracle.c). An input also fails if it raises an error that is not one of the Events
+ * API's, or if memory of jansson is left.
  */
 #include "postgres.h"
 
@@ -40,6 +39,7 @@ static MemoryContext input_context;
 
 static int64 njansson = 0;
 
+/* An allocation of jansson. */
 static void *
 count_malloc(size_t size)
 {
@@ -47,6 +47,7 @@ count_malloc(size_t size)
 	return malloc(size);
 }
 
+/* The end of an allocation of jansson. */
 static void
 count_free(void *pointer)
 {
@@ -57,7 +58,10 @@ count_free(void *pointer)
 
 /* ----- One input ----- */
 
-/* A text of the server has no character 0 and is valid in its encoding. */
+/*
+ * Puts question marks in the place of what a text of the server cannot have: the
+ * character 0, and bytes that are not valid in its encoding.
+ */
 static void
 make_valid(char *body, Size size)
 {
@@ -77,7 +81,7 @@ make_valid(char *body, Size size)
 	}
 }
 
-/* The problems as the caller gets them must be JSON again. */
+/* Checks that the problems, as the caller gets them, are JSON again. */
 static void
 check_problems_as_json(const AtlasError *error)
 {
@@ -92,6 +96,10 @@ check_problems_as_json(const AtlasError *error)
 		atlas_fuzz_fail("the problems are no JSON array");
 }
 
+/*
+ * Reads the body as submit_event() or submit_events() would, and has the oracle compare
+ * it.
+ */
 static void
 decode_body(const char *body, Size size, bool is_array, const char *copy)
 {
@@ -115,10 +123,11 @@ decode_body(const char *body, Size size, bool is_array, const char *copy)
 	}
 }
 
+/* What libFuzzer calls with each input. */
 static int
 test_one_input(const uint8 *data, size_t size)
 {
-	/* Of exactly the size, so that reading on is noticed. */
+	/* The copy has exactly the size of the input, so that reading too far is noticed. */
 	char	   *body = memcpy(malloc(size), data, size);
 	char	   *copy;
 	bool		is_array = false;
@@ -152,7 +161,7 @@ test_one_input(const uint8 *data, size_t size)
 	return 0;
 }
 
-/* The arguments are libFuzzer's. Does not return when it fuzzes. */
+/* The SQL function. Its arguments are libFuzzer's. It does not return while it fuzzes. */
 Datum
 atlas_fuzz(PG_FUNCTION_ARGS)
 {
@@ -171,7 +180,7 @@ atlas_fuzz(PG_FUNCTION_ARGS)
 										  ALLOCSET_DEFAULT_SIZES);
 	json_set_alloc_funcs(count_malloc, count_free);
 
-	/* libFuzzer's own, of which the server's would be in the way. */
+	/* libFuzzer has handlers of its own, and the server's would be in their way. */
 	pqsignal(SIGALRM, SIG_DFL);
 	pqsignal(SIGINT, SIG_DFL);
 	pqsignal(SIGTERM, SIG_DFL);

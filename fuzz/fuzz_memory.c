@@ -18,7 +18,7 @@ typedef struct Chunk
 
 static Chunk *chunks = NULL;
 
-/* Where the chunk hangs in the list; on a null pointer if it is none of ours. */
+/* Where the chunk hangs in the list. The pointer there is null if it is not one of ours. */
 static Chunk **
 find_chunk(const void *data)
 {
@@ -29,6 +29,7 @@ find_chunk(const void *data)
 	return chunk;
 }
 
+/* Frees a chunk and takes it out of the list. */
 static void
 free_chunk(Chunk **chunk)
 {
@@ -39,6 +40,7 @@ free_chunk(Chunk **chunk)
 	free(freed);
 }
 
+/* The memory is filled, so that reading it before writing it is noticed. */
 void *
 atlas_fuzz_palloc(Size size)
 {

@@ -1,20 +1,20 @@
 /*
  * fuzz_oracle.c
- *		What the decoder makes of a request must be what jsonb makes of it.
+ *		Checks that the decoder reads the same from a request as jsonb does.
  *
- * Where the two differ on purpose:
+ * The two differ on purpose in these cases:
  *
- * - nesting of more than 2048 levels outside of the payload, and a number that int64
- *	 or double cannot hold and that is the whole body, is malformed for us; neither
- *	 is an event either way
- * - a number that jsonb cannot hold, and U+0000, outside of the payload is a
- *	 problem of the field that has it for us; jsonb refuses the whole
- * - an id that is a number must be written as an integer, which jsonb forgets
- * - in SQL_ASCII we refuse bytes that are no UTF-8, and take \u escapes
- * - a key twice, outside of the payload, is no event for us
- * - an occurredAt may be second 60, and 23:59 from UTC; a fraction finer than a
- *	 microsecond is cut off instead of rounded
- * - a request over a limit is not looked at
+ * - We call nesting of more than 2048 levels outside of the payload malformed, and also a
+ *	 number that is the whole body and that int64 or double cannot hold. Neither could be
+ *	 an event anyway.
+ * - Outside of the payload, a number that jsonb cannot hold, and U+0000, are a problem of
+ *	 the field for us. jsonb refuses the whole body.
+ * - An id that is a number must be written as an integer. jsonb forgets how it was written.
+ * - In SQL_ASCII we refuse bytes that are not UTF-8, and accept \u escapes.
+ * - We refuse an event that has a key twice outside of the payload.
+ * - An occurredAt may have second 60, and an offset of 23:59. A fraction finer than a
+ *	 microsecond is cut off instead of rounded.
+ * - A request over a limit is not examined.
  */
 #include "postgres.h"
 
@@ -35,18 +35,21 @@
 #define RFC3339 \
 	"^\\d{4}-\\d\\d-\\d\\d[Tt]\\d\\d:\\d\\d:\\d\\d(\\.\\d+)?([Zz]|[+-]\\d\\d:\\d\\d)$"
 
+/* Is there a value, and is it of this type? */
 static bool
 is(const JsonbValue *value, enum jbvType type)
 {
 	return value != NULL && value->type == type;
 }
 
+/* Is there a value, and is it an array or an object, as the flag says? */
 static bool
 is_container(const JsonbValue *value, uint32 flag)
 {
 	return is(value, jbvBinary) && (value->val.binary.data->header & flag) != 0;
 }
 
+/* A field of an object. NULL if there is none, or the value is not an object. */
 static JsonbValue *
 field_of(const JsonbValue *object, const char *key)
 {
@@ -55,12 +58,14 @@ field_of(const JsonbValue *object, const char *key)
 	return getKeyJsonValueFromContainer(object->val.binary.data, key, strlen(key), NULL);
 }
 
+/* A null counts as absent. */
 static bool
 is_missing(const JsonbValue *value)
 {
 	return value == NULL || value->type == jbvNull;
 }
 
+/* Is it a string that is empty or consists of white space? */
 static bool
 is_blank_string(const JsonbValue *value)
 {
@@ -71,7 +76,7 @@ is_blank_string(const JsonbValue *value)
 		strspn(pnstrdup(value->val.string.val, length), blanks) == length;
 }
 
-/* What a JSON pointer leads to, or NULL. */
+/* The value that a JSON pointer leads to, or NULL. */
 static JsonbValue *
 follow(JsonbValue *value, const char *pointer)
 {
@@ -97,7 +102,7 @@ follow(JsonbValue *value, const char *pointer)
 
 /* ----- An event that is accepted ----- */
 
-/* Null counts as absent. */
+/* Our text must be the string that jsonb has. A null counts as absent. */
 static void
 check_string(const text *ours, const JsonbValue *theirs, const char *what)
 {
@@ -107,7 +112,7 @@ check_string(const text *ours, const JsonbValue *theirs, const char *what)
 		atlas_fuzz_fail("%s is another string", what);
 }
 
-/* An integer stands for its digits. */
+/* Our id must be the string that jsonb has, or the digits of its integer. */
 static void
 check_id(const text *ours, const JsonbValue *theirs, const char *what)
 {
@@ -124,6 +129,7 @@ check_id(const text *ours, const JsonbValue *theirs, const char *what)
 	check_string(ours, theirs, what);
 }
 
+/* Type and ids of a reference must be those that jsonb has. */
 static void
 check_reference(const AtlasReference *reference, const JsonbValue *object)
 {
@@ -137,7 +143,7 @@ check_reference(const AtlasReference *reference, const JsonbValue *object)
 	check_id(reference->external_id, field_of(object, "externalId"), "externalId");
 }
 
-/* May this id be why a related object can never be looked up? */
+/* Can this id be the reason why a related object can never be looked up? */
 static bool
 is_odd_id(const JsonbValue *id)
 {
@@ -163,6 +169,10 @@ is_odd(const JsonbValue *object)
 		(is_missing(id) && is_missing(external_id)) || is_odd_id(id) || is_odd_id(external_id);
 }
 
+/*
+ * The related objects must be those that jsonb has. One with a problem must have one in
+ * jsonb as well.
+ */
 static void
 compare_related(const AtlasEvent *event, const JsonbValue *array)
 {
@@ -188,6 +198,7 @@ compare_related(const AtlasEvent *event, const JsonbValue *array)
 	}
 }
 
+/* The payload must be the one that jsonb has, and its size must be counted. */
 static void
 check_payload(const AtlasEvent *event, JsonbValue *theirs)
 {
@@ -215,7 +226,7 @@ check_payload(const AtlasEvent *event, JsonbValue *theirs)
 						event->size);
 }
 
-/* PostgreSQL's own opinion of a time, if it has one. */
+/* Reads a time as PostgreSQL does. Returns false if it cannot. */
 static bool
 read_time(const JsonbValue *value, TimestampTz *result)
 {
@@ -228,6 +239,7 @@ read_time(const JsonbValue *value, TimestampTz *result)
 	return error == NULL;
 }
 
+/* Has the string the form of a date-time of RFC 3339? */
 static bool
 is_rfc3339(const JsonbValue *value)
 {
@@ -235,6 +247,7 @@ is_rfc3339(const JsonbValue *value)
 								  value->val.string.len, REG_ADVANCED, C_COLLATION_OID, 0, NULL);
 }
 
+/* Our time must be the one that PostgreSQL reads, but for rounding. */
 static void
 check_time(const AtlasEvent *event, const JsonbValue *theirs)
 {
@@ -250,7 +263,10 @@ check_time(const AtlasEvent *event, const JsonbValue *theirs)
 		atlas_fuzz_fail("occurredAt is another time");
 }
 
-/* The event as jsonb must be the same one, unless jsonb prints it larger. */
+/*
+ * The event must be the same one when it is submitted as jsonb, unless jsonb prints it
+ * larger than is allowed.
+ */
 static void
 check_jsonb_form(const AtlasEvent *event, JsonbValue *object)
 {
@@ -270,6 +286,7 @@ check_jsonb_form(const AtlasEvent *event, JsonbValue *object)
 		atlas_fuzz_fail("it is another event as jsonb");
 }
 
+/* Compares an event that was accepted, field by field. */
 static void
 check_accepted(const AtlasEvent *event, JsonbValue *object)
 {
@@ -297,13 +314,14 @@ check_accepted(const AtlasEvent *event, JsonbValue *object)
 
 /* ----- An event that is refused, and why ----- */
 
+/* Does the message have this text? */
 static bool
 has(const AtlasProblem *problem, const char *text)
 {
 	return strstr(problem->message, text) != NULL;
 }
 
-/* Is it malformed for jansson only? */
+/* Is the body malformed only for jansson? */
 static bool
 is_beyond_jansson(const AtlasProblem *problem, const JsonbValue *body)
 {
@@ -312,7 +330,7 @@ is_beyond_jansson(const AtlasProblem *problem, const JsonbValue *body)
 	return has(problem, "maximum parsing depth reached");
 }
 
-/* Is it malformed because of bytes that are text in SQL_ASCII only? */
+/* Is it malformed only because of bytes that are text in SQL_ASCII? */
 static bool
 is_no_utf8(const AtlasProblem *problem)
 {
@@ -320,6 +338,7 @@ is_no_utf8(const AtlasProblem *problem)
 		(has(problem, "unable to decode byte") || has(problem, "has bytes that are no UTF-8"));
 }
 
+/* Has the value really another type than the message asks for? */
 static bool
 is_wrong_type(const AtlasProblem *problem, const JsonbValue *value)
 {
@@ -337,6 +356,7 @@ is_wrong_type(const AtlasProblem *problem, const JsonbValue *value)
 	return true;
 }
 
+/* Is this no time, in form or in value? */
 static bool
 is_no_time(const JsonbValue *value)
 {
@@ -345,7 +365,7 @@ is_no_time(const JsonbValue *value)
 	return !is(value, jbvString) || !is_rfc3339(value) || !read_time(value, &time);
 }
 
-/* Is this problem one, as jsonb sees it? */
+/* Does the event really have this problem, as jsonb sees it? */
 static bool
 is_true(const AtlasProblem *problem, JsonbValue *event)
 {
@@ -377,6 +397,7 @@ is_true(const AtlasProblem *problem, JsonbValue *event)
 	return is_wrong_type(problem, value);
 }
 
+/* Each problem of an event that was refused must be a real one. */
 static void
 check_refused(const AtlasEvent *event, JsonbValue *object)
 {
@@ -391,6 +412,7 @@ check_refused(const AtlasEvent *event, JsonbValue *object)
 	}
 }
 
+/* Compares an event that jsonb can read. */
 static void
 check_readable(const AtlasEvent *event, JsonbValue *object)
 {
@@ -400,7 +422,7 @@ check_readable(const AtlasEvent *event, JsonbValue *object)
 		check_refused(event, object);
 }
 
-/* Has the event a problem that makes it, or its payload, malformed? */
+/* Does the event have a problem that makes it, or its payload, malformed? */
 static bool
 is_malformed(const AtlasEvent *event)
 {
@@ -416,11 +438,11 @@ is_malformed(const AtlasEvent *event)
 			(strcmp(problem->field, "/payload") == 0 && strcmp(problem->code, "invalid") == 0))
 			return true;
 	}
-	/* A payload that is too large is not read, if there are other problems, too. */
+	/* A payload that is too large is not read, whatever other problems there are. */
 	return event->error.status == ATLAS_TOO_LARGE || event->size > atlas_max_event_size;
 }
 
-/* The whole body as jsonb; NULL if that cannot be. */
+/* The whole body as jsonb. NULL and the error if jsonb cannot hold it. */
 static JsonbValue *
 read_whole_body(const char *body, ErrorData **error)
 {
@@ -440,7 +462,7 @@ read_whole_body(const char *body, ErrorData **error)
 	return result;
 }
 
-/* In SQL_ASCII jsonb takes no \u escapes beyond ASCII; our fields do, as UTF-8. */
+/* In SQL_ASCII jsonb takes no \u escapes beyond ASCII, but our fields do, as UTF-8. */
 static bool
 is_escape_in_sql_ascii(const ErrorData *error)
 {
@@ -448,7 +470,7 @@ is_escape_in_sql_ascii(const ErrorData *error)
 		error->sqlerrcode == ERRCODE_FEATURE_NOT_SUPPORTED;
 }
 
-/* Is this what jsonb says of a body with something that is a field's problem to us? */
+/* Does jsonb refuse the body for something that is a problem of a field for us? */
 static bool
 is_beyond_jsonb(const ErrorData *error)
 {

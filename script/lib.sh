@@ -149,7 +149,7 @@ copy_sources() {
     mkdir "$TMP/$1"
     tar -C "$ROOT" -cf - \
         --exclude=./.git --exclude=node_modules --exclude=.deps \
-        --exclude='*.o' --exclude='*.so' --exclude='*.bc' \
+        --exclude='*.o' --exclude='*.so' --exclude='*.bc' --exclude=./atlas_events_api--1.0.sql \
         --exclude=./results --exclude=./output_iso --exclude=./tmp_check --exclude=./log \
         --exclude='./regression.*' . |
         tar -C "$TMP/$1" --no-same-owner -xf -

@@ -57,6 +57,30 @@ my ($output, $errors) = api_session($node, 'atlas',
 	q{SELECT * FROM public.atlas_object_types;}, role => 'atlas_submitter');
 like($errors, qr/ERROR:  42501: /, 'the registry itself is not for submitters');
 
+# ----- The built-in types stand in one place -----
+
+# What the library lists is what the API shows, what it takes as input, and the
+# only list in the sources: a file that names most of the types has another one.
+my %built_in = map { my ($type, @aliases) = split /,/; $type => \@aliases }
+  split /\n/, $node->safe_psql('atlas',
+	q{SELECT array_to_string(object_type || aliases, ',') FROM atlas_api_private.built_in_types()});
+is(scalar(keys %built_in), 8, 'eight object types are built in');
+is_deeply({ map { $_ => $types{$_}{aliases} } keys %built_in }, \%built_in, 'the API shows them, with their aliases');
+for my $type (sort keys %built_in)
+{
+	is( $node->safe_psql('atlas',
+			join '', "BEGIN; DELETE FROM atlas_object_types; CREATE TABLE things (id int PRIMARY KEY);\n",
+			map { "SELECT atlas_register_object_type('$_', 'things'); SELECT object_type FROM atlas_object_types;\n" }
+			  $type, @{ $built_in{$type} }) =~ s/^\n//gmr,
+		join("\n", ($type) x (1 + @{ $built_in{$type} })),
+		"all names of $type are names of that type");
+}
+my $root = $ENV{TESTDIR} // '.';
+my @lists = grep { my $source = slurp_file($_); (grep { $source =~ /["'{,]$_["'},]/ } keys %built_in) > 3 }
+  glob("$root/*.sql $root/*.c $root/src/*/*");
+is_deeply([ map { s{^\Q$root\E/}{}r } @lists ],
+	['src/objects/registry.c'], 'one file of the sources has a list of them');
+
 # ----- A long log -----
 
 # Of two tenants; the last ones of t1 are pending.
@@ -87,15 +111,19 @@ sub executed
 }
 
 # The nodes of the plan of a query of PostgREST, whose parameters are PostgREST's:
-# kept plans do not know their values.
+# kept plans do not know their values. Without a mode it is the plan of a statement
+# that was executed so often that the server may keep one.
 sub plan_of
 {
 	my ($mode, $view, $rest, $parameters, %request) = @_;
 	my $statement = api_page($view, $rest);
 	my $values = join ', ', map { quoted($_) } @$parameters;
+	my $set_mode = defined $mode ? "SET LOCAL plan_cache_mode = force_${mode}_plan;" : '';
+	my $executions = defined $mode ? '' : "EXECUTE page ($values) \\g /dev/null\n" x 8;
 	my ($stdout, $stderr) = api_session($node, 'atlas', <<"END", %reader, %request);
-SET LOCAL plan_cache_mode = force_${mode}_plan;
+$set_mode
 PREPARE page AS $statement;
+$executions
 EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, FORMAT JSON) EXECUTE page ($values);
 END
 
@@ -165,6 +193,47 @@ for my $page (@pages)
 		reads_a_page_ok(\@nodes, qr/^atlas_event(?:s|_links)_\d/, 1500, "$what ($mode plan)");
 	}
 }
+
+# A request for the logs of a period: the headers that nginx sends with it. The
+# days are counted back from now.
+sub period
+{
+	my ($since, $until) = @_;
+	my @parameters = $node->safe_psql('atlas', <<"END");
+SELECT string_agg(name || '=' || to_char(now() AT TIME ZONE 'UTC' - ago, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), '&')
+  FROM (VALUES ('since', interval '$since days'), ('until', interval '$until days')) AS p (name, ago)
+END
+
+	return (headers => { 'x-original-request' => "GET /events?limit=50&$parameters[0]" });
+}
+
+# With the plan that such a request has.
+for my $period ([ 'forty days ago', 45, 35 ], [ 'the last hundred days', 100, -1 ])
+{
+	my ($when, @days) = @$period;
+	my %request = period(@days);
+
+	for my $page (
+		[ 'a page', 'LIMIT $1 OFFSET $2', [ 50, 0 ] ],
+		[ 'a page in order', 'ORDER BY "eventId" DESC LIMIT $1 OFFSET $2', [ 50, 0 ] ],
+		[ 'a page further on', 'WHERE "eventId" < $1 ORDER BY "eventId" DESC LIMIT $2 OFFSET $3', [ $middle, 50, 0 ] ],
+		[
+			'a page of linked events',
+			'WHERE "processingStatus" = $1 ORDER BY "eventId" DESC LIMIT $2 OFFSET $3', [ 'LINKED', 50, 0 ]
+		])
+	{
+		my ($what, $rest, $parameters) = @$page;
+		my @nodes = plan_of(undef, 'event_logs_of_period', $rest, $parameters, %request);
+		reads_a_page_ok(\@nodes, qr/^atlas_event(?:s|_links)_\d/, 1500, "$what of $when");
+	}
+}
+
+# Where a filter finds nothing, the period is read from end to end, and nothing else.
+my $of_day = $node->safe_psql('atlas', "SELECT count(*) FROM atlas_events
+	 WHERE occurred_at >= now() - interval '41 days' AND occurred_at < now() - interval '40 days'");
+cmp_ok(rows_of(qr/^atlas_events_\d/,
+		plan_of(undef, 'event_logs_of_period', 'WHERE name = $1 LIMIT $2 OFFSET $3', [ 'nobody', 50, 0 ], period(41, 40))),
+	'<=', $of_day + 10, 'a filter that finds nothing reads the events of the period only');
 
 # Of an object all events are read, and all that are pending, but no others.
 for my $order ('', 'ORDER BY "eventId" DESC')

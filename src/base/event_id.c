@@ -18,13 +18,16 @@
  * Usually the clock is shared, and no two calls get the same arrival. The tail is random
  * for the first event of a call, and the others count up from there, into the next arrival
  * if need be. Without preloading each backend has its own clock: the arrival counts up
- * from event to event, and the tail is the number of the backend, which no other one has at
- * the time (if there are fewer than 16,384).
+ * from event to event, and the tail holds the number of the backend, which no other one has
+ * at the time (if there are fewer than 16,384), and is random beside it.
  *
- * So no id is given out twice while the server runs, even if its clock is set back or
- * stands still. For two ids to be equal the clock must have gone back by a restart, which
- * arrival_clock.c makes hard; then both microseconds must be the same, and the random tails
- * as well, which is 1 in 16,384. The primary key refuses the second one.
+ * So no id is given out twice while the server runs, even if the system clock is set back
+ * or stands still. For two ids to be equal, arrivals must have been repeated after a restart,
+ * which arrival_clock.c makes hard; both microseconds must be the same, and the tails too,
+ * which is 1 in 16,384. A server that lives through a minute twice, with 10,000 events per
+ * second, makes about one of 10 million ids of that minute once more. The primary key refuses
+ * it. Without preloading that can also happen to a backend that starts after the system
+ * clock was set back and has the number of an earlier one.
  *
  * An id tells when its event was submitted, and nothing of other events. Only without
  * preloading does it tell which of its connections the server used.
@@ -45,6 +48,10 @@
 #define UNIX_EPOCH_OFFSET_USECS \
 	((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
 
+/* The first time whose milliseconds do not fit in 48 bits. */
+#define END_OF_TIMES \
+	((INT64CONST(1) << 48) * 1000 - UNIX_EPOCH_OFFSET_USECS)
+
 /* Arrivals are counted from here. */
 #define ARRIVAL_EPOCH_JDATE 2461042 /* == date2j(2026, 1, 1) */
 #define ARRIVAL_EPOCH \
@@ -52,7 +59,8 @@
 
 #define TAIL_BITS 14
 #define TAIL_VALUES (1 << TAIL_BITS)
-#define BITS_OF_LOW_HALF 62		/* beside the variant */
+#define LOW_BITS 62				/* beside the variant */
+#define VARIANT (UINT64CONST(2) << LOW_BITS)
 
 /* The 64 bits that hold the time and the version, and two more bits. */
 static uint64
@@ -72,6 +80,22 @@ put_halves(uint64 high, uint64 low, pg_uuid_t *id)
 	memcpy(id->data + sizeof(high), &low, sizeof(low));
 }
 
+static uint64
+random_below(uint32 end)
+{
+	return pg_prng_uint32(&pg_global_prng_state) % end;
+}
+
+/* A random tail with the number of this backend in it. */
+static uint64
+tail_of_backend(void)
+{
+	int			nbackends = ProcGlobal->allProcCount;
+	int			number = MyProc - ProcGlobal->allProcs;
+
+	return (number + nbackends * random_below(Max(TAIL_VALUES / nbackends, 1))) % TAIL_VALUES;
+}
+
 void
 atlas_event_ids_begin(int nevents, AtlasEventIds *ids)
 {
@@ -82,13 +106,13 @@ atlas_event_ids_begin(int nevents, AtlasEventIds *ids)
 	{
 		/* As many arrivals as are touched if the tail of the first one is the greatest. */
 		arrival = atlas_arrival_clock_take(1 + (nevents + TAIL_VALUES - 2) / TAIL_VALUES);
-		tail = pg_prng_uint32(&pg_global_prng_state) % TAIL_VALUES;
+		tail = random_below(TAIL_VALUES);
 		ids->step = 1;
 	}
 	else
 	{
 		arrival = atlas_arrival_clock_take(nevents);
-		tail = (MyProc - ProcGlobal->allProcs) % TAIL_VALUES;
+		tail = tail_of_backend();
 		ids->step = TAIL_VALUES;
 	}
 	ids->next = (uint64) (arrival - ARRIVAL_EPOCH) << TAIL_BITS | tail;
@@ -97,10 +121,9 @@ atlas_event_ids_begin(int nevents, AtlasEventIds *ids)
 void
 atlas_event_id_make(TimestampTz occurred_at, AtlasEventIds *ids, pg_uuid_t *id)
 {
-	put_halves(high_half(occurred_at) | ids->next >> BITS_OF_LOW_HALF,
-			   UINT64CONST(2) << BITS_OF_LOW_HALF |
-			   (ids->next & ((UINT64CONST(1) << BITS_OF_LOW_HALF) - 1)),
-			   id);
+	uint64		low = ids->next & ((UINT64CONST(1) << LOW_BITS) - 1);
+
+	put_halves(high_half(occurred_at) | ids->next >> LOW_BITS, VARIANT | low, id);
 	ids->next += ids->step;
 }
 
@@ -113,6 +136,20 @@ atlas_event_id_floor(TimestampTz occurred_at, pg_uuid_t *id)
 	if (occurred_at % 1000 == 0)
 		high = high >> 16 << 16;
 	put_halves(high, 0, id);
+}
+
+bool
+atlas_event_id_first(TimestampTz occurred_at, pg_uuid_t *id)
+{
+	if (TIMESTAMP_IS_NOBEGIN(occurred_at) || TIMESTAMP_IS_NOEND(occurred_at))
+	{
+		memset(id->data, TIMESTAMP_IS_NOEND(occurred_at) ? 0xff : 0, UUID_LEN);
+		return true;
+	}
+	if (occurred_at < -UNIX_EPOCH_OFFSET_USECS || occurred_at >= END_OF_TIMES)
+		return false;
+	put_halves(high_half(occurred_at), VARIANT, id);
+	return true;
 }
 
 TimestampTz

@@ -17,7 +17,7 @@ typedef struct AtlasEventIds
 	uint64		step;			/* from one id to the next */
 } AtlasEventIds;
 
-/* A call that submits so many events arrives. */
+/* Begins the ids of a call that submits so many events. */
 extern void atlas_event_ids_begin(int nevents, AtlasEventIds *ids);
 
 /*
@@ -31,6 +31,13 @@ extern void atlas_event_id_make(TimestampTz occurred_at, AtlasEventIds *ids, pg_
  * earlier times.
  */
 extern void atlas_event_id_floor(TimestampTz occurred_at, pg_uuid_t *id);
+
+/*
+ * The smallest id that an event of this time could have: events of the microsecond
+ * before have smaller ids. Of -infinity it is the smallest uuid of all, of infinity the
+ * greatest. False when no event can have the time.
+ */
+extern bool atlas_event_id_first(TimestampTz occurred_at, pg_uuid_t *id);
 
 /* When the event with this id occurred, to the millisecond. */
 extern TimestampTz atlas_event_id_time(const pg_uuid_t *id);

@@ -3,9 +3,9 @@
  *		A request body, or an event in it: its encoding, and places for people.
  *
  * A body comes in the server's encoding and is parsed as UTF-8. The events of an array
- * are converted one by one, so that one of them that cannot be converted is refused
- * for itself. In SQL_ASCII nobody has looked at the bytes yet: jansson and jsonb refuse
- * what is no UTF-8.
+ * are converted one by one, so that only the one that cannot be converted is refused. In
+ * SQL_ASCII nobody has looked at the bytes yet: jansson and jsonb refuse those that are
+ * not UTF-8.
  */
 #include "postgres.h"
 
@@ -39,13 +39,14 @@ atlas_body(const char *source, Size length, AtlasCounted *counted)
 	return body;
 }
 
-/* The bytes of the character that begins here. SQL_ASCII is taken for UTF-8. */
+/* The number of bytes of the character that begins here. SQL_ASCII is taken for UTF-8. */
 static int
 character_length(const char *c, int encoding)
 {
 	return pg_encoding_mblen(encoding == PG_SQL_ASCII ? PG_UTF8 : encoding, c);
 }
 
+/* Counts lines and columns from one place to another. */
 static void
 move_on(AtlasPlace *place, const char *from, const char *to, int encoding)
 {
@@ -61,6 +62,10 @@ move_on(AtlasPlace *place, const char *from, const char *to, int encoding)
 	}
 }
 
+/*
+ * Counts on from the last event that was asked for, so that a call with many wrong
+ * events does not count the same lines again and again.
+ */
 char *
 atlas_place_in(const AtlasBody *body, int64 position)
 {
@@ -76,8 +81,8 @@ atlas_place_in(const AtlasBody *body, int64 position)
 }
 
 /*
- * What jansson says, without the excerpt, which may cut a character in two, and
- * without the names of its flags.
+ * What jansson says, without the excerpt, which may cut a character in two, and without
+ * the names of its flags.
  */
 static char *
 words_of_parser(const json_error_t *parse_error)

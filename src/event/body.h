@@ -7,7 +7,7 @@
 
 #include "event/error.h"
 
-/* A place in a request body, for people: columns count characters. */
+/* A place in a request body, for people. */
 typedef struct AtlasPlace
 {
 	int			line;			/* from 1 */
@@ -30,19 +30,19 @@ typedef struct AtlasBody
 	AtlasCounted *counted;		/* to its beginning at most */
 } AtlasBody;
 
-/* Where a body begins and how long it is, without a byte order mark. */
+/* Returns where a body begins after its byte order mark, if it has one, and shortens it. */
 extern const char *atlas_skip_byte_order_mark(const char *json, Size *length);
 
-/* A part of a request body, as UTF-8. Of SQL_ASCII the bytes are taken as they are. */
+/* A part of a request body as UTF-8. In SQL_ASCII the bytes are taken as they are. */
 extern AtlasBody atlas_body(const char *source, Size length, AtlasCounted *counted);
 
 /*
- * "line 2, column 5" for a position in the UTF-8 of a body, palloc'd. Bodies that are
- * parts of the same one are asked for in order.
+ * Returns "line 2, column 5" for a position in the UTF-8 of a body, palloc'd. The caller
+ * asks for the parts of a body in their order.
  */
 extern char *atlas_place_in(const AtlasBody *body, int64 position);
 
-/* Adds a problem: what jansson says, with line and column of the original body. */
+/* Adds a problem: what jansson says, with line and column in the original body. */
 extern void atlas_report_malformed(AtlasError *error, const AtlasBody *body,
 								   const json_error_t *parse_error);
 

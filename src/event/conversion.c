@@ -2,11 +2,11 @@
  * conversion.c
  *		Text and JSON of a request, converted without raising an error.
  *
- * A character that a database cannot represent, or bytes that are no character, are
- * a problem of one event, and must not end a call that has others. The conversions
- * of encodings are asked not to raise errors. The input function of jsonb raises
- * them, also where it could be asked not to (from PostgreSQL 16 on): for nesting that
- * is too deep for the stack.
+ * A character that a database cannot represent, or bytes that are not a character, are
+ * a problem of one event, and must not end a call that has others. The conversions of
+ * encodings can be asked not to raise errors. The input function of jsonb raises errors
+ * even where it can be asked not to (from PostgreSQL 16 on): for nesting that is too deep
+ * for the stack.
  */
 #include "postgres.h"
 
@@ -18,7 +18,10 @@
 
 #include "event/conversion.h"
 
-/* Either direction. SQL_ASCII has text of any bytes, of which we take UTF-8. */
+/*
+ * Converts in either direction. In SQL_ASCII a text may have any bytes, and those that
+ * are UTF-8 are taken.
+ */
 static char *
 convert(const char *string, Size length, int from, int to, Size *result_length)
 {
@@ -77,14 +80,14 @@ atlas_text_from_utf8(const char *utf8, Size length)
 }
 
 /*
- * Reads jsonb; NULL, and the reason, where its input function raises an error.
+ * Reads jsonb. Returns NULL and the reason if the input function raises an error.
  *
  * The error is caught without a subtransaction. That is safe because nothing but
  * memory is used between here and there: jsonb_in() parses, numeric_in() and the
  * conversion of \u escapes, whose function was looked up when the session began,
  * compute. There is no access to a catalog or a relation, no snapshot, no lock and
- * nothing that a resource owner keeps. What else may be raised in between (a cancel,
- * want of memory) is raised again.
+ * nothing that a resource owner keeps. Any other error (a cancel, running out of memory)
+ * is raised again.
  */
 static Jsonb *
 parse_jsonb(char *string, MemoryContext context, const char **reason)
@@ -100,7 +103,7 @@ parse_jsonb(char *string, MemoryContext context, const char **reason)
 		ErrorData  *error;
 		int			category = ERRCODE_TO_CATEGORY(geterrcode());
 
-		/* The last one: a \u escape for which the database has no character. */
+		/* The last of these: a \u escape for which the database has no character. */
 		if (category != ERRCODE_DATA_EXCEPTION && category != ERRCODE_PROGRAM_LIMIT_EXCEEDED &&
 			category != ERRCODE_FEATURE_NOT_SUPPORTED)
 			PG_RE_THROW();
@@ -130,7 +133,7 @@ atlas_jsonb_from_utf8(const char *utf8, Size length, const char **reason)
 		return NULL;
 	}
 
-	/* What it leaves behind is many times its result, and is freed at once. */
+	/* The parser leaves behind many times the size of its result, which is freed at once. */
 	scratch = AllocSetContextCreate(context, "atlas_events conversion", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(scratch);
 	result = parse_jsonb(pnstrdup(string, string_length), context, reason);

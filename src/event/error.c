@@ -2,9 +2,10 @@
  * error.c
  *		The errors of the Events API, raised or written into a response.
  *
- * An AtlasError collects what is wrong with one event. It ends in ereport()
- * when the event was submitted alone, or in the results of submit_events()
- * when it stands among others.
+ * An AtlasError collects what is wrong with one event. It is raised if the event was
+ * submitted alone, and written into the results of submit_events() if the event was
+ * submitted with others. A new SQLSTATE is added to AtlasStatus and to the two functions
+ * below that return its code and its message.
  */
 #include "postgres.h"
 
@@ -13,10 +14,13 @@
 
 #include "event/error.h"
 
-/* So many problems are told in words; programs get them all. */
+/* The number of problems that are told in words. Programs get them all. */
 #define PROBLEMS_IN_WORDS 10
 
-/* The first problem of an event is always listed, so that its submitter learns why. */
+/*
+ * May another problem be listed? The first one of an event always is, so that its
+ * submitter learns why it was refused.
+ */
 static bool
 has_room(const AtlasError *error, int nproblems)
 {
@@ -24,6 +28,7 @@ has_room(const AtlasError *error, int nproblems)
 		(nproblems < ATLAS_MAX_PROBLEMS && (error->room == NULL || *error->room > 0));
 }
 
+/* A message may quote what was sent, so it is cut between two characters. */
 void
 atlas_format_message(char *buffer, const char *format, va_list args)
 {
@@ -31,6 +36,7 @@ atlas_format_message(char *buffer, const char *format, va_list args)
 		buffer[pg_mbcliplen(buffer, ATLAS_MAX_MESSAGE, ATLAS_MAX_MESSAGE - 1)] = '\0';
 }
 
+/* Only the first call that finds no room adds the note that there are more. */
 void
 atlas_add_problem(AtlasError *error, const char *code, const char *field, const char *message_format,...)
 {
@@ -161,6 +167,7 @@ atlas_problems_to_json(const List *problems)
 	return array;
 }
 
+/* Writes "field: message; field: message". */
 char *
 atlas_problems_in_words(const List *problems)
 {

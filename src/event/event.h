@@ -20,7 +20,7 @@
 typedef struct AtlasReference
 {
 	char	   *object_type;	/* folded: upper case, '_' for blank and hyphen */
-	text	   *object_id;		/* NULL when not given, like all of these */
+	text	   *object_id;		/* NULL if it was not given, like all of these */
 	text	   *external_id;
 	const char *problem;		/* why a related object can never be looked up */
 } AtlasReference;
@@ -34,10 +34,10 @@ typedef struct AtlasEvent
 	Jsonb	   *payload;
 	AtlasReference *related;
 	int			nrelated;
-	bool		related_unread; /* some of them had what the references do not tell */
-	Jsonb	   *related_as_sent;	/* then, with an idempotency key: all of them */
+	bool		related_unread; /* something of them could not be read, and is not in related */
+	Jsonb	   *related_as_sent;	/* all of them, then, if there is an idempotency key */
 	bool		occurred_at_given;
-	TimestampTz occurred_at;	/* received_at when not given */
+	TimestampTz occurred_at;	/* received_at if it was not given */
 	TimestampTz received_at;
 	text	   *idempotency_key;
 
@@ -46,7 +46,7 @@ typedef struct AtlasEvent
 	AtlasError	error;			/* why it is refused, if it is */
 } AtlasEvent;
 
-/* The fields of the composite type atlas_event, and the arguments, in order. */
+/* The fields of an event, in the order of the composite type atlas_event. */
 typedef enum AtlasEventField
 {
 	ATLAS_FIELD_OBJECT_TYPE,

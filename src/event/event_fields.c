@@ -2,10 +2,10 @@
  * event_fields.c
  *		The fields of an event, from its parsed envelope and its payload.
  *
- * What is wrong with a field of the event refuses the event; what is wrong with a
- * field of a related object becomes the outcome of that object. The value is lost
- * then: if the event has an idempotency key, the related objects are kept as they
- * were sent, so that another event is not taken for a retry of this one.
+ * A problem with a field of the event refuses the event; a problem with a field of a
+ * related object becomes the outcome of that object. The value of the field is lost
+ * then. So, if the event has an idempotency key, the related objects are also kept as
+ * they were sent. Otherwise another event might be taken for a retry of this one.
  */
 #include "postgres.h"
 
@@ -27,7 +27,7 @@ refuse_value(AtlasEvent *event, AtlasReference *reference, const char *field, co
 	atlas_event_note(event, reference, "invalid", field, "%s", message);
 }
 
-/* Reads a string field; null is as good as absent. */
+/* Reads a string field. A null is the same as no field. */
 static text *
 read_string(AtlasEvent *event, AtlasReference *reference, const json_t *value, const char *field)
 {
@@ -54,7 +54,7 @@ read_string(AtlasEvent *event, AtlasReference *reference, const json_t *value, c
 	return result;
 }
 
-/* An integer as its digits, as many as it has: see AtlasSkeleton. */
+/* Reads an integer as its digits, however many it has: see AtlasSkeleton. */
 static text *
 read_integer(const json_t *value, const AtlasBody *body)
 {
@@ -74,7 +74,7 @@ read_integer(const json_t *value, const AtlasBody *body)
 	return cstring_to_text_with_len(body->json + start, end - start);
 }
 
-/* Ids are strings, or integers in systems that number their objects. */
+/* Reads an id. It is a string, or an integer in systems that number their objects. */
 static text *
 read_id(AtlasEvent *event, AtlasReference *reference, const json_t *value, const char *field,
 		const AtlasBody *body)
@@ -87,6 +87,7 @@ read_id(AtlasEvent *event, AtlasReference *reference, const json_t *value, const
 	return NULL;
 }
 
+/* Reads an object type and folds it. An empty one is the same as none. */
 static char *
 read_type(AtlasEvent *event, AtlasReference *reference, const json_t *value)
 {
@@ -118,7 +119,7 @@ escape_for_pointer(const char *key)
 	return result;
 }
 
-/* A key that the Events API does not have; a long one is shortened. */
+/* Reports a key that the Events API does not have. A long one is shortened. */
 static void
 report_unknown_field(AtlasEvent *event, AtlasReference *reference, const char *key)
 {
@@ -135,6 +136,7 @@ report_unknown_field(AtlasEvent *event, AtlasReference *reference, const char *k
 					 "is not a field of the Events API");
 }
 
+/* Reads a related object. */
 static void
 read_reference(AtlasEvent *event, int index, json_t *item, const AtlasBody *body)
 {
@@ -160,6 +162,7 @@ read_reference(AtlasEvent *event, int index, json_t *item, const AtlasBody *body
 	}
 }
 
+/* Reads the related objects, unless there are too many. */
 static void
 read_related(AtlasEvent *event, const json_t *value, const AtlasBody *body)
 {
@@ -180,7 +183,7 @@ read_related(AtlasEvent *event, const json_t *value, const AtlasBody *body)
 		read_reference(event, i, json_array_get(value, i), body);
 }
 
-/* The related objects as jsonb; what jsonb does not take, as a string of it. */
+/* The related objects as jsonb. If jsonb cannot hold them they become a string in jsonb. */
 static Jsonb *
 related_as_sent(const AtlasBody *body)
 {
@@ -199,6 +202,7 @@ related_as_sent(const AtlasBody *body)
 	return JsonbValueToJsonb(&string);
 }
 
+/* Reads the time of the event. */
 static void
 read_occurred_at(AtlasEvent *event, const json_t *value)
 {
@@ -215,7 +219,7 @@ read_occurred_at(AtlasEvent *event, const json_t *value)
 	event->occurred_at_given = true;
 }
 
-/* A key may also have come beside the event, then it must be the same one. */
+/* Reads the key. If one was also given beside the event, it must be the same. */
 static void
 read_idempotency_key(AtlasEvent *event, const json_t *value)
 {
@@ -231,8 +235,9 @@ read_idempotency_key(AtlasEvent *event, const json_t *value)
 }
 
 /*
- * Where in the body the payload is malformed. PostgreSQL does not say, so
- * jansson is asked; if it finds nothing wrong, it is the payload as a whole.
+ * Finds the place at which the payload is malformed. PostgreSQL does not tell it, so
+ * jansson is asked. If jansson finds nothing wrong, the place is the beginning of the
+ * payload.
  */
 static char *
 place_in_payload(const AtlasBody *body, const AtlasSpan *span)
@@ -247,6 +252,7 @@ place_in_payload(const AtlasBody *body, const AtlasSpan *span)
 	return atlas_place_in(body, position);
 }
 
+/* Reads the payload, byte by byte as it was sent, into jsonb. */
 static void
 read_payload(AtlasEvent *event, const AtlasBody *body, const AtlasSpan *span)
 {
@@ -271,6 +277,7 @@ read_payload(AtlasEvent *event, const AtlasBody *body, const AtlasSpan *span)
 						  "%s: %s", place_in_payload(body, span), reason);
 }
 
+/* Reads a field of the event by its name in JSON. */
 static void
 read_field(AtlasEvent *event, const char *key, const json_t *value, const AtlasBody *body,
 		   const AtlasSpan *payload)

@@ -2,16 +2,15 @@
  * event_json.c
  *		Reads events from the request body of the Events API.
  *
- * The body, one event or an array of them, comes in the server's encoding and
- * is parsed as UTF-8. jansson decodes the envelope of each event; the payload is
- * cut out first (json_payload.c) and goes to jsonb byte by byte. What is wrong
- * with an event is collected in it, with line and column if it is no JSON; what
- * is wrong with the array itself is raised.
+ * The body, one event or an array of them, comes in the server's encoding and is parsed
+ * as UTF-8. jansson decodes the envelope of each event; the payload is cut out first
+ * (json_payload.c) and goes to jsonb byte by byte. The problems of an event are collected
+ * in it, with line and column if it is not JSON; a problem of the array itself is raised.
  *
- * Of an event in jsonb the payload is taken as it is, and the rest is printed and
- * read like a text. What is too large is found before it is printed.
+ * If an event is jsonb already, its payload is taken as it is, and the rest is printed and
+ * read like a text. An event that is too large is found before it is printed.
  *
- * jansson's memory is freed in a PG_FINALLY: reading an event may raise errors.
+ * Reading an event may raise errors, so jansson's memory is freed in a PG_FINALLY.
  */
 #include "postgres.h"
 
@@ -30,7 +29,10 @@
 /* U+0000 is a problem of the field that has it, and not of the whole body. */
 #define ENVELOPE_FLAGS (JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL)
 
-/* Parses all but the payload, or says what is wrong with it. */
+/*
+ * Parses all of an event but the payload. Returns NULL and says what is wrong if it is
+ * malformed.
+ */
 static json_t *
 parse_envelope(AtlasEvent *event, const AtlasBody *body, AtlasSpan *payload)
 {
@@ -42,7 +44,7 @@ parse_envelope(AtlasEvent *event, const AtlasBody *body, AtlasSpan *payload)
 	if (object != NULL)
 		return object;
 
-	/* Once more, for the place. */
+	/* It is parsed once more, to find the place. */
 	envelope = atlas_cut_payload(body->json, body->length, true, payload);
 	object = json_loadb(envelope.json, envelope.length, ENVELOPE_FLAGS, &parse_error);
 	pfree(envelope.json);
@@ -94,7 +96,7 @@ atlas_event_from_json(AtlasEvent *event, const char *json, Size length)
 	read_body(event, json, length, &counted);
 }
 
-/* Appends a value of jsonb; false if it is too large for an event. */
+/* Appends a value of jsonb. Returns false if it is too large for an event. */
 static bool
 print_value(StringInfo json, const JsonbValue *value)
 {
@@ -123,8 +125,8 @@ print_value(StringInfo json, const JsonbValue *value)
 }
 
 /*
- * Prints an object, and takes its payload, if it is an object or an array. Returns
- * false if some of it is too large.
+ * Prints an object without its payload, which is taken as it is if it is an object or an
+ * array. Returns false if a part of it is too large.
  */
 static bool
 print_envelope(AtlasEvent *event, JsonbContainer *object, StringInfo json)
@@ -192,7 +194,7 @@ check_array(const AtlasSkeleton *skeleton, const char *json, Size length, AtlasC
 	json_error_t parse_error;
 	json_t	   *array = NULL;
 
-	/* What is no array has not become shorter, and may be of any size. */
+	/* A body that is not an array has not become shorter, and may have any size. */
 	bool		is_parsed = skeleton->json[strspn(skeleton->json, " \t\r\n")] == '[' ||
 		length <= atlas_max_event_size;
 
@@ -200,7 +202,7 @@ check_array(const AtlasSkeleton *skeleton, const char *json, Size length, AtlasC
 		array = json_loadb(skeleton->json, skeleton->length, JSON_DECODE_ANY, &parse_error);
 	if (is_parsed && array == NULL)
 	{
-		/* Once more, for the place. */
+		/* It is parsed once more, to find the place. */
 		AtlasBody	body = {json, json, length, counted};
 		AtlasSpan  *items;
 		int			nitems;
@@ -217,7 +219,7 @@ check_array(const AtlasSkeleton *skeleton, const char *json, Size length, AtlasC
 		atlas_raise(&error);
 }
 
-/* Empty events of one call, which have together the room for their problems. */
+/* Makes empty events of one call, which share the room for their problems. */
 static AtlasEvent *
 make_events(int nevents)
 {
@@ -234,6 +236,7 @@ make_events(int nevents)
 	return events;
 }
 
+/* Only the first events are looked for if there are more than may be in one call. */
 AtlasEvent *
 atlas_events_from_json(const char *json, Size length, int *nevents)
 {

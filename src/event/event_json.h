@@ -14,7 +14,7 @@
 extern void atlas_event_from_json(AtlasEvent *event, const char *json, Size length);
 extern void atlas_event_from_jsonb(AtlasEvent *event, Jsonb *jsonb);
 
-/* Reads an array of events. It is an error if the body is something else. */
+/* Reads an array of events. Raises an error if the body is something else, or has too many. */
 extern AtlasEvent *atlas_events_from_json(const char *json, Size length, int *nevents);
 extern AtlasEvent *atlas_events_from_jsonb(Jsonb *jsonb, int *nevents);
 

@@ -18,7 +18,7 @@
 
 #define REFERENCE_NFIELDS 3
 
-/* Takes a composite value apart into so many fields; false when it is null. */
+/* Takes a composite value apart into so many fields. Returns false if it is null. */
 static bool
 deform_record(Datum record, bool isnull, int nfields, Datum *values, bool *nulls)
 {
@@ -50,12 +50,14 @@ deform_record(Datum record, bool isnull, int nfields, Datum *values, bool *nulls
 	return true;
 }
 
+/* A text that was given, detoasted. */
 static text *
 text_or_null(Datum value, bool isnull)
 {
 	return isnull ? NULL : DatumGetTextPP(value);
 }
 
+/* A folded object type. An empty one is the same as none. */
 static char *
 type_or_null(Datum value, bool isnull)
 {
@@ -66,6 +68,7 @@ type_or_null(Datum value, bool isnull)
 	return atlas_fold_object_type(VARDATA_ANY(type), VARSIZE_ANY_EXHDR(type));
 }
 
+/* Takes the related objects, which are of the composite type atlas_object. */
 static void
 take_related(AtlasEvent *event, ArrayType *array)
 {

@@ -3,8 +3,8 @@
  *		Related objects as the log stores them: an array of {objectType, objectId,
  *		externalId} in the order in which they were submitted.
  *
- * One that can never be looked up is stored like the others, as far as it could be
- * read and cut to the usual lengths, and with a fourth field: the reason, which is its
+ * An object that can never be looked up is stored like the others: as far as it could be
+ * read, and cut to the usual lengths. It has a fourth field, the reason, which becomes its
  * outcome when the event is linked.
  */
 #include "postgres.h"
@@ -15,6 +15,7 @@
 
 #include "event/event_related.h"
 
+/* Adds a key with a string to the object that is being made. */
 static void
 push_string(JsonbParseState **state, const char *key, const char *value, int length)
 {
@@ -29,7 +30,7 @@ push_string(JsonbParseState **state, const char *key, const char *value, int len
 	(void) pushJsonbValue(state, WJB_VALUE, &item);
 }
 
-/* Pushes what an id or a type may have of characters. */
+/* Adds a string that is cut to the characters that an id may have. */
 static void
 push_cut(JsonbParseState **state, const char *key, const char *value, int length)
 {
@@ -38,6 +39,7 @@ push_cut(JsonbParseState **state, const char *key, const char *value, int length
 	push_string(state, key, value, length);
 }
 
+/* Adds a related object to the array that is being made. */
 static void
 push_reference(JsonbParseState **state, const AtlasReference *reference)
 {
@@ -78,6 +80,7 @@ atlas_references_to_jsonb(const AtlasReference *references, int nreferences)
 	return result;
 }
 
+/* A field of an object as text. NULL if it is not there, or is not a string. */
 static text *
 string_field(JsonbContainer *object, const char *key)
 {

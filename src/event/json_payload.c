@@ -2,19 +2,19 @@
  * json_payload.c
  *		Takes a request body apart before it is parsed.
  *
- * jansson holds integers as int64 and reals as double, and gives up at depth
- * 2048; a payload goes to jsonb instead, which keeps 20-digit integers and
- * 30-digit decimals. So before jansson sees an event, this scanner finds the value
- * of its "payload" and leaves a number in its place, and it puts something that
- * jansson can hold in the place of numbers that jansson cannot hold. Of an array it
- * finds the items, so that each can be parsed, or refused, for itself.
+ * jansson holds integers as int64 and reals as double, and gives up at depth 2048; a
+ * payload goes to jsonb instead, which keeps 20-digit integers and 30-digit decimals. So
+ * before jansson sees an event, this scanner finds the value of its "payload" and leaves
+ * a number in its place. It also replaces numbers that jansson cannot hold by something
+ * that jansson can hold. In an array it finds the items, so that each can be parsed, or
+ * refused, for itself.
  *
- * A payload is measured on the way, as large as jsonb prints it: "1e131071" takes a
- * few bytes in a request and in jsonb, and 131072 whenever somebody reads it.
+ * A payload is measured on the way, by the size that jsonb prints: "1e131071" takes a few
+ * bytes in a request and in jsonb, but 131072 bytes whenever somebody reads it.
  *
- * The scanner knows strings, numbers and nesting, no more, and needs no stack. What
- * is malformed outside of a payload reaches jansson, what is malformed within one
- * reaches jsonb; both say so.
+ * The scanner knows only strings, numbers and nesting, and needs no stack. Malformed JSON
+ * reaches jansson if it is outside of a payload, and jsonb if it is within one. Both say
+ * what is wrong.
  */
 #include "postgres.h"
 
@@ -35,6 +35,7 @@ at_end(const Scanner *scanner)
 	return scanner->position >= scanner->length;
 }
 
+/* The character at the position, or NUL at the end. */
 static char
 current(const Scanner *scanner)
 {
@@ -48,7 +49,7 @@ skip_blanks(Scanner *scanner)
 		scanner->position++;
 }
 
-/* Moves from an opening quote behind the closing one. */
+/* Moves from an opening quote past the closing one. */
 static void
 skip_string(Scanner *scanner)
 {
@@ -61,7 +62,7 @@ skip_string(Scanner *scanner)
 	scanner->position = Min(position + 1, length);
 }
 
-/* Moves behind a value. */
+/* Moves past a value. */
 static void
 skip_value(Scanner *scanner)
 {
@@ -98,7 +99,7 @@ skip_value(Scanner *scanner)
 	}
 }
 
-/* The character that a \uXXXX escape stands for, if it is ASCII, else -1. */
+/* The character that a \uXXXX escape stands for if it is ASCII, else -1. */
 static int
 escaped_ascii(const char *digits)
 {
@@ -118,7 +119,7 @@ escaped_ascii(const char *digits)
 	return value < 128 ? value : -1;
 }
 
-/* Is this string, without its quotes, the expected one, escapes or not? */
+/* Is this string, without its quotes, the expected one? It may be written with escapes. */
 static bool
 is_key(const char *string, Size length, const char *expected)
 {
@@ -146,7 +147,7 @@ is_key(const char *string, Size length, const char *expected)
 #define MAX_INTEGER_DIGITS 131072
 #define MAX_SCALE 16383
 
-/* An exponent beyond this one is too large, whatever the digits are. */
+/* A larger exponent makes a number too large, whatever its digits are. */
 #define MAX_EXPONENT INT64CONST(1000000000)
 
 /* A number of JSON, taken apart. */
@@ -162,14 +163,14 @@ typedef struct Number
 	int64		exponent;
 } Number;
 
-/* Is this a character of numbers? */
+/* Can this character be a part of a number? */
 static bool
 is_of_number(char c)
 {
 	return (c >= '0' && c <= '9') || c == '-' || c == '+' || c == '.' || c == 'e' || c == 'E';
 }
 
-/* Moves behind digits, and returns how many there are. */
+/* Moves past digits, and returns how many there are. */
 static Size
 skip_digits(Scanner *scanner, Number *number)
 {
@@ -185,7 +186,7 @@ skip_digits(Scanner *scanner, Number *number)
 	return scanner->position - start;
 }
 
-/* Reads the digits of an exponent, behind the e. */
+/* Reads the digits of an exponent, after the e. */
 static bool
 read_exponent(Scanner *scanner, Number *number)
 {
@@ -203,8 +204,8 @@ read_exponent(Scanner *scanner, Number *number)
 }
 
 /*
- * Moves behind a number and takes it apart. Returns false, and has not moved, if it
- * is none that JSON knows.
+ * Moves past a number and takes it apart. Returns false, and has not moved, if it is not
+ * a number of JSON.
  */
 static bool
 read_number(Scanner *scanner, Number *number)
@@ -243,7 +244,7 @@ read_number(Scanner *scanner, Number *number)
 	return false;
 }
 
-/* The bytes of a number as jsonb prints it, without an exponent. */
+/* The number of bytes of a number as jsonb prints it, without an exponent. */
 static Size
 printed_length(const Number *number)
 {
@@ -254,13 +255,13 @@ printed_length(const Number *number)
 		integer_digits = Max((int64) number->integer_digits - (int64) number->leading_zeros +
 							 number->exponent, 1);
 
-	/* jsonb refuses this one. */
+	/* jsonb refuses such a number. */
 	if (integer_digits > MAX_INTEGER_DIGITS || scale > MAX_SCALE)
 		return number->length;
 	return (number->is_negative ? 1 : 0) + integer_digits + (scale > 0 ? scale + 1 : 0);
 }
 
-/* Moves behind a number, and returns the bytes of it as jsonb prints it. */
+/* Moves past a number, and returns the number of bytes that jsonb prints for it. */
 static Size
 measure_number(Scanner *scanner)
 {
@@ -269,7 +270,7 @@ measure_number(Scanner *scanner)
 	const char *c = start + 1;
 	Number		number;
 
-	/* Most numbers have no exponent. */
+	/* Most numbers have no exponent, and are printed as they are written. */
 	while (c < end && ((*c >= '0' && *c <= '9') || *c == '.'))
 		c++;
 	if ((c < end && (*c == 'e' || *c == 'E')) && read_number(scanner, &number))
@@ -279,8 +280,8 @@ measure_number(Scanner *scanner)
 }
 
 /*
- * Moves behind an object or an array, and returns the bytes of its text as jsonb
- * prints it, or a few more: escapes and repeated keys count as they are written.
+ * Moves past an object or an array, and returns the number of bytes that jsonb prints
+ * for it, or a few more: escapes and repeated keys count as they are written.
  */
 static Size
 measure_container(Scanner *scanner)
@@ -319,7 +320,7 @@ measure_container(Scanner *scanner)
 				break;
 			case ',':
 			case ':':
-				length += 2;	/* jsonb prints a blank behind it */
+				length += 2;	/* jsonb prints a blank after it */
 				break;
 			case '{':
 			case '[':
@@ -351,6 +352,7 @@ typedef struct Copy
 	bool		keeps_places;
 } Copy;
 
+/* A skeleton is never longer than what it stands for. */
 static Copy
 begin_copy(const char *json, Size length, bool keeps_places)
 {
@@ -359,6 +361,7 @@ begin_copy(const char *json, Size length, bool keeps_places)
 	return copy;
 }
 
+/* Copies the body up to a position. */
 static void
 copy_until(Copy *copy, Size position)
 {
@@ -379,13 +382,13 @@ leave_out(Copy *copy, const AtlasSpan *span)
 		for (Size i = span->start + 1; i < span->start + span->length; i++)
 			copy->skeleton.json[copy->skeleton.length++] = copy->body[i] == '\n' ? '\n' : ' ';
 	else if (span->length > 1)
-		copy->skeleton.json[copy->skeleton.length++] = ' ';	/* or "{}.5" would be 0.5 */
+		copy->skeleton.json[copy->skeleton.length++] = ' ';	/* otherwise "{}.5" would be 0.5 */
 	copy->taken = span->start + span->length;
 }
 
 /*
- * Moves behind a number. One that jansson cannot hold is replaced by a value that
- * takes no more room and that no field takes in its place: see AtlasSkeleton.
+ * Moves past a number. One that jansson cannot hold is replaced by a value that takes no
+ * more room and that no field accepts instead of it: see AtlasSkeleton.
  */
 static void
 copy_number(Copy *copy, Scanner *scanner, Size depth)
@@ -396,7 +399,7 @@ copy_number(Copy *copy, Scanner *scanner, Size depth)
 
 	if (!read_number(scanner, &number))
 	{
-		/* The parser says what is wrong, so it must see all of it. */
+		/* The parser says what is wrong with it, so it must see all of it. */
 		while (is_of_number(current(scanner)))
 			scanner->position++;
 		return;
@@ -416,6 +419,7 @@ copy_number(Copy *copy, Scanner *scanner, Size depth)
 	copy->taken = scanner->position;
 }
 
+/* Copies the rest of the body. */
 static AtlasSkeleton
 end_copy(Copy *copy, Size length)
 {
@@ -424,7 +428,7 @@ end_copy(Copy *copy, Size length)
 	return copy->skeleton;
 }
 
-/* Moves behind a value and says where it is; of no length if there is none. */
+/* Moves past a value and says where it is. It has no length if there is none. */
 static AtlasSpan
 take_value(Scanner *scanner)
 {
@@ -437,7 +441,7 @@ take_value(Scanner *scanner)
 	return span;
 }
 
-/* The same of a value that goes to jsonb. */
+/* Does the same with a value that goes to jsonb, and measures it. */
 static AtlasSpan
 take_jsonb(Scanner *scanner)
 {
@@ -452,6 +456,7 @@ take_jsonb(Scanner *scanner)
 	return span;
 }
 
+/* Looks at keys only on the first level. If "payload" is there twice, jansson complains. */
 AtlasSkeleton
 atlas_cut_payload(const char *json, Size length, bool keeps_places, AtlasSpan *payload)
 {

@@ -6,24 +6,25 @@
 #ifndef ATLAS_JSON_PAYLOAD_H
 #define ATLAS_JSON_PAYLOAD_H
 
-/* A part of the request body; of no length when there is none. */
+/* A part of the request body. It has no length if there is no such part. */
 typedef struct AtlasSpan
 {
 	Size		start;
 	Size		length;
-	Size		printed_length; /* of a payload: bytes of its text as jsonb prints it, at most */
+	Size		printed_length; /* of a payload: the most bytes that jsonb prints for it */
 } AtlasSpan;
 
 /*
- * A body with the number 0 in place of some values. In one that keeps the places the
- * 0 is followed by blanks and line breaks, so that all the rest is where it was: for
- * messages, as the blanks take time to parse.
+ * A body with the number 0 in place of some values. If the skeleton keeps the places, the
+ * 0 is followed by blanks and line breaks, so that everything else is where it was. This
+ * is needed for messages only, because it takes time to parse the blanks.
  *
- * An event's skeleton has no numbers that jansson cannot hold, either. In place of an
- * integer of more than ATLAS_SHORT_INTEGER_DIGITS stands ATLAS_LONG_INTEGER plus the
- * place of its first character in the event. In place of a real stands another real,
- * and in place of -0 an empty object as a field of the event and an empty array
- * deeper down, which are as wrong there.
+ * The skeleton of an event also has no numbers that jansson cannot hold:
+ *	- an integer of more than ATLAS_SHORT_INTEGER_DIGITS is replaced by ATLAS_LONG_INTEGER
+ *	  plus the position of its first character in the event;
+ *	- a real is replaced by another real;
+ *	- -0 is replaced by an empty object if it is a field of the event, and by an empty
+ *	  array deeper down, where these are just as wrong.
  */
 #define ATLAS_SHORT_INTEGER_DIGITS 18
 #define ATLAS_LONG_INTEGER INT64CONST(1000000000000000000)
@@ -35,9 +36,9 @@ typedef struct AtlasSkeleton
 } AtlasSkeleton;
 
 /*
- * Copies an event without its payload, whose place in the event is returned, and
- * without the numbers that jansson cannot hold.
- * Malformed JSON is left for the real parser to complain about.
+ * Copies an event without its payload and without the numbers that jansson cannot hold,
+ * and returns where the payload is. Malformed JSON is left for the real parser to
+ * complain about.
  */
 extern AtlasSkeleton atlas_cut_payload(const char *json, Size length, bool keeps_places,
 									   AtlasSpan *payload);

@@ -1,16 +1,16 @@
 /*
  * jsonb_text.c
- *		What jsonb is when it is printed, and what it is whatever it is written like.
+ *		Measures the text of jsonb, and gives jsonb a canonical form.
  *
- * Neither makes the text: 1e131071 takes a few bytes in jsonb, and 131072 in its
+ * Neither makes the text, because 1e131071 takes a few bytes in jsonb but 131072 in its
  * text. A number is looked at in its binary form on the wire, which numeric_send()
- * defines: digits of four decimal digits, of which the first is multiplied by
- * 10000 ^ weight, without zeros at either end. To measure an ordinary number that
- * would be dear, so the short form of numeric is read as it is stored; the format of
- * data files does not change with the version of the server.
+ * defines: digits of four decimal digits, without zeros at either end, the first of which
+ * is multiplied by 10000 ^ weight. This would cost too much for ordinary numbers. So,
+ * when they are measured, the short form of numeric is read as it is stored. The format
+ * of data files does not change with the version of the server.
  *
- * Jsonb is walked with an iterator of PostgreSQL's, which keeps the levels of nesting
- * in memory and not on the stack.
+ * The iterator of PostgreSQL that walks through jsonb keeps the levels of nesting in
+ * memory and not on the stack.
  */
 #include "postgres.h"
 
@@ -27,8 +27,8 @@ typedef struct WireNumber
 {
 	int16		ndigits;
 	int16		weight;
-	uint16		is_negative;	/* 0 or not: numbers of JSON are no NaN and not infinite */
-	int16		scale;			/* decimal digits behind the point */
+	uint16		is_negative;	/* 0 or not: JSON has neither NaN nor infinity */
+	int16		scale;			/* decimal digits after the point */
 	const char *digits;			/* ndigits of int16, in network order */
 	bytea	   *message;
 } WireNumber;
@@ -42,6 +42,7 @@ read_uint16(const char *bytes)
 	return pg_ntoh16(value);
 }
 
+/* Reads a number as it is sent on the wire. */
 static WireNumber
 begin_number(Numeric numeric)
 {
@@ -64,7 +65,7 @@ end_number(WireNumber *number)
 	pfree(number->message);
 }
 
-/* The bytes of a number as it is printed; first_digit is 0 if it has no digits. */
+/* The number of bytes of a number as it is printed. first_digit is 0 if it has no digits. */
 static Size
 printed_number_length(bool is_negative, int weight, int scale, int first_digit)
 {
@@ -88,6 +89,7 @@ printed_number_length(bool is_negative, int weight, int scale, int first_digit)
 #define SHORT_WEIGHT_SIGN 0x0040
 #define SHORT_WEIGHT 0x003F
 
+/* The number of bytes of a number as it is printed. */
 static Size
 number_length(Numeric numeric)
 {
@@ -107,7 +109,7 @@ number_length(Numeric numeric)
 	return length;
 }
 
-/* The bytes of a string within its quotes, as escape_json() writes it. */
+/* The number of bytes of a string within its quotes, as escape_json() writes it. */
 static Size
 string_length(const char *string, int length)
 {
@@ -127,6 +129,7 @@ string_length(const char *string, int length)
 	return result;
 }
 
+/* The number of bytes of a value that is neither an object nor an array. */
 static Size
 scalar_length(const JsonbValue *value)
 {
@@ -143,7 +146,10 @@ scalar_length(const JsonbValue *value)
 	}
 }
 
-/* The brackets around so many items or pairs, and what separates these. */
+/*
+ * The number of bytes of the brackets around so many items or pairs, and of their
+ * separators.
+ */
 static Size
 brackets_length(int nitems)
 {
@@ -180,7 +186,7 @@ take_uint32(uint32 value, AtlasTakeBytes take, void *taker)
 	take(taker, &value, sizeof(value));
 }
 
-/* All of the number but its scale: 50.0 is 50. */
+/* Gives everything of a number but its scale to the taker, because 50.0 equals 50. */
 static void
 take_number(Numeric numeric, AtlasTakeBytes take, void *taker)
 {
@@ -192,6 +198,7 @@ take_number(Numeric numeric, AtlasTakeBytes take, void *taker)
 	end_number(&number);
 }
 
+/* Gives a value that is neither an object nor an array to the taker, with its type. */
 static void
 take_scalar(const JsonbValue *value, AtlasTakeBytes take, void *taker)
 {
@@ -215,7 +222,7 @@ take_scalar(const JsonbValue *value, AtlasTakeBytes take, void *taker)
 	}
 }
 
-/* The keys of an object are sorted in jsonb, and no two are the same. */
+/* In jsonb the keys of an object are sorted, and no two are the same. */
 void
 atlas_jsonb_canonical(JsonbContainer *jsonb, AtlasTakeBytes take, void *taker)
 {

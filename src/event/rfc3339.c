@@ -2,9 +2,9 @@
  * rfc3339.c
  *		Reads a date-time of RFC 3339, section 5.6, and nothing else.
  *
- * PostgreSQL's own input takes far more ("yesterday", dates without an offset,
- * zone names that depend on settings) and raises errors. A fraction finer than
- * a microsecond is cut off; second 60 is the start of the next minute.
+ * PostgreSQL's own input function accepts far more ("yesterday", dates without an offset,
+ * zone names that depend on settings), and it raises errors. Digits beyond microseconds
+ * are cut off. Second 60 is the start of the next minute.
  */
 #include "postgres.h"
 
@@ -14,7 +14,7 @@
 
 #include "event/rfc3339.h"
 
-/* Reads so many digits and moves on. */
+/* Reads exactly so many digits and moves past them. */
 static bool
 read_digits(const char **cursor, int ndigits, int *value)
 {
@@ -31,6 +31,7 @@ read_digits(const char **cursor, int ndigits, int *value)
 	return true;
 }
 
+/* Reads one character, in either case, and moves past it. */
 static bool
 read_character(const char **cursor, char expected)
 {
@@ -51,6 +52,7 @@ read_date_and_time(const char **cursor, struct pg_tm *tm)
 		read_digits(cursor, 2, &tm->tm_sec);
 }
 
+/* Reads the fraction of a second, if there is one. */
 static bool
 read_fraction(const char **cursor, fsec_t *usecs)
 {
@@ -70,7 +72,7 @@ read_fraction(const char **cursor, fsec_t *usecs)
 	return true;
 }
 
-/* Reads Z or +hh:mm; the result is in PostgreSQL's sense, seconds west. */
+/* Reads Z or +hh:mm. The result is in PostgreSQL's sense: seconds west of Greenwich. */
 static bool
 read_offset(const char **cursor, int *seconds_west)
 {

@@ -7,7 +7,7 @@
 
 #include "datatype/timestamp.h"
 
-/* Reads a date-time of RFC 3339; false when it is none. */
+/* Reads a date-time of RFC 3339. Returns false if the string is not one. */
 extern bool atlas_parse_rfc3339(const char *string, TimestampTz *result);
 
 #endif							/* ATLAS_RFC3339_H */

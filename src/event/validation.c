@@ -1,14 +1,13 @@
 /*
  * validation.c
- *		Validation of an event: all that can be said of it without looking at
+ *		Validation of an event: everything that can be checked without looking at
  *		any table.
  *
- * The readers (event_json.c, event_record.c) fill an AtlasEvent and record what
- * they could not read; then atlas_event_validate() adds what is missing or out
- * of bounds. Every problem is collected, so that a submitter can mend them all
- * at once. What is wrong with a related object is noted with that object and
- * becomes its outcome when the event is linked. Whether the object types exist is
- * asked later, by submit.c.
+ * The readers (event_json.c, event_record.c) fill an AtlasEvent and record what they
+ * could not read. Then atlas_event_validate() adds the fields that are missing or out of
+ * bounds. All problems are collected, so that a submitter can mend them all at once. What
+ * is wrong with a related object is noted with that object and becomes its outcome when
+ * the event is linked. submit.c checks later whether the object types exist.
  */
 #include "postgres.h"
 
@@ -41,6 +40,10 @@ atlas_event_pointer(const AtlasEvent *event, const char *field)
 	return psprintf("%s/%s", event->pointer, field);
 }
 
+/*
+ * Only the first problem of a related object is kept, because its outcome has room for
+ * one.
+ */
 void
 atlas_event_note(AtlasEvent *event, AtlasReference *reference, const char *code, const char *field,
 				 const char *message_format,...)
@@ -69,6 +72,7 @@ atlas_event_refuse_related(AtlasEvent *event, int index)
 						  "must be an object");
 }
 
+/* A payload that is no object is kept until the event is refused for it. */
 void
 atlas_event_take_payload(AtlasEvent *event, Jsonb *payload)
 {
@@ -78,6 +82,7 @@ atlas_event_take_payload(AtlasEvent *event, Jsonb *payload)
 		atlas_event_note(event, NULL, "invalid", "payload", "must be a JSON object");
 }
 
+/* Letters beyond ASCII stay as they are, in every encoding and locale. */
 char *
 atlas_fold_object_type(const char *type, int length)
 {
@@ -88,12 +93,14 @@ atlas_fold_object_type(const char *type, int length)
 	return folded;
 }
 
+/* The length of a text in characters. */
 static int
 characters(const text *value)
 {
 	return pg_mbstrlen_with_len(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
 }
 
+/* Is the text empty, or does it consist of white space? */
 static bool
 is_blank(const text *value)
 {
@@ -108,7 +115,7 @@ is_blank(const text *value)
 #define TYPE_REQUIRED "objectType is required"
 #define ID_REQUIRED "objectId or externalId is required"
 
-/* Has a problem been found with this field already, or with what holds it? */
+/* Has a problem been found already with this field, or with what holds it? */
 static bool
 has_problem(const AtlasEvent *event, const char *pointer)
 {
@@ -136,7 +143,7 @@ report_missing(AtlasEvent *event, const char *field, const char *message)
 		atlas_add_problem(&event->error, "required", pointer, "%s", message);
 }
 
-/* Checks a text of limited length, which may not be blank; NULL is fine. */
+/* Checks a text of limited length, which may not be blank. It may be NULL. */
 static void
 check_text(AtlasEvent *event, AtlasReference *reference, const text *value, int max_length,
 		   const char *field)
@@ -151,6 +158,7 @@ check_text(AtlasEvent *event, AtlasReference *reference, const text *value, int 
 						 characters(value), max_length);
 }
 
+/* Checks the two ids of a reference, as far as they are given. */
 static void
 check_ids(AtlasEvent *event, AtlasReference *reference)
 {
@@ -158,6 +166,10 @@ check_ids(AtlasEvent *event, AtlasReference *reference)
 	check_text(event, reference, reference->external_id, ATLAS_MAX_ID_LENGTH, "externalId");
 }
 
+/*
+ * Checks the primary object. If one of its ids could not be read, the other one is not
+ * called missing.
+ */
 static void
 check_primary(AtlasEvent *event)
 {
@@ -171,6 +183,7 @@ check_primary(AtlasEvent *event)
 	check_ids(event, primary);
 }
 
+/* Checks a related object, whose first problem becomes its outcome. */
 static void
 check_related(AtlasEvent *event, AtlasReference *reference)
 {
@@ -184,6 +197,7 @@ check_related(AtlasEvent *event, AtlasReference *reference)
 		check_ids(event, reference);
 }
 
+/* A name has a limited length, and people must be able to see it. */
 static void
 check_event_name(AtlasEvent *event)
 {
@@ -200,12 +214,13 @@ check_event_name(AtlasEvent *event)
 	check_text(event, NULL, event->name, ATLAS_MAX_NAME_LENGTH, "name");
 	utf8 = atlas_to_utf8(VARDATA_ANY(event->name), VARSIZE_ANY_EXHDR(event->name), &length);
 
-	/* Bytes that are no UTF-8 are text in a database of SQL_ASCII. */
+	/* In a database of SQL_ASCII a text may have bytes that are not UTF-8. */
 	problem = utf8 == NULL ? NULL : atlas_problem_of_name(utf8, length, &code);
 	if (problem != NULL && !is_blank(event->name))
 		atlas_event_note(event, NULL, code, "name", "%s", problem);
 }
 
+/* An icon is one visible character, or a URL. */
 static void
 check_icon(AtlasEvent *event)
 {
@@ -222,6 +237,10 @@ check_icon(AtlasEvent *event)
 						 ATLAS_MAX_URL_LENGTH);
 }
 
+/*
+ * The time of an event must be within the window that the settings allow, and not before
+ * 1970, as event ids begin there. Without one the event occurred now.
+ */
 static void
 check_occurred_at(AtlasEvent *event)
 {
@@ -241,12 +260,14 @@ check_occurred_at(AtlasEvent *event)
 						 "is longer ago than atlas_events.oldest_event, or before 1970");
 }
 
+/* The bytes of a text that count against max_event_size. */
 static Size
 text_size(const text *value)
 {
 	return value == NULL ? 0 : VARSIZE_ANY_EXHDR(value);
 }
 
+/* The bytes of a reference that count against max_event_size. */
 static Size
 reference_size(const AtlasReference *reference)
 {
@@ -264,6 +285,7 @@ atlas_event_check_size(AtlasEvent *event, Size size)
 					 "Shorten the description or the payload.");
 }
 
+/* Adds up the fields that have not been counted yet. */
 static void
 check_size(AtlasEvent *event)
 {
@@ -278,7 +300,7 @@ check_size(AtlasEvent *event)
 void
 atlas_event_validate(AtlasEvent *event)
 {
-	/* An event that was too large to be read is not picked apart. */
+	/* An event that was too large to be read has nothing that could be checked. */
 	if (event->error.status == ATLAS_TOO_LARGE)
 		return;
 

@@ -14,7 +14,7 @@ extern int	atlas_max_batch_size;
 extern int	atlas_oldest_event; /* seconds */
 extern int	atlas_max_clock_skew;	/* seconds */
 
-/* An empty event. */
+/* Makes an event empty. Its pointer says where it stands in the request: "" or "/3". */
 extern void atlas_event_init(AtlasEvent *event, const char *pointer, TimestampTz received_at);
 
 /*
@@ -23,7 +23,7 @@ extern void atlas_event_init(AtlasEvent *event, const char *pointer, TimestampTz
  */
 extern void atlas_event_validate(AtlasEvent *event);
 
-/* Refuses an event that has too many related objects. */
+/* Refuses an event that has too many related objects. Returns whether it may have so many. */
 extern bool atlas_event_check_related_count(AtlasEvent *event, int nrelated);
 
 /* Refuses an event, or its request, of more than max_event_size bytes. */
@@ -36,9 +36,10 @@ extern void atlas_event_check_batch_size(int nevents);
 extern char *atlas_event_pointer(const AtlasEvent *event, const char *field);
 
 /*
- * Notes what is wrong with a field of the event, or of one of its references: a
- * problem of the event if it is the primary one (or NULL), else of the reference, as
- * whatever is wrong with a related object refuses no event.
+ * Notes what is wrong with a field of the event, or of one of its references. It is a
+ * problem of the event if the reference is the primary one, or NULL. Otherwise it is a
+ * problem of the reference only, because what is wrong with a related object does not
+ * refuse the event.
  */
 extern void atlas_event_note(AtlasEvent *event, AtlasReference *reference, const char *code,
 							 const char *field, const char *message_format,...)
@@ -47,7 +48,7 @@ extern void atlas_event_note(AtlasEvent *event, AtlasReference *reference, const
 /* Sets a payload that came as jsonb. */
 extern void atlas_event_take_payload(AtlasEvent *event, Jsonb *payload);
 
-/* A related object that is no object at all refuses the event. */
+/* Refuses an event because a related object is not an object at all. */
 extern void atlas_event_refuse_related(AtlasEvent *event, int index);
 
 /* Folds an object type the way that input is folded, palloc'd. */

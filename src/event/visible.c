@@ -1,16 +1,16 @@
 /*
  * visible.c
- *		What people see of an event: may this be a name, or an icon?
+ *		May people see this as the name, or as the icon, of an event?
  *
- * A name has something visible, and nothing that changes what stands beside it: no
- * control character, no line or paragraph separator, no control of the direction of
- * writing. Other invisible characters are allowed within a name, because words and
- * emoji are spelled with them: U+200C in Persian, U+200D in Sinhala and in families
- * of emoji, U+200B in Khmer, variation selectors, the tags of flags.
+ * A name has something visible, and nothing that changes the text around it: no control
+ * character, no line or paragraph separator, no control of the direction of writing.
+ * Other invisible characters are allowed within a name, because words and emoji are
+ * spelled with them: U+200C in Persian, U+200D in Sinhala and in families of emoji,
+ * U+200B in Khmer, variation selectors, the tags of flags.
  *
  * An icon is a URL, or one grapheme cluster that begins with something visible. The
- * tables of utf8proc are older than the newest emoji. Unicode has reserved their
- * code points for pictographs, so they count as such, assigned or not.
+ * newest emoji are missing from the tables of utf8proc. Unicode has reserved code points
+ * for pictographs, so these count as pictographs whether they are assigned or not.
  */
 #include "postgres.h"
 
@@ -18,10 +18,10 @@
 
 #include "event/visible.h"
 
-/* Any emoji, for the tables, in the place of one that they do not know. */
+/* An emoji that the tables know, to look up in the place of one that they do not know. */
 #define SOME_PICTOGRAPH 0x1F600
 
-/* Reads a character and moves behind it; returns false if there is none. */
+/* Reads a character and moves past it. Returns false if there is none. */
 static bool
 next_character(const char *utf8, Size length, Size *position, utf8proc_int32_t *character)
 {
@@ -38,8 +38,8 @@ next_character(const char *utf8, Size length, Size *position, utf8proc_int32_t *
 }
 
 /*
- * Does the character, which is not assigned as far as the tables know, lie where
- * all that is not assigned is Extended_Pictographic (Unicode's emoji-data.txt)?
+ * Does the character, which the tables say is not assigned, lie in a range that is
+ * reserved for pictographs (Extended_Pictographic in Unicode's emoji-data.txt)?
  */
 static bool
 is_reserved_for_pictographs(utf8proc_int32_t character)
@@ -48,7 +48,7 @@ is_reserved_for_pictographs(utf8proc_int32_t character)
 		(character >= 0x1FC00 && character <= 0x1FFFD);
 }
 
-/* The code points that no character will ever have. */
+/* Is this one of the code points that no character will ever have? */
 static bool
 is_noncharacter(utf8proc_int32_t character)
 {
@@ -56,8 +56,8 @@ is_noncharacter(utf8proc_int32_t character)
 }
 
 /*
- * Characters without a glyph that the tables do not call ignorable: the last three
- * lines are those that are not assigned, and ignorable by default.
+ * Is this a character without a glyph that the tables do not call ignorable? The last
+ * three lines are characters that are not assigned, and ignorable by default.
  */
 static bool
 is_empty_glyph(utf8proc_int32_t character)
@@ -70,7 +70,7 @@ is_empty_glyph(utf8proc_int32_t character)
 		(character >= 0xE0000 && character <= 0xE0FFF);
 }
 
-/* Does this character show something, without another one before it? */
+/* Does this character show something, even without another one before it? */
 static bool
 is_visible(utf8proc_int32_t character)
 {
@@ -90,7 +90,7 @@ is_visible(utf8proc_int32_t character)
 	}
 }
 
-/* Unicode's property Bidi_Control. */
+/* Has it Unicode's property Bidi_Control? */
 static bool
 is_control_of_direction(utf8proc_int32_t character)
 {
@@ -99,6 +99,7 @@ is_control_of_direction(utf8proc_int32_t character)
 		(character >= 0x2066 && character <= 0x2069);
 }
 
+/* Only characters beyond ASCII are looked up in the tables. */
 const char *
 atlas_problem_of_name(const char *utf8, Size length, const char **code)
 {
@@ -109,7 +110,7 @@ atlas_problem_of_name(const char *utf8, Size length, const char **code)
 	*code = "invalid";
 	while (position < length)
 	{
-		/* Most characters of most names, and no question. */
+		/* Most characters of most names are of ASCII and visible. */
 		if (utf8[position] > ' ' && utf8[position] < 0x7f)
 		{
 			shows = true;
@@ -134,6 +135,7 @@ atlas_problem_of_name(const char *utf8, Size length, const char **code)
 	return shows ? NULL : "must have a character that shows";
 }
 
+/* Walks through the characters and looks for a break between two of them. */
 bool
 atlas_is_visible_character(const char *utf8, Size length)
 {
@@ -163,7 +165,7 @@ atlas_is_visible_character(const char *utf8, Size length)
 
 /* ----- URLs ----- */
 
-/* Unreserved characters and sub-delims of RFC 3986. */
+/* Is this an unreserved character, or one of the sub-delims, of RFC 3986? */
 static bool
 is_url_character(char c)
 {
@@ -177,7 +179,7 @@ is_hexadecimal(char c)
 	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
 }
 
-/* Moves over plain characters, escapes, and others that are allowed at this place. */
+/* Moves past plain characters, escapes, and the others that are allowed at this place. */
 static const char *
 skip_part(const char *c, const char *end, const char *allowed)
 {
@@ -193,7 +195,7 @@ skip_part(const char *c, const char *end, const char *allowed)
 	return c;
 }
 
-/* Moves over [userinfo@]host[:port]; NULL if there is no host. */
+/* Moves past [userinfo@]host[:port]. Returns NULL if there is no host. */
 static const char *
 skip_authority(const char *c, const char *end)
 {

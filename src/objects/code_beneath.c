@@ -2,15 +2,15 @@
  * code_beneath.c
  *		Whose code runs when a relation is read by a statement.
  *
- * A statement on a view runs with the rights of the view's owner over whatever is
- * beneath, and planning it evaluates functions in the predicates of indexes and in
- * constraints. If any of that belongs to a third role, this role could replace it and
- * act as the owner. So the catalog is walked from the relation down: pg_depend says
- * what a rule, a policy, an index, a constraint, an operator or a type refers to. What
- * PostgreSQL brings with it does not stand in pg_depend.
+ * A statement on a view runs with the rights of the view's owner over everything
+ * beneath the view, and planning it evaluates functions in the predicates of indexes and
+ * in constraints. If any of these belongs to a third role, that role could replace it and
+ * act as the owner. So this file walks the catalog from the relation down: pg_depend says
+ * what a rule, a policy, an index, a constraint, an operator or a type refers to.
+ * pg_depend does not list the objects that PostgreSQL brings with it.
  *
- * The bodies of functions are not looked into: what a trusted owner's function calls
- * is that owner's business.
+ * The bodies of functions are not examined: the owner of a function is responsible for
+ * what it calls.
  */
 #include "postgres.h"
 
@@ -71,7 +71,7 @@ typedef struct ObjectKey
 	Oid			object_id;
 } ObjectKey;
 
-/* A catalog whose rows say in one column what they belong to, and in another what does. */
+/* A catalog whose rows name a whole in one column, and a part of it in another. */
 typedef struct PartOf
 {
 	Oid			catalog;
@@ -99,7 +99,7 @@ static const PartOf parts_of_relation[] = {
 static const PartOf parts_of_type[] = {
 	{ConstraintRelationId, ConstraintTypidIndexId, Anum_pg_constraint_contypid,
 	Anum_pg_constraint_oid, ConstraintRelationId},
-	/* to_json() looks for a cast to json */
+	/* to_json() looks for a cast to json. */
 	{CastRelationId, CastSourceTargetIndexId, Anum_pg_cast_castsource,
 	Anum_pg_cast_oid, CastRelationId},
 };
@@ -117,7 +117,10 @@ static const PartOf parts_of_family[] = {
 	Anum_pg_amproc_amproc, ProcedureRelationId},
 };
 
-/* Notes an object to be looked at, once; none that PostgreSQL brings with it. */
+/*
+ * Notes an object to be looked at, once. Objects that PostgreSQL brings with it are left
+ * out.
+ */
 static void
 add_object(CodeWalk *walk, Oid class_id, Oid object_id)
 {
@@ -136,7 +139,7 @@ add_object(CodeWalk *walk, Oid class_id, Oid object_id)
 	walk->pending = lappend(walk->pending, address);
 }
 
-/* The owner of an object; InvalidOid if it has none of its own, or is gone. */
+/* The owner of an object. InvalidOid if it has none of its own, or has been dropped. */
 static Oid
 owner_of(const ObjectAddress *object)
 {
@@ -160,6 +163,10 @@ owner_of(const ObjectAddress *object)
 	return result;
 }
 
+/*
+ * Sets the problem if the object belongs to a third role. Superusers are remembered,
+ * because the answer is no longer true when they lose that attribute.
+ */
 static void
 check_object_owner(CodeWalk *walk, const ObjectAddress *object)
 {
@@ -178,7 +185,7 @@ check_object_owner(CodeWalk *walk, const ObjectAddress *object)
 
 /*
  * Does a reference lead to more code? A table refers to its parents, and a type to its
- * table, which are not read for it; an index refers to its constraint.
+ * table, but reading the one does not read the other. An index refers to its constraint.
  */
 static bool
 is_followed(const ObjectAddress *from, Oid class_id)
@@ -199,7 +206,7 @@ is_followed(const ObjectAddress *from, Oid class_id)
 	}
 }
 
-/* Adds what an object refers to, as pg_depend has it. */
+/* Adds the objects that pg_depend says an object refers to. */
 static void
 add_references(CodeWalk *walk, const ObjectAddress *object)
 {
@@ -224,7 +231,10 @@ add_references(CodeWalk *walk, const ObjectAddress *object)
 	table_close(depend, AccessShareLock);
 }
 
-/* Only the CHECK constraints of a table are code; a foreign key refers to other tables. */
+/*
+ * Of the constraints of a table, only CHECK constraints are code. A foreign key refers
+ * to other tables.
+ */
 static bool
 is_code(const PartOf *part, HeapTuple tuple)
 {
@@ -232,6 +242,7 @@ is_code(const PartOf *part, HeapTuple tuple)
 		((Form_pg_constraint) GETSTRUCT(tuple))->contype == CONSTRAINT_CHECK;
 }
 
+/* Adds the parts of an object that one catalog has, such as the policies of a table. */
 static void
 add_parts_of_kind(CodeWalk *walk, const PartOf *part, Oid whole)
 {
@@ -255,6 +266,7 @@ add_parts_of_kind(CodeWalk *walk, const PartOf *part, Oid whole)
 	table_close(catalog, AccessShareLock);
 }
 
+/* Adds the parts of an object that several catalogs have. */
 static void
 add_parts(CodeWalk *walk, const PartOf *parts, int nparts, Oid whole)
 {
@@ -262,6 +274,7 @@ add_parts(CodeWalk *walk, const PartOf *parts, int nparts, Oid whole)
 		add_parts_of_kind(walk, &parts[i], whole);
 }
 
+/* Adds the partitions or children of a table, which are read with it. */
 static void
 add_children(CodeWalk *walk, Oid relation)
 {
@@ -271,6 +284,10 @@ add_children(CodeWalk *walk, Oid relation)
 		add_object(walk, RelationRelationId, list_nth_oid(children, i));
 }
 
+/*
+ * Adds what belongs to a relation. Catalogs and indexes have nothing that could be
+ * replaced.
+ */
 static void
 look_at_relation(CodeWalk *walk, Oid relation)
 {
@@ -283,9 +300,9 @@ look_at_relation(CodeWalk *walk, Oid relation)
 }
 
 /*
- * Besides its constraints: what its values are compared with where no operator is
- * named, and the types of the columns of a row, whose values can be made without the
- * table that the row is of.
+ * Adds what belongs to a type besides its constraints: the operator classes that compare
+ * its values where no operator is named, and the types of the columns of a row type,
+ * whose values can be made without the table of that row.
  */
 static void
 look_at_type(CodeWalk *walk, Oid type)
@@ -302,7 +319,10 @@ look_at_type(CodeWalk *walk, Oid type)
 	add_references(walk, &row);
 }
 
-/* The planner may put its commutator or its negator in the place of an operator. */
+/*
+ * Adds the commutator and the negator of an operator, because the planner may use them
+ * instead of it, and the families of operators that it belongs to.
+ */
 static void
 look_at_operator(CodeWalk *walk, Oid operator)
 {
@@ -312,8 +332,9 @@ look_at_operator(CodeWalk *walk, Oid operator)
 }
 
 /*
- * With the lock the owner of a relation stays who it is, until the statement has run. An
- * index has the owner of its table, which is locked. False if it was dropped meanwhile.
+ * Locks a relation, so that its owner stays the same until the statement has run. An
+ * index has the owner of its table, which is locked. Returns false if the relation has
+ * been dropped meanwhile.
  */
 static bool
 lock_relation(Oid relation)
@@ -325,7 +346,10 @@ lock_relation(Oid relation)
 	return SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relation));
 }
 
-/* What a change of the object is told by. */
+/*
+ * Notes the hash value by which invalidations name the object, so that a change of it is
+ * noticed.
+ */
 static void
 note_hash(CodeWalk *walk, const ObjectAddress *object)
 {
@@ -337,6 +361,7 @@ note_hash(CodeWalk *walk, const ObjectAddress *object)
 										   (int) GetSysCacheHashValue1(cache, ObjectIdGetDatum(object->objectId)));
 }
 
+/* Checks the owner of an object, and adds the objects that it may run or refer to. */
 static void
 look_at(CodeWalk *walk, const ObjectAddress *object)
 {
@@ -365,6 +390,10 @@ look_at(CodeWalk *walk, const ObjectAddress *object)
 	}
 }
 
+/*
+ * Walks from the relation through everything beneath it, until nothing is left or one
+ * object is found that belongs to somebody else.
+ */
 const char *
 atlas_foreign_code_beneath(Oid relation, Oid owner, AtlasBeneath *beneath)
 {

@@ -23,7 +23,7 @@
 #include "objects/id_value.h"
 #include "objects/registry.h"
 
-/* Runs as the caller: tables that are not his are none of his business. */
+/* This runs as the caller, and finds only tables that the caller owns. */
 static AtlasStatement select_candidates = {
 	.sql =
 	"SELECT c.oid"
@@ -42,7 +42,7 @@ static AtlasStatement select_candidates = {
 	.parameters = {TEXTARRAYOID, OIDOID},
 };
 
-/* A name without case and underscores. */
+/* A name without case and underscores, in memory of its own. */
 static char *
 plain_name(const char *name)
 {
@@ -56,13 +56,14 @@ plain_name(const char *name)
 	return result;
 }
 
+/* Are two names the same but for case and underscores? */
 static bool
 is_plainly(const char *name, const char *expected)
 {
 	return strcmp(plain_name(name), plain_name(expected)) == 0;
 }
 
-/* Is this the name of an id column: id, customer_id, "customerId"? */
+/* Is this the name of an id column, such as id, customer_id or "customerId"? */
 static bool
 is_id_name(const char *column, const AtlasBuiltInType *type)
 {
@@ -74,7 +75,7 @@ is_id_name(const char *column, const AtlasBuiltInType *type)
 	return false;
 }
 
-/* Can the column hold ids, or, if it is not the unique one, external ids? */
+/* Can the column hold ids, or external ids if it is not the unique one? */
 static bool
 has_id_type(const FormData_pg_attribute *attribute, bool is_unique)
 {
@@ -85,8 +86,8 @@ has_id_type(const FormData_pg_attribute *attribute, bool is_unique)
 }
 
 /*
- * The first column with such a name, or without one the first named like an id,
- * that can hold ids and has the index that it needs.
+ * Finds the first column with such a name that can hold ids and has the index that it
+ * needs. Without a name this is the first one that is named like an id.
  */
 static const char *
 find_column(Relation relation, const AtlasBuiltInType *type, const char *name, AttrNumber tenant)
@@ -109,6 +110,7 @@ find_column(Relation relation, const AtlasBuiltInType *type, const char *name, A
 	return NULL;
 }
 
+/* The first column that is named tenant_id, or like it. */
 static AttrNumber
 tenant_column(Relation relation)
 {
@@ -121,7 +123,7 @@ tenant_column(Relation relation)
 	return InvalidAttrNumber;
 }
 
-/* Why a table cannot be registered just like that; NULL: it can. */
+/* Why a table cannot be registered without more ado. NULL if it can. */
 static const char *
 why_not_looked_up(Relation relation, const AtlasRegistration *found)
 {
@@ -133,7 +135,7 @@ why_not_looked_up(Relation relation, const AtlasRegistration *found)
 	return reason;
 }
 
-/* What a table offers; false when it has no usable id column. */
+/* Finds out what a table offers. Returns false if it has no usable id column. */
 static bool
 examine(Oid relid, const AtlasBuiltInType *type, AtlasRegistration *found, bool *has_tenant,
 		const char **why_not)
@@ -156,7 +158,7 @@ examine(Oid relid, const AtlasBuiltInType *type, AtlasRegistration *found, bool 
 	return found->id_column != NULL;
 }
 
-/* The candidates' OIDs for a type, in the caller's memory. */
+/* The OIDs of the tables that are named like a type, in the memory of the caller. */
 static List *
 find_candidates(const AtlasBuiltInType *type, Oid schema, MemoryContext context)
 {
@@ -181,7 +183,10 @@ find_candidates(const AtlasBuiltInType *type, Oid schema, MemoryContext context)
 	return result;
 }
 
-/* Adds what the candidates offer to the result, and registers the one there is no doubt of. */
+/*
+ * Adds the usable candidates to the result. If there is only one, and nothing speaks
+ * against it, it is registered; otherwise a notice says why none was.
+ */
 static List *
 discover_type(List *result, const AtlasBuiltInType *built_in, List *candidates)
 {
@@ -231,6 +236,7 @@ discover_type(List *result, const AtlasBuiltInType *built_in, List *candidates)
 	return list_concat(result, usable);
 }
 
+/* Looks for the tables of one built-in type after the other. */
 List *
 atlas_discover(Oid schema)
 {

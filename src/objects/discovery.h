@@ -15,8 +15,8 @@ typedef struct AtlasDiscovery
 } AtlasDiscovery;
 
 /*
- * Looks for tables of the caller in a schema, or, with InvalidOid, in all of them, and
- * registers those that can be meant without a doubt. Returns a list of AtlasDiscovery.
+ * Looks for tables of the caller in a schema, or in all of them if it is InvalidOid.
+ * Registers those about which there is no doubt. Returns a list of AtlasDiscovery.
  */
 extern List *atlas_discover(Oid schema);
 

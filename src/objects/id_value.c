@@ -2,9 +2,9 @@
  * id_value.c
  *		Ids of the object tables, from text.
  *
- * One malformed text must not abort a lookup of a thousand, and the input
- * functions of PostgreSQL 15 raise errors; so the form is checked here. Being
- * strict also makes sure that an id has one form only, which is stored.
+ * One malformed text must not abort a lookup of a thousand, but the input functions
+ * of PostgreSQL 15 raise errors. So the form of a text is checked here. The checks are
+ * strict, so that an id has only one form, which is the one that is stored.
  */
 #include "postgres.h"
 
@@ -49,6 +49,7 @@ atlas_id_base_type(Oid type)
 	}
 }
 
+/* Is a text column of a function, as pg_proc has it, equal to this string? */
 static bool
 text_equals(HeapTuple function, AttrNumber column, const char *expected)
 {
@@ -59,8 +60,8 @@ text_equals(HeapTuple function, AttrNumber column, const char *expected)
 }
 
 /*
- * Is this function the one of the library citext with this name, and nothing else?
- * Membership in the extension would prove nothing: its owner can add members.
+ * Is this the function of that name from the library citext? Membership in the extension
+ * would prove nothing, because its owner can add members.
  */
 static bool
 is_function_of_citext(Oid function, const char *symbol)
@@ -80,7 +81,7 @@ is_function_of_citext(Oid function, const char *symbol)
 	return result;
 }
 
-/* Is it the type citext: do its values compare with the functions of that library? */
+/* Is it the type citext? Its values are compared by the functions of that library. */
 static bool
 is_citext(Oid type)
 {
@@ -111,19 +112,21 @@ atlas_id_type_problem(Oid type, int32 typmod)
 {
 	Oid			base = getBaseTypeAndTypmod(type, &typmod);
 
-	/* As numeric.c packs precision and scale, which has 11 bits and may be negative. */
+	/* numeric.c packs the scale into 11 bits of the typmod; it may be negative. */
 	if (base == NUMERICOID && typmod >= (int32) VARHDRSZ &&
 		(((typmod - VARHDRSZ) & 0x7ff) ^ 1024) - 1024 > 0)
 		return "An id of type numeric is a whole number: declare the column without a scale, as numeric(p), numeric or bigint.";
 	return NULL;
 }
 
+/* varchar has no operators of its own and is compared as text. */
 Oid
 atlas_id_operator_type(Oid base_type)
 {
 	return base_type == VARCHAROID ? TEXTOID : base_type;
 }
 
+/* Reads the canonical form of a uuid: 36 characters, with hyphens in their places. */
 static bool
 uuid_from_text(const char *string, int length, Datum *value)
 {
@@ -157,6 +160,7 @@ uuid_from_text(const char *string, int length, Datum *value)
 	return true;
 }
 
+/* Reads a whole number within a range, without blanks, plus sign or leading zeros. */
 static bool
 integer_from_text(const char *string, int length, int64 min, int64 max, int64 *value)
 {
@@ -164,7 +168,7 @@ integer_from_text(const char *string, int length, int64 min, int64 max, int64 *v
 	int			first = negative ? 1 : 0;
 	int64		result = 0;
 
-	/* 19 digits hold every int8; a leading zero stands alone or not at all */
+	/* 19 digits hold every int8. A zero is the first digit only of 0 itself. */
 	if (length == first || length - first > 19 ||
 		(string[first] == '0' && length > 1))
 		return false;
@@ -175,7 +179,7 @@ integer_from_text(const char *string, int length, int64 min, int64 max, int64 *v
 			pg_sub_s64_overflow(result, string[i] - '0', &result))
 			return false;
 	}
-	/* The sum was negative, where the range is larger by one. */
+	/* So far it is negative, because the range is larger by one on that side. */
 	if (!negative)
 	{
 		if (result == PG_INT64_MIN)
@@ -186,7 +190,7 @@ integer_from_text(const char *string, int length, int64 min, int64 max, int64 *v
 	return result >= min && result <= max;
 }
 
-/* A whole number of any size, without leading zeros. */
+/* Reads a whole number of any size, without leading zeros. */
 static bool
 numeric_from_text(const char *string, int length, Datum *value)
 {
@@ -229,7 +233,7 @@ atlas_id_from_text(Oid base_type, const char *string, int length, Datum *value)
 		case NUMERICOID:
 			return numeric_from_text(string, length, value);
 		case BPCHAROID:
-			/* Blanks at the end are padding. */
+			/* Blanks at the end are padding, so no id has them. */
 			if (length > 0 && string[length - 1] == ' ')
 				return false;
 			break;
@@ -268,7 +272,7 @@ atlas_id_to_text(Oid base_type, Datum value)
 	return cstring_to_text(string);
 }
 
-/* Any other type than PostgreSQL's own is citext, which folds as here. */
+/* Types that are not part of PostgreSQL are citext, which folds case as it is done here. */
 text *
 atlas_id_normalised(Oid base_type, text *id)
 {

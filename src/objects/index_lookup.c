@@ -2,11 +2,11 @@
  * index_lookup.c
  *		Looking an object up in an index of its table, without a query.
  *
- * A B-tree on the key whose idea of equality is the type's own is read directly.
- * That costs a fraction of a query, and no code of anybody runs: the types and
- * their functions are PostgreSQL's own, or the library citext's, and the
- * predicates and expressions of indexes are never evaluated, only compared with
- * the one predicate that changes nothing, "key IS NOT NULL".
+ * A B-tree on the key is read directly if it compares keys as their type does. That
+ * costs a fraction of a query, and runs nobody's code: the types and their functions
+ * are those of PostgreSQL or of the library citext. The predicates and expressions of
+ * indexes are never evaluated. They are only compared with "key IS NOT NULL", the one
+ * predicate with which an index still has every key.
  */
 #include "postgres.h"
 
@@ -46,11 +46,11 @@ struct AtlasIndexScan
 	IndexScanDesc scan;
 	TupleTableSlot *slot;
 	ScanKeyData keys[MAX_KEYS];
-	AtlasTenantEquality tenants;	/* unless the index compares them */
+	AtlasTenantEquality tenants;	/* unless the index compares the tenant */
 	Datum		tenant_value;
 };
 
-/* Is this column of the index the one of the key, with the equality of its type? */
+/* Is this column of the index the column of the key, and compared as its type does? */
 static bool
 is_on_column(Relation relation, Relation index, int position, const AtlasKeyColumn *column)
 {
@@ -62,7 +62,10 @@ is_on_column(Relation relation, Relation index, int position, const AtlasKeyColu
 		TupleDescAttr(RelationGetDescr(relation), column->attribute - 1)->attcollation;
 }
 
-/* How many leading columns of the index are the key and the tenant, and where they are. */
+/*
+ * Counts the leading columns of the index that are the key and the tenant, and notes
+ * where they are.
+ */
 static void
 find_keys(Relation relation, Relation index, AtlasLookupIndex *lookup)
 {
@@ -80,7 +83,10 @@ find_keys(Relation relation, Relation index, AtlasLookupIndex *lookup)
 	}
 }
 
-/* Rows of older snapshots may be missing from an index that was built lately. */
+/*
+ * Does the index have all rows that this transaction can see? One that was built lately
+ * may not have the rows of older snapshots.
+ */
 static bool
 is_complete(Relation index)
 {
@@ -106,8 +112,8 @@ atlas_is_not_null_test(const char *predicate, AttrNumber column)
 }
 
 /*
- * Does the index have each row whose key is not null? Its predicate is read as it
- * stands in the catalog: the relation cache would evaluate functions in it.
+ * Does the index have each row whose key is not null? Its predicate is read as the
+ * catalog has it, because the relation cache would evaluate functions in it.
  */
 static bool
 has_all_keys(Relation index, AttrNumber key)
@@ -119,7 +125,7 @@ has_all_keys(Relation index, AttrNumber key)
 	return isnull || atlas_is_not_null_test(TextDatumGetCString(value), key);
 }
 
-/* The better it is, the more; 0: it does not do. */
+/* How well the index serves: more is better, and 0 means that it cannot be used. */
 static int
 rank_index(Relation relation, Relation index, AtlasLookupIndex *lookup)
 {
@@ -134,7 +140,7 @@ rank_index(Relation relation, Relation index, AtlasLookupIndex *lookup)
 	rank = index->rd_index->indisunique &&
 		lookup->nkeys == IndexRelationGetNumberOfKeyAttributes(index) ? MAX_KEYS + 1 : lookup->nkeys;
 
-	/* One that cannot be used yet is better than none, and worse than any other. */
+	/* An index that cannot be used yet is better than none, and worse than any other. */
 	lookup->complete_after = InvalidTransactionId;
 	if (is_complete(index))
 		return rank + MAX_KEYS + 1;
@@ -142,6 +148,7 @@ rank_index(Relation relation, Relation index, AtlasLookupIndex *lookup)
 	return rank;
 }
 
+/* Opens all indexes of the table and keeps the one with the best rank. */
 void
 atlas_choose_index(Oid relid, const AtlasKeyColumn *key, const AtlasKeyColumn *tenant,
 				   AtlasLookupIndex *choice)
@@ -199,6 +206,7 @@ atlas_has_tenant(const AtlasTenantEquality *equality, TupleTableSlot *slot, Datu
 													 value, tenant));
 }
 
+/* Prepares the comparison of one column of the index, whose value is set later. */
 static void
 init_key(AtlasIndexScan *scan, int position, const AtlasKeyColumn *column)
 {
@@ -224,7 +232,7 @@ atlas_index_scan_begin(Oid relation, const AtlasLookupIndex *lookup)
 	else
 		scan->tenants = atlas_tenant_equality(scan->relation, &lookup->tenant);
 
-	/* As a query would: what this transaction has written is seen. */
+	/* What this transaction has written so far is seen, as a query would see it. */
 	CommandCounterIncrement();
 	scan->snapshot = RegisterSnapshot(GetTransactionSnapshot());
 	scan->slot = table_slot_create(scan->relation, NULL);
@@ -232,6 +240,7 @@ atlas_index_scan_begin(Oid relation, const AtlasLookupIndex *lookup)
 	return scan;
 }
 
+/* Restarts the scan, which keeps its resources from key to key. */
 void
 atlas_index_scan_key(AtlasIndexScan *scan, Datum key, Datum tenant)
 {
@@ -242,6 +251,7 @@ atlas_index_scan_key(AtlasIndexScan *scan, Datum key, Datum tenant)
 	index_rescan(scan->scan, scan->keys, scan->lookup.nkeys, NULL, 0);
 }
 
+/* Rows of other tenants are passed over here if the index does not compare tenants. */
 TupleTableSlot *
 atlas_index_scan_next(AtlasIndexScan *scan)
 {

@@ -22,22 +22,22 @@ typedef struct AtlasKeyColumn
 typedef struct AtlasLookupIndex
 {
 	Oid			index;			/* InvalidOid: there is none */
-	TransactionId complete_after;	/* for transactions that see no rows from before */
+	TransactionId complete_after;	/* valid: only newer transactions find all rows in it */
 	int			nkeys;			/* leading columns that are compared */
 	int			key_position;	/* of the key among them */
-	int			tenant_position;	/* likewise; -1: it is compared in the row */
+	int			tenant_position;	/* of the tenant; -1: it is compared in the row */
 	AtlasKeyColumn key;
 	AtlasKeyColumn tenant;
 } AtlasLookupIndex;
 
 /*
- * Chooses the index of a table that is locked. None when no B-tree begins with the
- * key, or with the tenant and the key, and compares them as their types do.
+ * Chooses the index of a table that is locked. There is none unless a B-tree begins with
+ * the key, or with the tenant and the key, and compares them as their types do.
  */
 extern void atlas_choose_index(Oid relation, const AtlasKeyColumn *key,
 							   const AtlasKeyColumn *tenant, AtlasLookupIndex *choice);
 
-/* Are all rows that this transaction may see in the index? False when there is none. */
+/* Does the index have all rows that this transaction may see? False if there is no index. */
 extern bool atlas_index_is_complete(const AtlasLookupIndex *lookup);
 
 /* The equality of the tenant column, if there is one. */
@@ -54,7 +54,7 @@ extern AtlasTenantEquality atlas_tenant_equality(Relation relation, const AtlasK
 extern bool atlas_has_tenant(const AtlasTenantEquality *equality, TupleTableSlot *slot,
 							 Datum tenant);
 
-/* Is the predicate of an index, as the catalog has it, "column IS NOT NULL" and no more? */
+/* Is the predicate of an index, as the catalog has it, just "column IS NOT NULL"? */
 extern bool atlas_is_not_null_test(const char *predicate, AttrNumber column);
 
 /* Lookups in one index, one after the other. The table is locked. */
@@ -62,7 +62,7 @@ typedef struct AtlasIndexScan AtlasIndexScan;
 
 extern AtlasIndexScan *atlas_index_scan_begin(Oid relation, const AtlasLookupIndex *index);
 
-/* Looks for another key. */
+/* Looks for a key; the tenant counts if the table has a tenant column. */
 extern void atlas_index_scan_key(AtlasIndexScan *scan, Datum key, Datum tenant);
 
 /* The next row with that key, or NULL; good until the next call. */

@@ -2,13 +2,13 @@
  * leaf_search.c
  *		Searching one table for objects.
  *
- * What is wanted is looked for in the indexes of the table, key by key. Where no
- * index can be used, because it was dropped, or is too new for the snapshot of the
- * transaction, the table is read once from its beginning to its end, as a query
- * would do it: that is slow, but nothing is refused that is there.
+ * Objects are looked for in the indexes of the table, key by key. If no index can be
+ * used, because it was dropped or is too new for the snapshot of the transaction, the
+ * table is read once from its beginning to its end, as a query would do. That is slow,
+ * but no event is refused while its object exists.
  *
- * Rows are seen as a query would see them that began now, those included that this
- * transaction has written itself.
+ * A search sees the rows that a query would see if it began now, including those that
+ * this transaction has written itself.
  */
 #include "postgres.h"
 
@@ -31,7 +31,7 @@
 
 /* ----- What the table has ----- */
 
-/* A column and its type, or a problem. An empty name is no column. */
+/* Finds a column and its base type, or sets the problem. An empty name is no column. */
 static AtlasKeyColumn
 find_key_column(Oid relation, const NameData *name, Oid (*base_type_of) (Oid), const char **problem)
 {
@@ -54,6 +54,7 @@ find_key_column(Oid relation, const NameData *name, Oid (*base_type_of) (Oid), c
 	return column;
 }
 
+/* External ids may have one type more than ids and tenants. */
 const char *
 atlas_find_columns(Oid relation, const AtlasColumnNames *names, AtlasColumns *columns)
 {
@@ -67,6 +68,7 @@ atlas_find_columns(Oid relation, const AtlasColumnNames *names, AtlasColumns *co
 	return problem;
 }
 
+/* The indexes are chosen once here, not at each lookup. */
 const char *
 atlas_read_leaf(Oid relation, const AtlasColumnNames *names, AtlasLeaf *leaf)
 {
@@ -83,6 +85,10 @@ atlas_read_leaf(Oid relation, const AtlasColumnNames *names, AtlasLeaf *leaf)
 
 /* ----- Rows ----- */
 
+/*
+ * The value of a column as the text of an id; NULL if it is null or there is no such
+ * column.
+ */
 static text *
 text_in_slot(TupleTableSlot *slot, const AtlasKeyColumn *column)
 {
@@ -94,7 +100,7 @@ text_in_slot(TupleTableSlot *slot, const AtlasKeyColumn *column)
 	return isnull ? NULL : atlas_id_to_text(column->type, value);
 }
 
-/* Reports a row; a row without an id is none that an event could be about. */
+/* Reports a row. One without an id is passed over, because no event can be about it. */
 static bool
 report_row(const AtlasLeaf *leaf, TupleTableSlot *slot, const AtlasWanted *wanted,
 		   AtlasFound found, void *searcher)
@@ -107,6 +113,7 @@ report_row(const AtlasLeaf *leaf, TupleTableSlot *slot, const AtlasWanted *wante
 
 /* ----- By index ----- */
 
+/* Looks up, one after the other in one index, all that is wanted by that key. */
 static void
 search_index(const AtlasLeaf *leaf, const AtlasLookupIndex *index, const AtlasWanted *wanted,
 			 int nwanted, bool by_external_id, AtlasFound found, void *searcher)
@@ -132,13 +139,14 @@ search_index(const AtlasLeaf *leaf, const AtlasLookupIndex *index, const AtlasWa
 
 /* ----- From beginning to end ----- */
 
-/* What is wanted, by the text that tells ids of its type apart. */
+/* Something wanted, with the text that tells ids of its type apart. */
 typedef struct WantedText
 {
 	text	   *normalised;
 	const AtlasWanted *wanted;
 } WantedText;
 
+/* Orders by the text that tells ids apart. */
 static int
 compare_wanted_texts(const void *a, const void *b)
 {
@@ -176,7 +184,7 @@ typedef struct TableSearch
 	void	   *searcher;
 } TableSearch;
 
-/* What of the sorted ones is the key of a row; NULL: nothing. */
+/* The first of the sorted ones that is the key of a row. NULL if none is. */
 static WantedText *
 first_match(const TableSearch *search, TupleTableSlot *slot)
 {
@@ -205,6 +213,7 @@ report_matches(const TableSearch *search, const WantedText *first, TupleTableSlo
 			(void) report_row(search->leaf, slot, match->wanted, search->found, search->searcher);
 }
 
+/* Reads the table once, and holds each row against all that is wanted. */
 static void
 read_table(TableSearch *search)
 {
@@ -238,6 +247,7 @@ read_table(TableSearch *search)
 	table_close(relation, NoLock);
 }
 
+/* Searches by one key without an index. */
 static void
 search_table(const AtlasLeaf *leaf, const AtlasKeyColumn *key, const AtlasWanted *wanted,
 			 int nwanted, bool by_external_id, AtlasFound found, void *searcher)
@@ -250,8 +260,9 @@ search_table(const AtlasLeaf *leaf, const AtlasKeyColumn *key, const AtlasWanted
 	pfree(search.sorted);
 }
 
-/* ----- Both ----- */
+/* ----- Either way ----- */
 
+/* Searches by one key, in the index if that has everything this transaction can see. */
 static void
 search_by(const AtlasLeaf *leaf, const AtlasLookupIndex *index, const AtlasKeyColumn *key,
 		  const AtlasWanted *wanted, int nwanted, bool by_external_id, AtlasFound found,

@@ -35,10 +35,10 @@ typedef struct AtlasLeaf
 	AtlasLookupIndex external_id_index;
 } AtlasLeaf;
 
-/* An object that is looked for in a leaf, as values of the columns' types. */
+/* An object that is looked for in a leaf; key and tenant are values of the columns' types. */
 typedef struct AtlasWanted
 {
-	int			number;			/* the searcher's own, handed to AtlasFound */
+	int			number;			/* the caller's own, which AtlasFound gets back */
 	bool		by_external_id;
 	text	   *key_text;		/* what was asked for */
 	Datum		key;
@@ -46,24 +46,24 @@ typedef struct AtlasWanted
 } AtlasWanted;
 
 /*
- * Is called with each row that is found; external_id may be NULL. Returns whether further
- * rows for the same object matter.
+ * This is called with each row that is found. external_id may be NULL. It returns whether
+ * further rows for the same object matter.
  */
 typedef bool (*AtlasFound) (void *searcher, int number, text *id, text *external_id);
 
 /*
- * Finds the columns of a table; returns why not, or NULL. Their types must be those
- * that ids can have.
+ * Finds the columns of a table, whose types must be those that ids can have. Returns
+ * NULL, or why they cannot be used.
  */
 extern const char *atlas_find_columns(Oid relation, const AtlasColumnNames *names,
 									  AtlasColumns *columns);
 
-/* Finds columns and indexes of a table, which is locked; returns why not, or NULL. */
+/* Finds columns and indexes of a table, which is locked. Returns NULL, or why it cannot be used. */
 extern const char *atlas_read_leaf(Oid relation, const AtlasColumnNames *names, AtlasLeaf *leaf);
 
 /*
- * Searches a leaf, which is locked, for all that is wanted: in its indexes, and where
- * there is none, in one pass over the table.
+ * Searches a leaf, which is locked, for all that is wanted: in its indexes, or in one pass
+ * over the table where it has no index for it.
  */
 extern void atlas_search_leaf(const AtlasLeaf *leaf, const AtlasWanted *wanted, int nwanted,
 							  AtlasFound found, void *searcher);

@@ -2,14 +2,14 @@
  * leaf_tables.c
  *		How the rows of a relation can be read without a statement.
  *
- * Rows are read directly where that runs nobody's code, and finds what a query of the
- * owner would find: in ordinary tables, whose owner sees all rows of them; in
- * materialized views that are populated; in partitioned tables; and in tables with
- * children. Of a partitioned table only those partitions are searched that can have
- * the row, if its keys are the id or the tenant; else all of them.
+ * Rows are read directly where that runs nobody's code and finds what a query of the
+ * owner would find: in ordinary tables, whose owners see all their rows; in materialized
+ * views that are populated; in partitioned tables; and in tables with children. If a
+ * table is partitioned by the id or the tenant, only the partitions that can have the row
+ * are searched; otherwise all of them are.
  *
  * The comparison of partition bounds runs functions of the partition key, so a
- * partitioned table is read only if these are PostgreSQL's own.
+ * partitioned table is read directly only if these are PostgreSQL's own.
  */
 #include "postgres.h"
 
@@ -31,9 +31,9 @@
 #include "base/compat.h"
 #include "objects/leaf_tables.h"
 
-/* ----- Is it possible? ----- */
+/* ----- Whether a relation can be read directly ----- */
 
-/* Is the partition key made of columns, compared by functions of PostgreSQL's own? */
+/* Does the partition key consist of columns that PostgreSQL's own functions compare? */
 static bool
 has_plain_partition_key(Oid relation)
 {
@@ -58,7 +58,7 @@ has_plain_partition_key(Oid relation)
 	return result;
 }
 
-/* 18 computes virtual columns when they are read. */
+/* PostgreSQL 18 can compute a column when it is read: then its value is not in the row. */
 static bool
 is_virtual(Relation relation, const AtlasKeyColumn *column)
 {
@@ -66,6 +66,10 @@ is_virtual(Relation relation, const AtlasKeyColumn *column)
 		atlas_is_virtual(TupleDescAttr(RelationGetDescr(relation), column->attribute - 1));
 }
 
+/*
+ * Why the rows of a relation can be read only by a statement. NULL if they can be read
+ * directly.
+ */
 static const char *
 reason_for_statement(Relation relation, const AtlasColumns *columns)
 {
@@ -105,7 +109,7 @@ atlas_direct_way(Oid relid, const AtlasColumns *columns, const char **reason)
 	return way;
 }
 
-/* ----- Which leaves ----- */
+/* ----- Which leaves are searched ----- */
 
 /* A walk from the registered table to its leaves. */
 typedef struct Walk
@@ -117,7 +121,7 @@ typedef struct Walk
 	const char *problem;
 } Walk;
 
-/* Is the column of a partition key one whose value is known, and then which? */
+/* Is this column of a partition key the id or the tenant? Then its value is known. */
 static bool
 known_value(const Walk *walk, const char *column, Datum *value)
 {
@@ -132,7 +136,7 @@ known_value(const Walk *walk, const char *column, Datum *value)
 	return true;
 }
 
-/* The values of the partition key; false unless all of them are known. */
+/* Are the values of all columns of the partition key known? Then they are returned. */
 static bool
 known_key(const Walk *walk, Relation relation, PartitionKey key, Datum *values)
 {
@@ -147,7 +151,7 @@ known_key(const Walk *walk, Relation relation, PartitionKey key, Datum *values)
 	return true;
 }
 
-/* The place of the only partition that can have such a key; -1: there is none. */
+/* The position of the only partition that can have such a key. -1 if there is none. */
 static int
 partition_for_key(PartitionKey key, PartitionDesc desc, Datum *values)
 {
@@ -180,7 +184,7 @@ partition_for_key(PartitionKey key, PartitionDesc desc, Datum *values)
 
 static int	walk_relation(Walk *walk, Oid relid);
 
-/* Walks to the partitions; returns how many leaves are searched at the most. */
+/* Walks to the partitions. Returns in how many leaves one object is searched at the most. */
 static int
 walk_partitions(Walk *walk, Relation relation)
 {
@@ -215,6 +219,10 @@ walk_partitions(Walk *walk, Relation relation)
 	return count;
 }
 
+/*
+ * Walks to the leaves of one relation, or notes the relation itself if it is a leaf.
+ * Returns how many leaves there are.
+ */
 static int
 walk_relation(Walk *walk, Oid relid)
 {
@@ -225,7 +233,7 @@ walk_relation(Walk *walk, Oid relid)
 	CHECK_FOR_INTERRUPTS();
 	if (RELATION_IS_OTHER_TEMP(relation))
 	{
-		/* A temporary child of another session, which a query does not see either. */
+		/* It is a temporary child of another session, and a query does not see it either. */
 		table_close(relation, AccessShareLock);
 		return 0;
 	}
@@ -247,7 +255,7 @@ walk_relation(Walk *walk, Oid relid)
 	return count;
 }
 
-/* Tables with children, in which a query of the parent reads all. */
+/* Walks to a table and all its children, because a query of the parent reads them all. */
 static int
 walk_children(Walk *walk, Oid relid)
 {
@@ -260,6 +268,10 @@ walk_children(Walk *walk, Oid relid)
 	return count;
 }
 
+/*
+ * Walks from the registered table, which is partitioned, or a table that may have
+ * children.
+ */
 static int
 walk_all(Walk *walk, Oid relid)
 {

@@ -3,13 +3,15 @@
  *		Looking objects up in the tables that their types are connected to.
  *
  * Objects are read directly from their table, from its partitions or children, or from
- * a materialized view (leaf_tables.c, leaf_search.c): no statement is planned, so no code of anybody
- * runs, and a submitter needs no right on the table. Its owner must have the right to
- * read it. What cannot be read like that is looked up by a statement if a superuser has
- * vouched for it (lookup_statement.c), and else not at all.
+ * a materialized view (leaf_tables.c, leaf_search.c). No statement is planned, so nobody's
+ * code runs, and a submitter needs no right on the table. The owner of the table must have
+ * the right to read it. A relation that cannot be read directly is looked up by a
+ * statement if a superuser has vouched for it (lookup_statement.c), and otherwise not at
+ * all.
  *
- * The registered table is known by its OID, which is locked first. What it is now is
- * found out again whenever an invalidation says that it may have changed.
+ * The registered table is known by its OID, and it is locked first. Its columns, its owner
+ * and the way to read it are found out again whenever an invalidation says that they may
+ * have changed.
  */
 #include "postgres.h"
 
@@ -30,11 +32,11 @@
 #include "objects/lookup.h"
 #include "objects/lookup_statement.h"
 
-#define LOOKUPS_AT_ONCE 1000	/* of many leaves, so that their pairs take little memory */
+#define LOOKUPS_AT_ONCE 1000	/* in many leaves, so that the pairs take little memory */
 
 /* ----- What the registered table is ----- */
 
-/* Its name, owner and kind; false when it is gone. */
+/* Reads name and owner of the registered table. Returns false if it has been dropped. */
 static bool
 read_relation(const AtlasObjectType *type, AtlasTarget *target)
 {
@@ -55,7 +57,7 @@ read_relation(const AtlasObjectType *type, AtlasTarget *target)
 	return true;
 }
 
-/* Finds the way to look it up; returns why there is none, or NULL. */
+/* Finds the way to look the objects up. Returns NULL, or why there is none. */
 static const char *
 find_way(AtlasObjectType *type, AtlasTarget *target)
 {
@@ -77,7 +79,7 @@ find_way(AtlasObjectType *type, AtlasTarget *target)
 	return atlas_read_leaf(type->relation, &type->columns, &type->leaf);
 }
 
-/* What the registered table is now; returns why it cannot be used, or NULL. */
+/* Finds out what the registered table is now. Returns NULL, or why it cannot be used. */
 static const char *
 read_target(AtlasObjectType *type, AtlasTarget *target)
 {
@@ -90,6 +92,7 @@ read_target(AtlasObjectType *type, AtlasTarget *target)
 	return problem != NULL ? problem : find_way(type, target);
 }
 
+/* Notes why the table cannot be looked up, or with NULL that it can. */
 static void
 set_problem(AtlasObjectType *type, const char *problem)
 {
@@ -100,6 +103,7 @@ set_problem(AtlasObjectType *type, const char *problem)
 		MemoryContextStrdup(type->memory, problem);
 }
 
+/* The table is examined until no invalidation has come meanwhile. */
 bool
 atlas_connect(AtlasObjectType *type, bool nowait)
 {
@@ -120,7 +124,7 @@ atlas_connect(AtlasObjectType *type, bool nowait)
 
 		set_problem(type, read_target(type, &target));
 
-		/* The operator of a type that is not PostgreSQL's own may have another name now. */
+		/* The operator of a type that is not part of PostgreSQL may have been renamed. */
 		if (memcmp(&target, &type->target, sizeof(target)) != 0 ||
 			target.columns.external_id.type >= FirstNormalObjectId)
 		{
@@ -132,11 +136,11 @@ atlas_connect(AtlasObjectType *type, bool nowait)
 	return true;
 }
 
-/* ----- What is wanted ----- */
+/* ----- What to look for, and what was found ----- */
 
 /*
- * The values to look for. False when the text cannot be an id of this table, which is
- * then simply not found.
+ * Fills in the values to look for. Returns false if the text cannot be an id of this
+ * table, so that the object is simply not found.
  */
 static bool
 fill_wanted(const AtlasObjectType *type, const AtlasLookup *lookup, int number, AtlasWanted *wanted)
@@ -157,7 +161,7 @@ fill_wanted(const AtlasObjectType *type, const AtlasLookup *lookup, int number, 
 						   VARSIZE_ANY_EXHDR(lookup->tenant), &wanted->tenant);
 }
 
-/* Is it the external id, as the type of the column compares such? */
+/* Is this the external id that was given, as the type of the column compares them? */
 static bool
 is_external_id(const AtlasColumns *columns, const text *given, text *found)
 {
@@ -175,7 +179,10 @@ typedef struct Search
 	AtlasLookup *lookups;
 } Search;
 
-/* Takes an object that was found. A collation may find equal what is not the same. */
+/*
+ * Takes an object that was found, if it really has the id: a collation may call
+ * different texts equal. A second one makes the id ambiguous.
+ */
 static bool
 take_object(void *searcher, int number, text *id, text *external_id)
 {
@@ -204,12 +211,12 @@ take_object(void *searcher, int number, text *id, text *external_id)
 	return true;
 }
 
-/* ----- Directly ----- */
+/* ----- Looking up directly ----- */
 
 /*
- * The owner must have the right to read the table, as for a query of its own. That is
- * asked at every lookup: what a role may do changes, through other roles, without a
- * word about the table.
+ * The owner must have the right to read the table, as for a query of its own. This is
+ * checked at every lookup, because the rights of a role change with those of other
+ * roles, which causes no invalidation of the table.
  */
 static void
 check_right_to_read(const AtlasObjectType *type)
@@ -236,7 +243,10 @@ check_right_to_read(const AtlasObjectType *type)
 					   get_namespace_name(get_rel_namespace(type->relation)));
 }
 
-/* What is known of one of many leaves, which is locked; NULL, and the problem is set. */
+/*
+ * Returns what is known of one of many leaves, which is locked; reads it first if need
+ * be. Returns NULL and sets the problem if the leaf cannot be read.
+ */
 static const AtlasLeaf *
 known_leaf(AtlasObjectType *type, Oid relation)
 {
@@ -279,6 +289,7 @@ typedef struct LeafPair
 	const AtlasWanted *wanted;
 } LeafPair;
 
+/* Orders by leaf, so that each leaf is searched once. */
 static int
 compare_pairs(const void *a, const void *b)
 {
@@ -288,7 +299,7 @@ compare_pairs(const void *a, const void *b)
 	return left < right ? -1 : left > right ? 1 : 0;
 }
 
-/* All pairs, sorted by leaf. */
+/* Pairs each object with the leaves that may have it, sorted by leaf. */
 static LeafPair *
 pair_with_leaves(AtlasObjectType *type, const AtlasWanted *wanted, int nwanted, int *npairs,
 				 const char **problem)
@@ -316,7 +327,10 @@ pair_with_leaves(AtlasObjectType *type, const AtlasWanted *wanted, int nwanted, 
 	return pairs;
 }
 
-/* Searches the leaves one by one, each for all that it may have. */
+/*
+ * Searches the leaves one by one, each for all that it may have. Returns false if the
+ * connection turned out to be broken.
+ */
 static bool
 search_leaves(Search *search, const AtlasWanted *wanted, int nwanted)
 {
@@ -344,9 +358,12 @@ search_leaves(Search *search, const AtlasWanted *wanted, int nwanted)
 	return type->connection == ATLAS_CONNECTED;
 }
 
-/* ----- All ways ----- */
+/* ----- Looking up in any way ----- */
 
-/* Breaks the connection if it turns out meanwhile that the table cannot be read. */
+/*
+ * Searches the table in the way that was found for it. Breaks the connection if the
+ * table turns out to be unreadable.
+ */
 static void
 search_all(Search *search, const AtlasWanted *wanted, int nwanted)
 {
@@ -372,6 +389,7 @@ search_all(Search *search, const AtlasWanted *wanted, int nwanted)
 	}
 }
 
+/* If the connection breaks in between, none of the results counts. */
 void
 atlas_lookup_many(AtlasObjectType *type, AtlasLookup *lookups, int nlookups)
 {
@@ -392,7 +410,7 @@ atlas_lookup_many(AtlasObjectType *type, AtlasLookup *lookups, int nlookups)
 	{
 		for (int i = 0; i < nlookups; i++)
 			lookups[i].result = ATLAS_UNAVAILABLE;
-		type->checked = false;	/* it may be repaired without a word about the table itself */
+		type->checked = false;	/* its repair may cause no invalidation of the table itself */
 	}
 	pfree(wanted);
 }
@@ -403,6 +421,7 @@ atlas_lookup_one(AtlasObjectType *type, AtlasLookup *lookup)
 	atlas_lookup_many(type, lookup, 1);
 }
 
+/* Only uuids have more than one form. */
 text *
 atlas_stored_id(AtlasObjectType *type, text *given)
 {
@@ -411,6 +430,7 @@ atlas_stored_id(AtlasObjectType *type, text *given)
 		atlas_id_normalised(UUIDOID, given) : given;
 }
 
+/* The answers are 404 for an object that is not found, and 409 for two of them. */
 void
 atlas_refuse_lookup(const AtlasObjectType *type, const AtlasLookup *lookup, AtlasError *error)
 {

@@ -30,24 +30,29 @@ typedef struct AtlasLookup
 } AtlasLookup;
 
 /*
- * Locks the type's table and makes sure that what is known of it still holds.
- * With nowait, returns false when the lock cannot be had at once.
+ * Locks the type's table and makes sure that what is known of it still holds. With
+ * nowait, returns false if the lock cannot be had at once.
  */
 extern bool atlas_connect(AtlasObjectType *type, bool nowait);
 
-/* Looks up one object, or many, inside SPI_connect(). The type must have been
- * connected in this transaction. */
+/*
+ * Looks up one object, or many, inside SPI_connect(). The type must have been connected
+ * in this transaction.
+ */
 extern void atlas_lookup_one(AtlasObjectType *type, AtlasLookup *lookup);
 extern void atlas_lookup_many(AtlasObjectType *type, AtlasLookup *lookups, int nlookups);
 
-/* An id of an object as our tables have it: that of a uuid in lower case. Locks the type's table. */
+/*
+ * The id of an object in the form in which our tables have it: a uuid is in lower case.
+ * Locks the type's table.
+ */
 extern text *atlas_stored_id(AtlasObjectType *type, text *given);
 
-/* Refuses the event when its primary object was not found, or is ambiguous. */
+/* Refuses an event if its primary object was not found, or is ambiguous. */
 extern void atlas_refuse_lookup(const AtlasObjectType *type, const AtlasLookup *lookup,
 								AtlasError *error);
 
-/* Why a related object was not linked, for people. */
+/* Why a related object was not linked, in words for people. */
 extern const char *atlas_lookup_reason(const AtlasObjectType *type, const AtlasLookup *lookup);
 
 #endif							/* ATLAS_LOOKUP_H */

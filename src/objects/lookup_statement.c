@@ -3,20 +3,20 @@
  *		Looking objects up by a statement.
  *
  * A view, a foreign table, or a table with forced row security can be read only by a
- * statement, which runs code: of the view, of policies, of what is beneath. A superuser
- * has vouched for it at registration. The statement runs
- *	- as the owner of the relation, who is the one that was vouched for, as foreign-key
- *	  checks do, under SECURITY_RESTRICTED_OPERATION;
- *	- only if everything beneath belongs to that owner or to a superuser, which is looked
- *	  at again whenever some of it may have changed, see code_beneath.c;
+ * statement, which runs code: that of the view, of policies, and of everything beneath.
+ * A superuser has vouched for this code at registration. The statement runs
+ *	- as the owner of the relation, whom the superuser vouched for, under
+ *	  SECURITY_RESTRICTED_OPERATION, as foreign-key checks do;
+ *	- only if everything beneath belongs to that owner or to a superuser, which is checked
+ *	  again whenever some of it may have changed, see code_beneath.c;
  *	- in a subtransaction that is always rolled back, so that it leaves nothing behind:
  *	  no cursor, no deferred constraint, no setting, no row;
  *	- without the tenant, the claims, headers and other settings of the request, without
- *	  the text of the caller's statements, and without the use of his cursors.
+ *	  the text of the caller's statements, and without the use of the caller's cursors.
  *
- * A kept plan finds its table by name, and a table that was renamed may have left its
- * name to another one. So before a plan runs, the tables that it is going to read are
- * compared with the registered one, which is locked.
+ * A kept plan finds its table by name, and after a renaming another table may have that
+ * name. So before a plan runs, the tables that it is going to read are compared with the
+ * registered one, which is locked.
  */
 #include "postgres.h"
 
@@ -53,6 +53,7 @@
 
 /* ----- Plans ----- */
 
+/* A plan may be running just now, so it is freed later. */
 void
 atlas_forget_plans(AtlasObjectType *type)
 {
@@ -64,7 +65,7 @@ atlas_forget_plans(AtlasObjectType *type)
 	}
 }
 
-/* "t.tenant = <expression>" for types with a tenant column, with an AND. */
+/* Returns " AND t.tenant = <expression>", or nothing if the type has no tenant column. */
 static const char *
 tenant_condition(const AtlasObjectType *type, const char *expression)
 {
@@ -74,7 +75,7 @@ tenant_condition(const AtlasObjectType *type, const char *expression)
 					quote_identifier(NameStr(type->columns.tenant)), expression);
 }
 
-/* "t.id::text, t.external_id::text" */
+/* Returns "t.id::text, t.external_id::text". */
 static const char *
 result_columns(const AtlasObjectType *type)
 {
@@ -86,7 +87,10 @@ result_columns(const AtlasObjectType *type)
 					"NULL::pg_catalog.text");
 }
 
-/* The equality of an id's type: PostgreSQL's own, or that of citext. */
+/*
+ * The operator that compares ids of a type: PostgreSQL's own, or that of citext, by its
+ * name.
+ */
 static const char *
 equality(Oid type)
 {
@@ -143,6 +147,11 @@ many_branch(const AtlasObjectType *type, const NameData *column, Oid column_type
 					equality(column_type), tenant_condition(type, "k.tenant"));
 }
 
+/*
+ * The statement for many objects: those by id, and, if the type has such a column, those
+ * by external id. Both parts have all parameters, so that the numbers of the parameters
+ * stay.
+ */
 static SPIPlanPtr
 plan_many(const AtlasObjectType *type)
 {
@@ -166,8 +175,8 @@ plan_many(const AtlasObjectType *type)
 }
 
 /*
- * Does t stand for the registered table, and not for one that took its name, such as
- * a view of the registered table? Each branch of the query for many has its own t.
+ * Does t stand for the registered table, and not for one that took its name, such as a
+ * view of the registered table? Each branch of the query for many objects has its own t.
  */
 static bool
 reads_registered_table(const Query *query, Oid registered)
@@ -194,7 +203,10 @@ reads_registered_table(const Query *query, Oid registered)
 	return true;
 }
 
-/* Makes the plan if there is none yet; as the owner of the table. */
+/*
+ * Returns the plan, and makes it if there is none yet. The current user is the owner of
+ * the table.
+ */
 static SPIPlanPtr
 get_plan(AtlasObjectType *type, AtlasPlanKind kind)
 {
@@ -217,9 +229,9 @@ get_plan(AtlasObjectType *type, AtlasPlanKind kind)
 	return *plan;
 }
 
-/* ----- Whose code is it? ----- */
+/* ----- Checking whose code it is ----- */
 
-/* What is looked up, and what was found: texts in the memory of the caller. */
+/* A row that was found. The texts are in the memory of the caller. */
 typedef struct FoundRow
 {
 	int			number;
@@ -239,7 +251,7 @@ typedef struct StatementSearch
 	List	   *held_cursors;	/* of Portal */
 } StatementSearch;
 
-/* Keeps a copy of a list, in the place of another. */
+/* Puts a copy of a list in the place of another, in memory that lives as long as the type. */
 static void
 keep_list(List **kept, const List *list, MemoryContext memory)
 {
@@ -252,9 +264,10 @@ keep_list(List **kept, const List *list, MemoryContext memory)
 }
 
 /*
- * Is everything beneath the relation its owner's or a superuser's? The answer holds
- * until something that it depends on changes; what changes while the catalog is being
- * read makes for another reading. An error leaves it unanswered.
+ * Does everything beneath the relation belong to its owner or to a superuser? The answer
+ * holds until something that it depends on changes. If something changes while the
+ * catalog is being read, it is read again. If an error is raised, the question stays
+ * open.
  */
 static bool
 is_trusted(AtlasObjectType *type)
@@ -274,8 +287,8 @@ is_trusted(AtlasObjectType *type)
 }
 
 /*
- * The plan, for which code and tables have been checked; NULL if the code is not to be
- * trusted. Whatever changes while it is planned makes for another look.
+ * Returns the plan after its code and its tables have been checked, or NULL if the code
+ * is not to be trusted. If anything changes while it is planned, all is checked again.
  */
 static SPIPlanPtr
 checked_plan(StatementSearch *search, AtlasPlanKind kind)
@@ -309,10 +322,11 @@ static AtlasStatement select_cursors = {
 };
 
 /*
- * Makes the caller's cursors look as if they were being read, so that the code can neither
- * read nor move nor close them: they have rows of the caller, and a loop of his in PL/pgSQL
- * is one of them. Inside of the subtransaction, whose end cleans up after
- * ThereAreNoReadyPortals(), which leaves its scan of all portals open.
+ * Makes the caller's cursors look as if they were being read, so that the code can
+ * neither read nor move nor close them: they have rows of the caller, and a loop in the
+ * caller's PL/pgSQL is one of them. This happens inside the subtransaction, because
+ * ThereAreNoReadyPortals() leaves its scan of all portals open, and the end of the
+ * subtransaction cleans that up.
  */
 static void
 hold_cursors(StatementSearch *search)
@@ -338,6 +352,7 @@ hold_cursors(StatementSearch *search)
 		((Portal) lfirst(cell))->status = PORTAL_ACTIVE;
 }
 
+/* Gives the cursors back to the caller. */
 static void
 release_cursors(const StatementSearch *search)
 {
@@ -350,9 +365,9 @@ release_cursors(const StatementSearch *search)
 /* ----- Running it ----- */
 
 /*
- * Blanks what the session, its role or its client has set under a name that nobody
- * defines: claims, headers and tokens of a request. What the database or the server
- * sets for everybody stays. The subtransaction's end undoes it.
+ * Blanks the settings that the session, its role or its client has made under names that
+ * nobody defines: claims, headers and tokens of a request. What the database or the
+ * server sets for everybody stays. The end of the subtransaction undoes this.
  */
 static void
 blank_settings(void)
@@ -382,6 +397,7 @@ typedef struct LookupKeys
 	AtlasColumn tenants;
 } LookupKeys;
 
+/* Fills the parameters of one side of the statement for many objects. */
 static void
 fill_keys(const StatementSearch *search, bool by_external_id, Oid id_type, Datum *values)
 {
@@ -409,7 +425,11 @@ fill_keys(const StatementSearch *search, bool by_external_id, Oid id_type, Datum
 								   atlas_id_operator_type(tenant_type) : TEXTOID);
 }
 
-/* Copies the rows, whose id is in the given column and its external id in the next. */
+/*
+ * Copies the rows into the memory of the caller, because that of SPI goes with the
+ * subtransaction. In the statement for many objects the first column is the number of
+ * the object.
+ */
 static void
 copy_rows(StatementSearch *search, bool is_many)
 {
@@ -433,6 +453,7 @@ copy_rows(StatementSearch *search, bool is_many)
 	MemoryContextSwitchTo(old);
 }
 
+/* Becomes the owner, hides what is the caller's, and runs the statement. */
 static void
 execute_search(StatementSearch *search)
 {
@@ -479,6 +500,7 @@ run_search(void *argument)
 	SPI_finish();
 }
 
+/* What was found is reported after the subtransaction has been rolled back. */
 const char *
 atlas_search_by_statement(AtlasObjectType *type, const AtlasWanted *wanted, int nwanted,
 						  AtlasFound found, void *searcher)
@@ -493,7 +515,7 @@ atlas_search_by_statement(AtlasObjectType *type, const AtlasWanted *wanted, int 
 	PG_TRY();
 	{
 		debug_query_string = "(atlas_events looks an object up)";
-		error_context_stack = NULL; /* it tells the caller's statements, too */
+		error_context_stack = NULL; /* it would tell the caller's statements, too */
 		error = atlas_try_and_undo(run_search, &search);
 	}
 	PG_FINALLY();
@@ -508,7 +530,7 @@ atlas_search_by_statement(AtlasObjectType *type, const AtlasWanted *wanted, int 
 		ReThrowError(error);
 
 	for (uint64 i = 0; i < search.nrows; i++)
-		if (search.rows[i].id != NULL)	/* no event could be about it */
+		if (search.rows[i].id != NULL)	/* no event can be about a row without one */
 			(void) found(searcher, search.rows[i].number, search.rows[i].id, search.rows[i].external_id);
 	return search.is_refused ?
 		"what is beneath the relation it is connected to does not all belong to its owner or to a superuser" : NULL;

@@ -9,12 +9,12 @@
 
 /*
  * Finds what is wanted, in one statement that runs as the owner of the type's relation.
- * The type has been connected in this transaction. Returns why nothing was run, or NULL.
+ * The type has been connected in this transaction. Returns NULL, or why nothing was run.
  */
 extern const char *atlas_search_by_statement(AtlasObjectType *type, const AtlasWanted *wanted,
 											 int nwanted, AtlasFound found, void *searcher);
 
-/* Drops the plans of a type. One that is running is freed when the transaction has ended. */
+/* Drops the plans of a type. One that is running is freed after the transaction has ended. */
 extern void atlas_forget_plans(AtlasObjectType *type);
 
 #endif							/* ATLAS_LOOKUP_STATEMENT_H */

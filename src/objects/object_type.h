@@ -16,11 +16,11 @@
 typedef enum AtlasConnection
 {
 	ATLAS_NOT_CONNECTED,		/* a built-in type without a table */
-	ATLAS_BROKEN,				/* it cannot be looked up any more: see problem */
+	ATLAS_BROKEN,				/* it cannot be looked up now: see problem */
 	ATLAS_CONNECTED
 } AtlasConnection;
 
-/* What the plans of a type were made for. */
+/* The table as it was examined, for which the plans were made. */
 typedef struct AtlasTarget
 {
 	char		relation_name[NAMEDATALEN * 4 + 8]; /* qualified and quoted */
@@ -41,26 +41,26 @@ typedef enum AtlasPlanKind
 typedef struct AtlasObjectType
 {
 	char		name[NAMEDATALEN];	/* canonical */
-	Oid			relation;		/* InvalidOid when not connected */
+	Oid			relation;		/* InvalidOid if it is not connected */
 	AtlasColumnNames columns;
 	NameData	vouched_owner;	/* as whom it is looked up by a statement; else empty */
-	MemoryContext memory;		/* for what is known of the type; lives as long as it */
+	MemoryContext memory;		/* lives as long as the type, for what is known of it */
 
-	/* What follows is true as long as checked is, see lookup.c. */
+	/* What follows holds as long as checked is true, see lookup.c. */
 	bool		checked;
 	uint64		invalidations;	/* counted, to notice one that comes meanwhile */
 	AtlasConnection connection;
 	char	   *problem;		/* why it is broken */
 	AtlasTarget target;
 	AtlasLeaf	leaf;			/* ATLAS_BY_LEAF */
-	HTAB	   *leaves;			/* ATLAS_BY_LEAVES: of AtlasLeaf, those that were used */
+	HTAB	   *leaves;			/* ATLAS_BY_LEAVES: of AtlasLeaf, those searched so far */
 	uint64		leaf_changes;	/* invalidations of any table, counted */
 
 	/* ATLAS_BY_STATEMENT, see lookup_statement.c. */
 	SPIPlanPtr	plans[ATLAS_NPLANS];
-	bool		code_checked;	/* what is beneath is the owner's or a superuser's */
+	bool		code_checked;	/* all code beneath belongs to the owner or a superuser */
 	uint64		code_changes;	/* invalidations of anything that may matter, counted */
-	AtlasBeneath beneath;		/* what that depends on */
+	AtlasBeneath beneath;		/* what code_checked depends on */
 } AtlasObjectType;
 
 #endif							/* ATLAS_OBJECT_TYPE_H */

@@ -2,13 +2,13 @@
  * registration.c
  *		Connecting object types to tables, and disconnecting them.
  *
- * All that can go wrong with a table is said here, when it is connected, so that
- * no event fails for it later: the kind of relation, the types of its columns,
- * and the indexes that make an id name one row and be found fast. A relation that
- * cannot be read directly is connected for a superuser only, who vouches for its code.
+ * A table is checked when it is connected, so that no event fails because of it later:
+ * the kind of the relation, the types of its columns, and the indexes that are needed to
+ * find the one row of an id fast. Only a superuser, who then vouches for its code, can
+ * connect a relation that cannot be read directly.
  *
- * Nothing of the table is evaluated for that, neither the predicate of an index nor a
- * partition key: both are read as the catalog has them.
+ * None of the table's own code is evaluated for this. The predicates of its indexes and
+ * its partition key are read as the catalog has them.
  */
 #include "postgres.h"
 
@@ -62,6 +62,7 @@ static AtlasStatement delete_type = {
 
 /* ----- Indexes ----- */
 
+/* Is the table partitioned by this column, among others? */
 static bool
 is_partition_key_column(Relation relation, AttrNumber column)
 {
@@ -79,7 +80,10 @@ is_partition_key_column(Relation relation, AttrNumber column)
 	return result;
 }
 
-/* Is an index on other columns as well still one for this column? */
+/*
+ * May a unique index have this column besides the one of the ids? An id still names one
+ * row if the other column is the tenant or a partition key.
+ */
 static bool
 may_accompany(Relation relation, AttrNumber column, AttrNumber tenant_column)
 {
@@ -87,7 +91,7 @@ may_accompany(Relation relation, AttrNumber column, AttrNumber tenant_column)
 		is_partition_key_column(relation, column);
 }
 
-/* No predicate, or only that the column is not null. */
+/* Has the index no predicate, or only that the column is not null? */
 static bool
 covers_all_rows(HeapTuple index, AttrNumber column)
 {
@@ -97,7 +101,7 @@ covers_all_rows(HeapTuple index, AttrNumber column)
 	return isnull || atlas_is_not_null_test(TextDatumGetCString(predicate), column);
 }
 
-/* Does a unique index make the column name one row? */
+/* Does this index make sure that a value of the column names one row? */
 static bool
 makes_unique(Relation relation, HeapTuple index, AttrNumber column, AttrNumber tenant_column)
 {
@@ -117,6 +121,7 @@ makes_unique(Relation relation, HeapTuple index, AttrNumber column, AttrNumber t
 	return found;
 }
 
+/* Looks for one index that makes the column unique. */
 bool
 atlas_is_unique_column(Relation relation, AttrNumber column, AttrNumber tenant_column)
 {
@@ -139,6 +144,7 @@ atlas_is_unique_column(Relation relation, AttrNumber column, AttrNumber tenant_c
 	return found;
 }
 
+/* A column as index lookups know it; all zero for no column. */
 static AtlasKeyColumn
 key_column(Relation relation, AttrNumber column)
 {
@@ -165,6 +171,7 @@ atlas_is_indexed_column(Relation relation, AttrNumber column, AttrNumber tenant_
 
 /* ----- Checks ----- */
 
+/* A name must be usable in a URL and in SQL without quotes. */
 static void
 check_name(const char *name)
 {
@@ -180,13 +187,17 @@ check_name(const char *name)
 						   ATLAS_MAX_TYPE_LENGTH)));
 }
 
+/* A name in the form in which the registry has it. */
 static char *
 folded_name(text *name)
 {
 	return atlas_fold_object_type(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
 }
 
-/* The canonical name of the type to be registered; built-in aliases count. */
+/*
+ * The canonical name of the type to be registered. Aliases of built-in types lead to
+ * these.
+ */
 static char *
 canonical_name(text *argument)
 {
@@ -206,6 +217,7 @@ canonical_name(text *argument)
 	return name;
 }
 
+/* Reads the aliases of a type, none of which may be a name of another type. */
 static List *
 read_aliases(ArrayType *array, const char *canonical)
 {
@@ -236,6 +248,7 @@ read_aliases(ArrayType *array, const char *canonical)
 	return aliases;
 }
 
+/* Only the owner of a table may have its rows looked up for others. */
 static void
 check_owner(Oid relation)
 {
@@ -244,7 +257,7 @@ check_owner(Oid relation)
 					   get_rel_name(relation));
 }
 
-/* Who does not own the table of a type cannot connect the type to another. */
+/* A type that is connected already can be changed only by the owner of its present table. */
 static void
 check_present_owner(const char *name)
 {
@@ -255,6 +268,7 @@ check_present_owner(const char *name)
 		check_owner(relation);
 }
 
+/* Refuses relations that have no rows, and those that the linker cannot see. */
 static void
 check_kind(Relation relation)
 {
@@ -272,7 +286,10 @@ check_kind(Relation relation)
 				 errdetail("Other sessions and the linker cannot see it.")));
 }
 
-/* The number of a column that may hold ids; no name, no column. */
+/*
+ * The number of a column that can hold ids, or an error. Without a name there is no
+ * column.
+ */
 static AttrNumber
 id_column_number(Relation relation, const char *column, Oid (*base_type_of) (Oid))
 {
@@ -304,6 +321,7 @@ id_column_number(Relation relation, const char *column, Oid (*base_type_of) (Oid
 	return number;
 }
 
+/* Without an index each event would read the whole table. */
 static void
 check_index(Relation relation, const char *column, AttrNumber number, AttrNumber tenant)
 {
@@ -315,6 +333,7 @@ check_index(Relation relation, const char *column, AttrNumber number, AttrNumber
 				 errhint("Create a B-tree index that begins with it, or with the tenant column and it; with the column's own collation and the default operator class.")));
 }
 
+/* Checks that the ids are unique, and that both ids are found by index. */
 static void
 check_indexes(Relation relation, const AtlasRegistration *registration, AttrNumber id,
 			  AttrNumber external_id, AttrNumber tenant)
@@ -329,6 +348,7 @@ check_indexes(Relation relation, const AtlasRegistration *registration, AttrNumb
 	check_index(relation, registration->external_id_column, external_id, tenant);
 }
 
+/* The names of the columns as lookups know them. */
 static AtlasColumnNames
 column_names(const AtlasRegistration *registration)
 {
@@ -381,7 +401,10 @@ atlas_why_not_direct(Relation relation, const AtlasRegistration *registration)
 	return reason;
 }
 
-/* A superuser vouches for the code of what is looked up by a statement. */
+/*
+ * A superuser vouches for the code of a relation that is looked up by a statement, and
+ * all of that code must belong to the owner of the relation or to a superuser.
+ */
 static void
 check_code(Relation relation, const char *reason)
 {
@@ -404,6 +427,7 @@ check_code(Relation relation, const char *reason)
 				 errdetail("It would run with the rights of the owner of \"%s\"; what is beneath it must belong to its owner or to a superuser.", name)));
 }
 
+/* Checks the table of a registration, and fills in as whom it is looked up. */
 static void
 check_registration(AtlasRegistration *registration)
 {
@@ -453,6 +477,7 @@ atlas_lock_registry(void)
 	LockRelationOid(atlas_relation(ATLAS_OBJECT_TYPES), ShareRowExclusiveLock);
 }
 
+/* Sets a parameter of type name, or makes it null. */
 static void
 put_name(const char *column, int index, Datum *values, char *nulls)
 {
@@ -465,6 +490,7 @@ put_name(const char *column, int index, Datum *values, char *nulls)
 	values[index] = NameGetDatum(name);
 }
 
+/* The registry belongs to the owner of the extension. */
 void
 atlas_write_registration(const AtlasRegistration *registration)
 {

@@ -14,7 +14,7 @@ typedef struct AtlasRegistration
 	char	   *object_type;	/* canonical */
 	Oid			relation;
 	const char *id_column;
-	const char *external_id_column; /* NULL without, like the next */
+	const char *external_id_column; /* NULL if there is none, like the next */
 	const char *tenant_column;
 	List	   *aliases;		/* of char *, folded */
 	const char *vouched_owner;	/* as whom a statement looks objects up; NULL: directly */
@@ -29,22 +29,22 @@ extern void atlas_register(text *name, ArrayType *aliases, AtlasRegistration *re
 /* Disconnects an object type from its table, for the caller, who must own it. */
 extern void atlas_unregister(text *given_name);
 
-/* Why a table cannot be looked up directly, "it is a view"; NULL: it can. */
+/* Why a table cannot be looked up directly, such as "it is a view". NULL if it can. */
 extern const char *atlas_why_not_direct(Relation relation, const AtlasRegistration *registration);
 
 /* In how many partitions or children an object is looked for at the most. */
 extern int	atlas_leaves_searched(Relation relation, const AtlasRegistration *registration,
 								  bool by_external_id);
 
-/* Is this column unique, if need be together with tenant or partition key? */
+/* Is this column unique, maybe together with the tenant or the partition key? */
 extern bool atlas_is_unique_column(Relation relation, AttrNumber column, AttrNumber tenant_column);
 
-/* Is there a B-tree that finds rows by this column, if need be behind the tenant? */
+/* Does a B-tree begin with this column, or with the tenant and this column? */
 extern bool atlas_is_indexed_column(Relation relation, AttrNumber column, AttrNumber tenant_column);
 
 /*
- * Keeps others from changing the registry until the end of the transaction, so
- * that a name is given to one type only. Readers go on.
+ * Keeps others from changing the registry until the end of the transaction, so that
+ * each name is given to one type only. Readers are not kept waiting.
  */
 extern void atlas_lock_registry(void);
 

@@ -3,10 +3,10 @@
  *		The registry of object types: built-in names, aliases, and the tables
  *		that atlas_object_types connects them to.
  *
- * Each backend keeps the whole registry in memory. A trigger on the table sends
- * a relation cache invalidation when it changes, in whatever way, and the next
- * question reads it again, with a snapshot of that moment, however old the
- * transaction's own may be.
+ * Each backend keeps the whole registry in memory. However the table is changed, a
+ * trigger sends a relation cache invalidation, and the next question reads the table
+ * again. It is read with a snapshot of that moment, however old the snapshot of the
+ * transaction may be.
  */
 #include "postgres.h"
 
@@ -26,6 +26,7 @@
 #include "base/identity.h"
 #include "base/statement.h"
 #include "base/tenant.h"
+#include "event/validation.h"
 #include "objects/lookup_statement.h"
 #include "objects/registry.h"
 
@@ -33,11 +34,11 @@ const AtlasBuiltInType atlas_built_in_types[] = {
 	{"CONVERSATION", {"TICKET"}, {"conversations", "conversation", "tickets", "ticket"}},
 	{"ACCOUNT", {0}, {"accounts", "account"}},
 	{"CUSTOMER", {0}, {"customers", "customer"}},
-	{"USER", {"AGENT", "USER_(AGENT)"}, {"users", "user", "agents", "agent"}},
+	{"USER", {"AGENT", "USER (AGENT)"}, {"users", "user", "agents", "agent"}},
 	{"CHATBOT", {0}, {"chatbots", "chatbot"}},
 	{"COMPANY", {0}, {"companies", "company"}},
 	{"HELPCENTER", {0}, {"helpcenters", "helpcenter", "help_centers", "help_center"}},
-	{"SESSION_RECORDING", {0}, {"session_recordings", "session_recording", "sessionrecordings", "sessionrecording"}},
+	{"SESSION_RECORDING", {"SESSION RECORDING"}, {"session_recordings", "session_recording", "sessionrecordings", "sessionrecording"}},
 };
 
 const int	atlas_built_in_type_count = lengthof(atlas_built_in_types);
@@ -63,7 +64,7 @@ static List *types = NIL;		/* of AtlasObjectType */
 static bool registry_valid = false;
 static Oid	registry_relid = InvalidOid;
 
-/* A leaf of the type has changed, or all of them. */
+/* One leaf of the type has changed, or all of them if none is named. */
 static void
 forget_leaf(AtlasObjectType *type, Oid relid)
 {
@@ -84,7 +85,10 @@ forget_leaf(AtlasObjectType *type, Oid relid)
 		leaf->valid = false;
 }
 
-/* The registry changed, or a registered table: look again before it is used. */
+/*
+ * The registry has changed, or a table that may be a registered one, a leaf or beneath
+ * one. What depends on it is looked at again before it is used.
+ */
 static void
 table_changed(Datum arg, Oid relid)
 {
@@ -109,7 +113,7 @@ table_changed(Datum arg, Oid relid)
 	}
 }
 
-/* A schema was renamed. */
+/* The names of all tables in it may be others now. */
 static void
 schema_renamed(Datum arg, int cacheid, uint32 hashvalue)
 {
@@ -117,9 +121,10 @@ schema_renamed(Datum arg, int cacheid, uint32 hashvalue)
 }
 
 /*
- * Code may have changed hands: a function, an operator, a type, a server, or a role its
- * rights. The comparison of a type that is not PostgreSQL's own (citext) runs in direct
- * lookups, too: whether it is still the one of the library is asked again.
+ * Code may have changed hands: a function, an operator, a type or a server has another
+ * owner, or a role has other rights. Direct lookups, too, run the comparison of a type
+ * that is not part of PostgreSQL (citext), so it is checked again whether that is still
+ * the library's.
  */
 static void
 code_changed(Datum arg, int cacheid, uint32 hashvalue)
@@ -155,13 +160,24 @@ atlas_object_type_init(void)
 		CacheRegisterSyscacheCallback(code_caches[i], code_changed, (Datum) 0);
 }
 
+/* Is this the name of a built-in type, or one of its aliases? */
 static bool
-is_name_of(const AtlasBuiltInType *built_in, const char *name)
+is_folded_form(const char *folded_name, const char *alias)
 {
-	if (strcmp(built_in->name, name) == 0)
+	char	   *folded = atlas_fold_object_type(alias, strlen(alias));
+	bool		result = strcmp(folded, folded_name) == 0;
+
+	pfree(folded);
+	return result;
+}
+
+static bool
+is_name_of(const AtlasBuiltInType *built_in, const char *folded_name)
+{
+	if (strcmp(built_in->name, folded_name) == 0)
 		return true;
 	for (int i = 0; i < lengthof(built_in->aliases) && built_in->aliases[i] != NULL; i++)
-		if (strcmp(built_in->aliases[i], name) == 0)
+		if (is_folded_form(folded_name, built_in->aliases[i]))
 			return true;
 	return false;
 }
@@ -175,6 +191,7 @@ atlas_built_in_type(const char *folded_name)
 	return NULL;
 }
 
+/* Adds a name of a type, unless another type has it already. */
 static void
 add_name(const char *name, AtlasObjectType *type)
 {
@@ -185,6 +202,7 @@ add_name(const char *name, AtlasObjectType *type)
 		entry->type = type;
 }
 
+/* Adds a type to the registry in memory. */
 static AtlasObjectType *
 add_type(const char *name)
 {
@@ -210,6 +228,7 @@ copy_name(HeapTuple row, int column, NameData *name)
 		*name = *DatumGetName(value);
 }
 
+/* Adds a row of the table to the registry in memory. */
 static void
 add_row(HeapTuple row)
 {
@@ -230,6 +249,7 @@ add_row(HeapTuple row)
 	copy_name(row, 7, &type->vouched_owner);
 }
 
+/* Frees everything that is known of the types. Their plans are freed one by one. */
 static void
 forget_registry(void)
 {
@@ -246,7 +266,7 @@ forget_registry(void)
 												 ALLOCSET_SMALL_SIZES);
 }
 
-/* Reads the registry as it is now, whatever the transaction's snapshot. */
+/* Reads the registry as it is now, whatever the snapshot of the transaction is. */
 static void
 read_rows(void)
 {
@@ -260,7 +280,10 @@ read_rows(void)
 		add_row(SPI_tuptable->vals[i]);
 }
 
-/* An error while reading leaves it invalid, for the next caller to read. */
+/*
+ * Reads the registry. If an error is raised it stays invalid, and the next caller reads
+ * it.
+ */
 static void
 read_registry(void)
 {
@@ -293,7 +316,7 @@ read_registry(void)
 	}
 	PG_END_TRY();
 
-	/* Built-in names and aliases, registered or not. */
+	/* Built-in names and aliases are there whether they are registered or not. */
 	for (int i = 0; i < atlas_built_in_type_count; i++)
 	{
 		const AtlasBuiltInType *built_in = &atlas_built_in_types[i];
@@ -301,7 +324,7 @@ read_registry(void)
 		AtlasObjectType *type = entry ? entry->type : add_type(built_in->name);
 
 		for (int j = 0; j < lengthof(built_in->aliases) && built_in->aliases[j] != NULL; j++)
-			add_name(built_in->aliases[j], type);
+			add_name(atlas_fold_object_type(built_in->aliases[j], strlen(built_in->aliases[j])), type);
 	}
 }
 
@@ -318,6 +341,7 @@ refresh_registry(void)
 		read_registry();
 }
 
+/* A name that is too long for the registry is not looked for. */
 AtlasObjectType *
 atlas_object_type(const char *folded_name)
 {

@@ -9,7 +9,7 @@
 #include "objects/registry.h"
 #include "objects/table_advice.h"
 
-/* What is wrong with the table of a type, or will be; NULL: nothing. */
+/* What is wrong with the table of a type, or will be. NULL if all is well. */
 static const char *
 advice_about(AtlasObjectType *type)
 {

@@ -16,13 +16,13 @@
 #include "base/wakeup.h"
 #include "link/link_batch.h"
 #include "link/retry_unresolved.h"
-#include "objects/registry.h"
 #include "store/queue.h"
 #include "worker/worker.h"
 
 PG_FUNCTION_INFO_V1(atlas_link_events);
 PG_FUNCTION_INFO_V1(atlas_retry_failed);
 
+/* Links batch by batch, in the transaction of the caller. */
 Datum
 atlas_link_events(PG_FUNCTION_ARGS)
 {
@@ -42,7 +42,7 @@ atlas_link_events(PG_FUNCTION_ARGS)
 	atlas_refuse_code_of_owner();
 	SPI_connect();
 	atlas_become_owner(&saved);
-	/* Like the linker, do not wait for the tables of objects. */
+	/* Like the linker, this does not wait for the tables of objects. */
 	guc_level = NewGUCNestLevel();
 	if (LockTimeout == 0)
 		(void) set_config_option("lock_timeout", "1s", PGC_USERSET, PGC_S_SESSION,
@@ -61,6 +61,7 @@ atlas_link_events(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(counts.linked);
 }
 
+/* The events go to the end of the queue, as if they had been submitted now. */
 Datum
 atlas_retry_failed(PG_FUNCTION_ARGS)
 {

@@ -1,11 +1,12 @@
 /*
  * object_types.c
  *		The SQL functions about object types: atlas_register_object_type(),
- *		atlas_unregister_object_type(), atlas_discover_object_types(), and the
- *		trigger of the registry.
+ *		atlas_unregister_object_type(), atlas_discover_object_types(),
+ *		atlas_list_built_in_types(), and the trigger of the registry.
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -13,11 +14,14 @@
 #include "utils/inval.h"
 #include "utils/rel.h"
 
+#include "base/arrays.h"
 #include "objects/discovery.h"
 #include "objects/registration.h"
+#include "objects/registry.h"
 
 #define DISCOVERY_NCOLUMNS 5
 
+PG_FUNCTION_INFO_V1(atlas_list_built_in_types);
 PG_FUNCTION_INFO_V1(atlas_register_object_type);
 PG_FUNCTION_INFO_V1(atlas_unregister_object_type);
 PG_FUNCTION_INFO_V1(atlas_discover_object_types);
@@ -32,6 +36,7 @@ name_argument(FunctionCallInfo fcinfo, int number)
 	return pstrdup(NameStr(*PG_GETARG_NAME(number)));
 }
 
+/* Raises an error if an argument is null. */
 static void
 require_argument(FunctionCallInfo fcinfo, int number, const char *name)
 {
@@ -66,6 +71,7 @@ atlas_unregister_object_type(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+/* Returns a table that was found as a row. */
 static void
 put_discovery(ReturnSetInfo *result, const AtlasDiscovery *discovery)
 {
@@ -92,12 +98,11 @@ atlas_discover_object_types(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	List	   *discoveries;
-	ListCell   *cell;
 
 	InitMaterializedSRF(fcinfo, 0);
 	discoveries = atlas_discover(PG_ARGISNULL(0) ? InvalidOid : PG_GETARG_OID(0));
-	foreach(cell, discoveries)
-		put_discovery(result, lfirst(cell));
+	for (int i = 0; i < list_length(discoveries); i++)
+		put_discovery(result, list_nth(discoveries, i));
 	return (Datum) 0;
 }
 
@@ -114,4 +119,28 @@ atlas_object_types_changed(PG_FUNCTION_ARGS)
 
 	CacheInvalidateRelcache(trigger->tg_relation);
 	return PointerGetDatum(NULL);
+}
+
+/* One row per type: its name, and its aliases as people write them. */
+Datum
+atlas_list_built_in_types(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	InitMaterializedSRF(fcinfo, 0);
+	for (int i = 0; i < atlas_built_in_type_count; i++)
+	{
+		const AtlasBuiltInType *type = &atlas_built_in_types[i];
+		AtlasColumn aliases;
+		Datum		values[2];
+		bool		nulls[2] = {false, false};
+
+		atlas_column_init(&aliases, lengthof(type->aliases));
+		for (int j = 0; j < lengthof(type->aliases) && type->aliases[j] != NULL; j++)
+			atlas_column_add(&aliases, CStringGetTextDatum(type->aliases[j]));
+		values[0] = CStringGetTextDatum(type->name);
+		values[1] = atlas_column_array(&aliases, TEXTOID);
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+	return (Datum) 0;
 }

@@ -3,11 +3,11 @@
  *		For whom the session acts: atlas_tenant(), and atlas_is_client(), which says
  *		whether the session's own client asks.
  *
- * The Events API believes what a session says of its request: claims, headers
- * and settings, which any code in a session can set. It may do so only where
- * nobody else's code runs: in the session of a client, and not while the server
- * executes something for the owner of a table or a view, such as an index
- * expression in ANALYZE, which is a security-restricted operation.
+ * The Events API believes what a session says about its request: claims, headers and
+ * settings, which any code in a session can set. It may do so only where nobody else's
+ * code runs. That is in the session of a client, but not while the server executes
+ * something for the owner of a table or a view, such as an index expression in ANALYZE,
+ * which is a security-restricted operation.
  */
 #include "postgres.h"
 
@@ -31,7 +31,7 @@ atlas_tenant(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(atlas_session_tenant());
 }
 
-/* Background workers, autovacuum and parallel workers are no clients. */
+/* Background workers, autovacuum and parallel workers are not clients. */
 Datum
 atlas_is_client(PG_FUNCTION_ARGS)
 {

@@ -42,7 +42,7 @@ put_text(int column, const char *value, Datum *values, bool *nulls)
 		values[column] = CStringGetTextDatum(value);
 }
 
-/* The row as SQL has it. */
+/* The status as a row. */
 static HeapTuple
 form_status(const AtlasLinkingStatus *status, TupleDesc tupdesc)
 {

@@ -2,10 +2,10 @@
  * submit_event.c
  *		submit_event() and submit_events() as SQL sees them.
  *
- * Events come as the composite type, as named arguments or as JSON; what goes
- * back is the event id, or for JSON a receipt in JSON. A single event that is
- * refused raises its error; so does the first refused one of an array. In the
- * JSON array each event stands for itself and has its own result.
+ * Events come as the composite type, as named arguments or as JSON. The functions return
+ * the event id, or for JSON a receipt in JSON. A single event that is refused raises its
+ * error, and so does the first refused event of an SQL array. In a JSON array each event
+ * is accepted or refused by itself, and has a result of its own.
  */
 #include "postgres.h"
 
@@ -34,6 +34,10 @@ PG_FUNCTION_INFO_V1(submit_events_array);
 PG_FUNCTION_INFO_V1(submit_events_text);
 PG_FUNCTION_INFO_V1(submit_events_jsonb);
 
+/*
+ * Stores the events. The caller calls SPI_finish() when it has read the errors, which
+ * are in SPI's memory.
+ */
 static void
 submit_connected(AtlasSubmission *submissions, int nsubmissions)
 {
@@ -42,7 +46,7 @@ submit_connected(AtlasSubmission *submissions, int nsubmissions)
 	atlas_submit(submissions, nsubmissions);
 }
 
-/* Stores one event, or raises why not. */
+/* Stores one event, or raises the error that it was refused with. */
 static void
 submit_one(AtlasSubmission *submission)
 {
@@ -52,6 +56,7 @@ submit_one(AtlasSubmission *submission)
 	SPI_finish();
 }
 
+/* The event id, as SQL functions return it. */
 static Datum
 event_id_datum(const AtlasSubmission *submission)
 {
@@ -61,7 +66,7 @@ event_id_datum(const AtlasSubmission *submission)
 	return UUIDPGetDatum(result);
 }
 
-/* The fields of a receipt in JSON; none of them needs escaping. */
+/* Appends the fields of a receipt in JSON. None of them needs escaping. */
 static void
 append_receipt(StringInfo json, const AtlasSubmission *submission)
 {
@@ -81,7 +86,7 @@ submit_event_composite(PG_FUNCTION_ARGS)
 	return event_id_datum(&submission);
 }
 
-/* The arguments are in an order of their own: the required ones come first. */
+/* The arguments have an order of their own, in which the required ones come first. */
 Datum
 submit_event_arguments(PG_FUNCTION_ARGS)
 {
@@ -120,7 +125,7 @@ submit_json(AtlasSubmission *submission)
 	return PointerGetDatum(cstring_to_text_with_len(receipt.data, receipt.len));
 }
 
-/* What was passed is no event at all. */
+/* Raises an error because no event was passed at all. */
 static void
 raise_null(const char *message)
 {
@@ -131,8 +136,8 @@ raise_null(const char *message)
 }
 
 /*
- * The first argument is text or json, which look the same. The key, if there is one,
- * came beside the event.
+ * Submits the first argument, which is text or json: both look the same here. The key,
+ * if there is one, came beside the event.
  */
 static Datum
 submit_text_argument(FunctionCallInfo fcinfo, text *idempotency_key)
@@ -173,6 +178,7 @@ submit_event_jsonb(PG_FUNCTION_ARGS)
 	return submit_json(&submission);
 }
 
+/* The error of a refused event says which one of the array it is. */
 Datum
 submit_events_array(PG_FUNCTION_ARGS)
 {
@@ -219,7 +225,7 @@ submit_events_array(PG_FUNCTION_ARGS)
 	PG_RETURN_ARRAYTYPE_P(construct_array(ids, nitems, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
 }
 
-/* Why an event was refused, added to a JSON object, like the API answers it. */
+/* Adds to a JSON object why an event was refused, in the words of the Events API. */
 static void
 add_refusal(json_t *object, const AtlasError *error)
 {
@@ -235,6 +241,7 @@ add_refusal(json_t *object, const AtlasError *error)
 		json_object_set_new(object, "errors", atlas_problems_to_json(error->problems));
 }
 
+/* The result of an event that was refused. */
 static char *
 refusal_to_string(int index, const AtlasError *error)
 {
@@ -254,6 +261,7 @@ refusal_to_string(int index, const AtlasError *error)
 	return atlas_json_to_string(object);
 }
 
+/* The results of all events of an array, in its order. */
 static text *
 results_to_text(const AtlasSubmission *submissions, int nsubmissions)
 {
@@ -287,7 +295,7 @@ results_to_text(const AtlasSubmission *submissions, int nsubmissions)
 	return cstring_to_text_with_len(json.data, json.len);
 }
 
-/* Stores the events of an array that was JSON, and returns what became of each. */
+/* Stores the events of an array that was JSON, and returns the result of each. */
 static Datum
 submit_json_array(const AtlasEvent *events, int nevents)
 {
@@ -299,7 +307,7 @@ submit_json_array(const AtlasEvent *events, int nevents)
 		submissions[i].event = events[i];
 	submit_connected(submissions, nevents);
 
-	/* The errors are in SPI's memory, the response must outlive it. */
+	/* The errors are in SPI's memory, but the response must outlive it. */
 	MemoryContextSwitchTo(caller);
 	response = results_to_text(submissions, nevents);
 	SPI_finish();

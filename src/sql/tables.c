@@ -12,6 +12,7 @@
 
 PG_FUNCTION_INFO_V1(atlas_tables_list);
 
+/* The columns of the result. */
 enum
 {
 	TABLE_NAME,
@@ -24,6 +25,7 @@ enum
 	NCOLUMNS
 };
 
+/* NULL becomes null. */
 static void
 set_text(Datum *values, bool *nulls, int column, const char *value)
 {
@@ -31,6 +33,7 @@ set_text(Datum *values, bool *nulls, int column, const char *value)
 	values[column] = value == NULL ? (Datum) 0 : CStringGetTextDatum(value);
 }
 
+/* Returns the table of tables as it stands in base/tables.c. */
 Datum
 atlas_tables_list(PG_FUNCTION_ARGS)
 {

@@ -2,10 +2,10 @@
  * timeline.c
  *		atlas_timeline(): the events of an object, newest first.
  *
- * The object is the primary one of some events and a related one of others;
- * both lists are read by index from the newest partition on, no further than a
- * page, and merged. Reads as the owner of the extension, so that EXECUTE on the
- * function is all that a reader needs; the tenant is that of the session.
+ * An object is the primary one of some events and a related one of others. Both lists are
+ * read by index from the newest partition on, no further than a page, and merged. The
+ * statement runs as the owner of the extension, so that a reader needs nothing but EXECUTE
+ * on the function. The tenant is that of the session.
  */
 #include "postgres.h"
 
@@ -26,7 +26,7 @@
 
 #define TIMELINE_NCOLUMNS 11
 
-/* Index Scan Backward on both tables, Append in order of the partitions. */
+/* The plan is an Index Scan Backward on both tables, with Append in order of the partitions. */
 static AtlasStatement select_timeline = {
 	.sql =
 	"SELECT e.event_id, e.occurred_at, t.role, e.name, e.description, e.icon, e.payload,"
@@ -79,8 +79,9 @@ type_argument(const text *given)
 	return type;
 }
 
+/* Refuses a call without this argument, in the words of the Events API. */
 static void
-require(bool given, const char *field, const char *message)
+require_field(bool given, const char *field, const char *message)
 {
 	AtlasError	error = {0};
 
@@ -90,8 +91,9 @@ require(bool given, const char *field, const char *message)
 	atlas_raise(&error);
 }
 
+/* Returns the rows of the statement. */
 static void
-put_rows(ReturnSetInfo *result)
+put_timeline(ReturnSetInfo *result)
 {
 	Datum		values[TIMELINE_NCOLUMNS];
 	bool		nulls[TIMELINE_NCOLUMNS];
@@ -106,6 +108,10 @@ put_rows(ReturnSetInfo *result)
 	}
 }
 
+/*
+ * Without before_event the page begins with the newest event, whose id is below the
+ * largest uuid.
+ */
 Datum
 atlas_timeline(PG_FUNCTION_ARGS)
 {
@@ -116,8 +122,8 @@ atlas_timeline(PG_FUNCTION_ARGS)
 	Datum		values[5];
 	AtlasIdentity saved;
 
-	require(!PG_ARGISNULL(0), "/objectType", "objectType is required");
-	require(!PG_ARGISNULL(1), "/objectId", "objectId is required");
+	require_field(!PG_ARGISNULL(0), "/objectType", "objectType is required");
+	require_field(!PG_ARGISNULL(1), "/objectId", "objectId is required");
 	if (max_events < 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -135,7 +141,7 @@ atlas_timeline(PG_FUNCTION_ARGS)
 	SPI_connect();
 	atlas_become_owner(&saved);
 	(void) atlas_execute(&select_timeline, values, NULL, true, 0);
-	put_rows(result);
+	put_timeline(result);
 	atlas_return(&saved);
 	SPI_finish();
 	return (Datum) 0;

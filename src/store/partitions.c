@@ -69,10 +69,10 @@ typedef struct IdRange
 /* A range that is known to have a partition, so that most calls end there. */
 typedef struct KnownRange
 {
-	bool		valid;
 	Oid			parent;
 	Oid			partition;
 	IdRange		range;
+	bool		valid;
 } KnownRange;
 
 static KnownRange known[ATLAS_NTABLES];

@@ -1,17 +1,16 @@
 /*
  * eviction.c
- *		Makes linkers give way when more databases have work than there are
- *		workers.
+ *		Makes linkers leave when more databases have work than there are workers.
  *
- * The linker that has had the longest turn is asked to leave, which it does after
- * its batch. One that does not leave within the grace time is stuck, say in a view
- * that never ends: what it does is cancelled. Then the objects of that view are put
- * off, the others of the batch are linked, and it leaves in good order. If it heeds
- * not even that it is terminated. The next linker of the database gets smaller
- * batches, so that one that only takes long comes to its end: see linker.c.
+ * The linker that has had the longest turn is asked to leave, which it does after its
+ * batch. A linker that does not leave within the grace time is stuck, for example in a
+ * view that never ends, so what it does is cancelled. Then the objects of that view are
+ * put off, the others of the batch are linked, and it leaves in good order. A linker that
+ * does not even heed the cancel is terminated. The next linker of the database gets
+ * smaller batches, so that a batch that merely takes long comes to its end: see linker.c.
  *
- * The pressure on a linker is changed here, and by the linker itself when it comes
- * and goes; both hold the lock.
+ * The pressure on a linker is changed here, and by the linker itself when it comes and
+ * goes. Both hold the lock.
  */
 #include "postgres.h"
 
@@ -24,11 +23,11 @@
 #include "worker/eviction.h"
 #include "worker/worker.h"
 
-#define GRACE_SECONDS 2			/* until it is cancelled, and then terminated */
+#define GRACE_SECONDS 2			/* until a linker is cancelled, and then terminated */
 
 /*
- * The linker that is about to leave, or NULL; the caller holds the lock. One that was
- * terminated and is there still is not waited for.
+ * The linker that is about to leave, or NULL. The caller holds the lock. One that was
+ * terminated and is still there is not waited for.
  */
 static AtlasDatabase *
 find_leaving(void)
@@ -44,7 +43,10 @@ find_leaving(void)
 	return NULL;
 }
 
-/* The linker that is to leave next: an idle one, or that with the longest turn. */
+/*
+ * The linker that is to leave next: an idle one, or the one with the longest turn. NULL
+ * if none has had its turn.
+ */
 static AtlasDatabase *
 find_longest(TimestampTz now)
 {
@@ -65,7 +67,7 @@ find_longest(TimestampTz now)
 	return longest;
 }
 
-/* Uses more pressure on a linker that has had its time; true if it did. */
+/* Puts more pressure on a linker whose grace time is over. Returns whether it did. */
 static bool
 press(AtlasDatabase *slot, TimestampTz now)
 {
@@ -77,6 +79,7 @@ press(AtlasDatabase *slot, TimestampTz now)
 	return true;
 }
 
+/* Says in the log what was done to a linker. The name of its database takes a transaction. */
 static void
 log_pressure(Oid database, AtlasPressure pressure)
 {
@@ -99,6 +102,7 @@ log_pressure(Oid database, AtlasPressure pressure)
 	atlas_worker_commit();
 }
 
+/* Only one linker at a time is on its way out. */
 void
 atlas_evict_one(TimestampTz now)
 {

@@ -1,17 +1,16 @@
 /*
  * eviction.h
- *		Turns of linkers, when more databases have work than there are workers.
+ *		Makes linkers leave when more databases have work than there are workers.
  */
 #ifndef ATLAS_EVICTION_H
 #define ATLAS_EVICTION_H
 
 #include "datatype/timestamp.h"
 
-#define ATLAS_TURN_MILLISECONDS 1000	/* that a linker may have while others wait */
+#define ATLAS_TURN_MILLISECONDS 1000	/* for which a linker may run while others wait */
 
 /*
- * Called by the launcher, again and again while a database waits: sees to it that
- * one linker makes room.
+ * Makes one linker leave. The launcher calls this again and again while a database waits.
  */
 extern void atlas_evict_one(TimestampTz now);
 

@@ -1,15 +1,14 @@
 /*
  * housekeeping.c
  *		What a linker does besides linking: it makes the partitions of the coming months,
- *		and looks whom the partitions belong to.
+ *		and checks who owns the partitions.
  *
- * That can fail for reasons that have nothing to do with linking: an event trigger that
- * forbids DDL, an owner of the extension who may not create tables, a lock that somebody
- * holds. So each task is done in a subtransaction, in a transaction of its own, and waits
- * for no lock for long. What is wrong goes to the server log, and to the slot of the
- * database in shared memory, from which the status view has it. It is looked at again
- * with each round of the linker, and logged again when it is something else, or once an
- * hour.
+ * This can fail for reasons that have nothing to do with linking: an event trigger forbids
+ * DDL, the owner of the extension may not create tables, or somebody holds a lock. So the
+ * tasks have a transaction of their own, and each has a subtransaction and waits for no
+ * lock for long. A problem is written to the server log, and into the slot of the database
+ * in shared memory, where the status view finds it. Each round of the linker looks again,
+ * and logs the problem again if it is another one, or once an hour.
  */
 #include "postgres.h"
 
@@ -28,8 +27,8 @@
 #define LOG_AGAIN_SECONDS 3600
 
 /*
- * A partition keeps its owner when a dump is restored by somebody else. Superusers are
- * trusted in any case. The catalog is read as it is: no partition is locked.
+ * Finds a partition of another owner, for example one that was in a dump. Superusers are
+ * trusted in any case. The catalog is read as it is, and no partition is locked.
  */
 static AtlasStatement select_other_owner = {
 	.sql =
@@ -55,6 +54,7 @@ typedef struct House
 	char	   *problem;		/* for the status view; NULL: none so far */
 } House;
 
+/* The first task: the partitions of the coming months. */
 static void
 make_months_ahead(void *argument)
 {
@@ -63,7 +63,10 @@ make_months_ahead(void *argument)
 	atlas_partition_ahead(house->table, house->now);
 }
 
-/* Whoever owns a partition can add a trigger to it, which runs as the owner of the extension. */
+/*
+ * The second task: whoever owns a partition can add a trigger to it, which then runs as
+ * the owner of the extension.
+ */
 static void
 look_for_other_owner(void *argument)
 {
@@ -79,6 +82,7 @@ look_for_other_owner(void *argument)
 					 SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2));
 }
 
+/* Writes to the log why the partitions could not be made. */
 static void
 log_error(const ErrorData *error)
 {
@@ -90,6 +94,7 @@ log_error(const ErrorData *error)
 			 error->context ? errcontext("%s", error->context) : 0));
 }
 
+/* A task that fails does not keep the next ones from being done. */
 void
 atlas_keep_house(AtlasDatabase *slot, TimestampTz now)
 {

@@ -2,17 +2,19 @@
  * launcher.c
  *		The background worker that starts linkers where they are needed.
  *
- * The launcher is connected to no database, so it cannot see which ones have
- * the extension. It has every connectable database visited once: a linker that
- * finds no extension gives its slot back and the database is probed again only
- * after a long time. CREATE EXTENSION and every commit that queues an event take
- * a slot and wake the launcher themselves.
+ * The launcher is connected to no database, so it cannot see which ones have the
+ * extension. It has every connectable database visited once: a linker that finds no
+ * extension gives its slot back, and the database is visited again only after a long
+ * time. CREATE EXTENSION, and every commit that queues an event, take a slot and wake the
+ * launcher themselves.
  *
- * A linker is started when events were committed in its database, when one is
- * due for another attempt, and every naptime in any case. Of several max_workers,
- * the last is started for visits only. When there are more databases with work
- * than workers, the linker that has been at it longest makes room for the next one: see
- * eviction.c.
+ * A linker is started when events were committed in its database, when one is due for
+ * another attempt, and every naptime in any case. If max_workers allows several linkers,
+ * the last one is used only for visits. When more databases have work than there are
+ * workers, the linker that has run longest makes room for the next one: see eviction.c.
+ *
+ * Why a linker did not start: need_of() says that its database needs none now, or
+ * start_linker() found no background worker slot.
  */
 #include "postgres.h"
 
@@ -43,7 +45,7 @@
 #define PROBE_NAPTIMES 60		/* databases without the extension */
 #define RETRY_MILLISECONDS 1000 /* when there was no worker slot */
 
-/* A database as the launcher sees it; those without a slot too. */
+/* A database as the launcher sees it, with or without a slot. */
 typedef struct KnownDatabase
 {
 	Oid			oid;			/* hash key */
@@ -55,7 +57,7 @@ static HTAB *known = NULL;
 static uint64 round_number = 0;
 static BackgroundWorkerHandle *handles[ATLAS_MAX_DATABASES];
 static bool is_visit[ATLAS_MAX_DATABASES];	/* started without pending work */
-static bool slot_missing = false;	/* said so in the log already */
+static bool slot_missing = false;	/* it has been logged already */
 
 void
 atlas_launcher_register(void)
@@ -74,6 +76,7 @@ atlas_launcher_register(void)
 
 /* ----- Which databases there are ----- */
 
+/* Notes that a database is there, and has it visited if it is time to. */
 static void
 see_database(Oid oid, TimestampTz now)
 {
@@ -87,7 +90,7 @@ see_database(Oid oid, TimestampTz now)
 	if (database->next_probe > now)
 		return;
 
-	/* A visit needs a slot; without an extension the visitor frees it. */
+	/* A visit needs a slot. If there is no extension the visitor frees it. */
 	database->next_probe = TimestampTzPlusMilliseconds(now, (int64) atlas_naptime *
 													   PROBE_NAPTIMES * 1000);
 	LWLockAcquire(atlas_shared->lock, LW_SHARED);
@@ -99,7 +102,7 @@ see_database(Oid oid, TimestampTz now)
 						ATLAS_MAX_DATABASES, oid)));
 }
 
-/* Reads pg_database. Templates have no events of their own to link. */
+/* Reads pg_database. Templates have no events to link. */
 static void
 read_databases(TimestampTz now)
 {
@@ -141,7 +144,10 @@ forget_databases(void)
 
 /* ----- Starting linkers ----- */
 
-/* Looks after linkers that ended before they could take their slot. */
+/*
+ * Finds linkers that ended before they could take their slot, and lets their databases
+ * wait before the next one is started.
+ */
 static void
 check_handles(TimestampTz now)
 {
@@ -185,7 +191,10 @@ database_exists(Oid database)
 	return result;
 }
 
-/* False when nothing more can be started now. */
+/*
+ * Starts a linker for the database of a slot. Returns false if nothing more can be
+ * started now.
+ */
 static bool
 start_linker(int index, Need need, TimestampTz now)
 {
@@ -245,7 +254,7 @@ start_linker(int index, Need need, TimestampTz now)
 	return started;
 }
 
-/* Is there work that a linker would do? While it stands still, there is none. */
+/* Is there work that a linker would do? While linking is off, there is none. */
 static bool
 has_pending_work(AtlasDatabase *slot)
 {
@@ -265,14 +274,17 @@ need_of(AtlasDatabase *slot, TimestampTz now)
 		return PENDING_WORK;
 	if (slot->next_visit > now)
 		return NO_NEED;
-	/* Where one worker has to do it all, a visit that is overdue is work too. */
+	/* If a single worker has to do it all, a visit that is overdue counts as work. */
 	if (atlas_max_workers == 1 &&
 		TimestampDifferenceExceeds(slot->next_visit, now, ATLAS_TURN_MILLISECONDS))
 		return PENDING_WORK;
 	return ROUTINE_VISIT;
 }
 
-/* A worker slot is free only some time after the linker has gone. */
+/*
+ * Counts the linkers, and those of them that are visits. A worker slot becomes free only
+ * some time after the linker has left its database slot.
+ */
 static void
 count_running(int *running, int *visits)
 {
@@ -288,7 +300,7 @@ count_running(int *running, int *visits)
 			(*visits)++;
 	}
 
-	/* Linkers that a launcher before this one has started count too. */
+	/* Linkers that an earlier launcher has started count as well. */
 	LWLockAcquire(atlas_shared->lock, LW_SHARED);
 	for (int i = 0; i < ATLAS_MAX_DATABASES; i++)
 		if (OidIsValid(atlas_shared->databases[i].database) &&
@@ -300,8 +312,9 @@ count_running(int *running, int *visits)
 }
 
 /*
- * The next slot that needs a linker, in turn, and its need. Pending work comes
- * first; but the last worker is for visits, so that none waits for long.
+ * Chooses the next slot that needs a linker, in turn, and says what it needs. Pending
+ * work comes first, but the last worker is kept for visits, so that no visit waits for
+ * long.
  */
 static int
 next_candidate(TimestampTz now, int running, int visits, Need *need)
@@ -332,7 +345,7 @@ next_candidate(TimestampTz now, int running, int visits, Need *need)
 	}
 	else
 	{
-		/* While work waits, visits keep to their one worker. */
+		/* While work waits, visits have only their one worker. */
 		*need = ROUTINE_VISIT;
 		result = work < 0 || visits == 0 ? visit : -1;
 	}
@@ -352,7 +365,7 @@ somebody_waits(TimestampTz now)
 	{
 		AtlasDatabase *slot = &atlas_shared->databases[i];
 
-		/* It tries again later, and another linker of ours may have the worker slot. */
+		/* One without a worker slot is tried again later: another linker of ours may have it. */
 		result = need_of(slot, now) != NO_NEED ||
 			(OidIsValid(slot->database) && slot->state == ATLAS_LINKER_NO_SLOT);
 	}
@@ -381,7 +394,7 @@ next_look(TimestampTz now, TimestampTz until)
 	return until;
 }
 
-/* Starts what is needed; returns when to look again at the latest. */
+/* Starts the linkers that are needed. Returns when to look again at the latest. */
 static TimestampTz
 start_linkers(TimestampTz now, TimestampTz next_round)
 {
@@ -408,7 +421,7 @@ start_linkers(TimestampTz now, TimestampTz next_round)
 	return next_look(now, next_round);
 }
 
-/* The settings have changed: look everywhere whether linking was turned on. */
+/* The settings have changed, so every database is visited, in case linking was turned on. */
 static void
 visit_all(TimestampTz now)
 {
@@ -418,7 +431,7 @@ visit_all(TimestampTz now)
 	LWLockRelease(atlas_shared->lock);
 }
 
-/* The clock was set back: what was to be at a time that it showed before is due. */
+/* The clock was set back, so what was planned by the earlier clock is due now. */
 static void
 forget_times(TimestampTz now)
 {
@@ -441,7 +454,7 @@ forget_times(TimestampTz now)
 	LWLockRelease(atlas_shared->lock);
 }
 
-/* Linkers that a launcher before this one has started may never have come. */
+/* Linkers that an earlier launcher has started may never have come. */
 static void
 forget_starting(void)
 {
@@ -457,19 +470,21 @@ forget_starting(void)
 	LWLockRelease(atlas_shared->lock);
 }
 
+/* Nobody must set the latch of a process that is gone. */
 static void
 forget_launcher(int code, Datum argument)
 {
 	pg_atomic_write_u64(&atlas_shared->launcher_latch, 0);
 }
 
-/* For the status, which says so when the launcher does not look again in time. */
+/* Tells when the launcher will look again. The status says so if it does not. */
 static void
 announce(TimestampTz next)
 {
 	pg_atomic_write_u64(&atlas_shared->launcher_due, (uint64) next);
 }
 
+/* Looks at the databases, starts what is needed, and waits; for ever. */
 static void
 launcher_loop(void)
 {
@@ -485,7 +500,7 @@ launcher_loop(void)
 		now = GetCurrentTimestamp();
 		announce(now);
 		CHECK_FOR_INTERRUPTS();
-		/* 1, so that the postmaster starts another one, unless it is at an end. */
+		/* With 1 the postmaster starts another one, unless it is about to end. */
 		if (ShutdownRequestPending)
 			proc_exit(1);
 		if (ConfigReloadPending)

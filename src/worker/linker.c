@@ -2,23 +2,22 @@
  * linker.c
  *		The background worker that links the events of one database.
  *
- *	started by the launcher ─► may it link here? ─► what the one before was at,
- *	if it was killed ─► batches, until the queue is empty ─► wait for the latch,
- *	for poll_interval at most ─► ... ─► nothing for idle_timeout: leave
+ *	started by the launcher ─► may it link here? ─► the events that the linker before
+ *	was linking, if it was killed ─► batches, until the queue is empty ─► wait for the
+ *	latch, for poll_interval at most ─► ... ─► nothing for idle_timeout: leave
  *
- * After a kill each batch is noted before it is begun, for some time: see
- * linker_note.c.
+ * For some time after a kill, each batch is noted before it is begun: see linker_note.c.
  *
- * Each batch is a transaction of its own, which does not wait for the disk: what
- * a crash undoes is linked again. Between batches the linker holds no lock, and
- * it leaves at once when its slot says so.
+ * Each batch is a transaction of its own, which does not wait for the disk: the events
+ * that a crash undoes are linked again. Between batches the linker holds no lock, and it
+ * leaves at once if its slot says so.
  *
- * If other databases wait, and this linker has not made room for them in time, the
+ * If other databases wait, and this linker does not make room for them in time, the
  * launcher cancels what it does, or terminates it: see eviction.c.
  *
- * An error that is not an event's fault ends the linker; the launcher starts
- * another one after a while. While linking is off, or the queue is filled by a
- * subscription, it leaves without touching anything.
+ * An error that no event is to blame for ends the linker, and the launcher starts another
+ * one after a while. If linking is off, or a subscription fills the queue, the linker
+ * leaves without touching anything.
  */
 #include "postgres.h"
 
@@ -41,10 +40,10 @@
 #include "worker/worker.h"
 
 #define MAX_RESTART_SECONDS 60
-#define RETRY_MILLISECONDS 5000 /* what is due, but locked */
+#define RETRY_MILLISECONDS 5000 /* until events that are due, but locked, are tried again */
 #define MAX_HALVINGS 20
 
-/* The queue and the tables of objects are only ever read by index. */
+/* The linker reads the queue and the tables of objects only by index. */
 static const AtlasSetting settings[] = {
 	{"application_name", "atlas_events linker"},
 	{"synchronous_commit", "off"},
@@ -58,8 +57,9 @@ static const AtlasSetting settings[] = {
 	{NULL, NULL}
 };
 
-static bool in_good_order = false;	/* it is not an error that ends it */
+static bool in_good_order = false;	/* the linker ends without an error */
 
+/* Says in the slot what the linker is doing. */
 static void
 set_state(AtlasLinkerState state)
 {
@@ -69,8 +69,8 @@ set_state(AtlasLinkerState state)
 }
 
 /*
- * Has the launcher cut short what this linker did? It changes that while the process is
- * there, so who needs to know it for sure holds the lock.
+ * Has the launcher cut short what this linker did? It may do so at any time, so the
+ * caller holds the lock if it needs to know for sure.
  */
 static bool
 is_evicted(void)
@@ -78,7 +78,7 @@ is_evicted(void)
 	return atlas_linker.slot->pressure >= ATLAS_CANCELLED;
 }
 
-/* How long the next linker waits, if this one ends with an error. */
+/* How long the next linker waits if this one ends with an error. */
 static int
 restart_seconds(int failures)
 {
@@ -100,13 +100,13 @@ detach(int code, Datum argument)
 		TimestampTzPlusMilliseconds(now, restart_seconds(slot->failures) * INT64CONST(1000)) : 0;
 	slot->failures = has_failed ? slot->failures + 1 : 0;
 	slot->next_visit = TimestampTzPlusMilliseconds(now, (int64) atlas_naptime * 1000);
-	/* What is due already could not be had: somebody has locked it. */
+	/* Somebody has locked what is due already. */
 	if (atlas_linker.next_due < slot->next_visit)
 		slot->next_visit = Max(atlas_linker.next_due,
 							   TimestampTzPlusMilliseconds(now, RETRY_MILLISECONDS));
 	slot->state = atlas_linker.exit_state;
 	slot->pid = 0;
-	/* The batch gets smaller until the linker comes to its end in time. */
+	/* The batch gets smaller until it comes to its end in time. */
 	if (is_evicted())
 		slot->halvings = Min(slot->halvings + 1, MAX_HALVINGS);
 	else if (in_good_order && slot->halvings > 0)
@@ -116,10 +116,10 @@ detach(int code, Datum argument)
 	slot->pressure = ATLAS_NO_PRESSURE;
 	pg_atomic_write_u64(&slot->latch, 0);
 
-	/* What was not finished waits for the next linker. */
+	/* The next linker finishes what is left. */
 	if (!atlas_linker.finished)
 		pg_atomic_write_u32(&slot->pending, 1);
-	/* Unless somebody is just about to create the extension. */
+	/* The slot is kept if somebody is just about to create the extension. */
 	if (atlas_linker.has_no_extension && pg_atomic_read_u32(&slot->interested) == 0 &&
 		slot->holders == 0)
 		slot->database = InvalidOid;
@@ -128,8 +128,8 @@ detach(int code, Datum argument)
 }
 
 /*
- * Takes the slot; false when somebody wants the database for himself. There may
- * be a linker already, if the launcher was restarted.
+ * Takes the slot. Returns false if somebody needs the database for a command. If the
+ * launcher was restarted, there may be a linker already.
  */
 static bool
 attach(Oid database)
@@ -160,6 +160,7 @@ attach(Oid database)
 
 /* ----- The life of a linker ----- */
 
+/* Is the linker to leave, because others wait, or the server or its settings change? */
 static bool
 must_leave(void)
 {
@@ -168,15 +169,18 @@ must_leave(void)
 	LWLockAcquire(atlas_shared->lock, LW_SHARED);
 	leave = atlas_linker.slot->pressure != ATLAS_NO_PRESSURE || atlas_linker.slot->holders > 0;
 	LWLockRelease(atlas_shared->lock);
-	/* It was cancelled for being late, but now it leaves. */
+	/* If it was cancelled for being late, that is settled: it leaves. */
 	if (leave)
 		QueryCancelPending = false;
 	CHECK_FOR_INTERRUPTS();
-	/* The settings of the database may have changed as well: begin anew. */
+	/* The next linker also gets the settings of the database, which may have changed. */
 	return leave || ConfigReloadPending || ShutdownRequestPending;
 }
 
-/* After a linker was killed: first what it was at, one by one. */
+/*
+ * After a linker was killed, links the events that it was linking one by one. Returns
+ * false if the linker is to leave.
+ */
 static bool
 recover(const pg_uuid_t *suspects, int nsuspects)
 {
@@ -191,7 +195,10 @@ recover(const pg_uuid_t *suspects, int nsuspects)
 	return true;
 }
 
-/* Is it time for a round, or does it seem to be long until then, because the clock was set back? */
+/*
+ * Is it time for a round? If the next one seems to be too far away, the clock was set
+ * back, and it is.
+ */
 static bool
 round_is_due(void)
 {
@@ -201,7 +208,7 @@ round_is_due(void)
 		TimestampDifferenceExceeds(now, atlas_linker.next_round, atlas_naptime * 1000 + 1);
 }
 
-/* Waits for work; false when there was none for idle_timeout. */
+/* Waits for work. Returns false if there was none for idle_timeout. */
 static bool
 wait_for_work(TimestampTz idle_since)
 {
@@ -216,7 +223,7 @@ wait_for_work(TimestampTz idle_since)
 		return true;
 	if (now >= until)
 		return false;
-	/* What is due already could not be had: look again after poll_interval. */
+	/* What is due already is locked, and looked for again after poll_interval. */
 	if (atlas_linker.next_due > now)
 		until = Min(until, atlas_linker.next_due);
 	timeout = TimestampDifferenceMilliseconds(now, until);
@@ -229,13 +236,16 @@ wait_for_work(TimestampTz idle_since)
 	ResetLatch(MyLatch);
 	set_state(ATLAS_LINKER_LINKING);
 
-	/* What may have been locked is looked for again, but not in a busy loop. */
+	/* Events that were locked are looked for again, but not in a busy loop. */
 	if (atlas_linker.left_some && GetCurrentTimestamp() >= TimestampTzPlusMilliseconds(now, timeout))
 		atlas_linker.cursor.sweep_next = true;
 	return true;
 }
 
-/* One that was smaller after an eviction is not for ever, unless an event is suspected. */
+/*
+ * After an eviction the batch is small only for a while, unless an event is under
+ * suspicion.
+ */
 static void
 grow_batch(void)
 {
@@ -243,7 +253,10 @@ grow_batch(void)
 		atlas_linker.batch_size = Min(atlas_linker.batch_size * 2, atlas_batch_size);
 }
 
-/* Links until nothing is left, or the next round is due; false: leave. */
+/*
+ * Links until nothing is left, or the next round is due. Returns false if the linker is
+ * to leave.
+ */
 static bool
 link_until_empty(TimestampTz *idle_since)
 {
@@ -263,7 +276,7 @@ link_until_empty(TimestampTz *idle_since)
 			*idle_since = GetCurrentTimestamp();
 		full = claimed >= atlas_linker.batch_size;
 		grow_batch();
-		/* Also now and then when there is always something new. */
+		/* Even if there is always something new, this is done now and then. */
 		now = GetCurrentTimestamp();
 		if (full && now >= last_relink &&
 			now < TimestampTzPlusMilliseconds(last_relink, atlas_poll_interval))
@@ -276,6 +289,7 @@ link_until_empty(TimestampTz *idle_since)
 	return true;
 }
 
+/* The life of a linker, from the first look to the last. */
 static void
 work(void)
 {
@@ -301,7 +315,7 @@ work(void)
 		if (atlas_linker_is_careful() &&
 			GetCurrentTimestamp() >= atlas_linker.careful_until && !atlas_step_relax())
 			return;
-		/* Cleared before looking: whoever commits now sets it again. */
+		/* It is cleared before looking, so that a commit that comes now sets it again. */
 		pg_atomic_write_u32(&atlas_linker.slot->pending, 0);
 		pg_memory_barrier();
 		if (!link_until_empty(&idle_since))
@@ -310,7 +324,7 @@ work(void)
 	atlas_linker.finished = true;
 }
 
-/* Reports an error, and ends in as good an order as it allows. */
+/* Reports an error, and ends in as good an order as the error allows. */
 static void
 work_failed(void)
 {
@@ -340,13 +354,17 @@ work_failed(void)
 	proc_exit(1);
 }
 
-/* A background worker has no database in log_line_prefix. */
+/*
+ * Names the database in messages, because log_line_prefix does not know that of a
+ * background worker.
+ */
 static void
 add_context(void *argument)
 {
 	errcontext("atlas_events linker of database \"%s\"", (const char *) argument);
 }
 
+/* The name of this database, in memory that lives as long as the process. */
 static char *
 database_name(void)
 {

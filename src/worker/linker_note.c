@@ -1,12 +1,12 @@
 /*
  * linker_note.c
- *		The linker's own note of what it is at, in the table atlas_linker_state.
+ *		The note that a linker keeps of its work, in the table atlas_linker_state.
  *
- * A crash takes the shared memory with it, and a server may be told not to
- * restart by itself; so the note is in the database. A linker writes it once
- * before its first batch and removes it at the end. One that finds a note knows
- * that the linker before was killed, and notes each batch before it begins it.
- * If it is killed too, the events that may be to blame are known.
+ * A crash takes the shared memory with it, and a server may be told not to restart by
+ * itself. So the note is in the database. A linker writes it once, before its first
+ * batch, and removes it at the end. A linker that finds a note knows that the one before
+ * was killed, and notes each batch before it begins with it. If it is killed as well, the
+ * events that may be to blame are known.
  */
 #include "postgres.h"
 
@@ -59,7 +59,7 @@ atlas_linker_note_write(const pg_uuid_t *ids, int nids)
 
 	(void) atlas_execute(&delete_note, NULL, NULL, false, 0);
 	(void) atlas_execute(&insert_note, &value, NULL, false, 0);
-	/* The linker's transactions do not wait for the disk; this one does. */
+	/* Unlike the linker's other transactions, this one waits for the disk. */
 	ForceSyncCommit();
 }
 

@@ -1,6 +1,6 @@
 /*
  * linker_note.h
- *		The linker's own note of what it is at, in the database.
+ *		The note that a linker keeps of its work, in the database.
  */
 #ifndef ATLAS_LINKER_NOTE_H
 #define ATLAS_LINKER_NOTE_H
@@ -8,16 +8,16 @@
 #include "utils/uuid.h"
 
 /*
- * Reads the note of the linker before. Returns false when there is none: that
- * linker ended in good order. ids are the events it was at, if it noted them.
- * Inside SPI_connect(), as the owner of the extension, like the others.
+ * Reads the note of the linker before. Returns false if there is none, because that linker
+ * ended in good order. ids are the events that it was linking, if it noted them. This, and
+ * the other functions, run inside SPI_connect() as the owner of the extension.
  */
 extern bool atlas_linker_note_read(pg_uuid_t **ids, int *nids);
 
-/* Notes that a linker is at work, at these events; durable at commit. */
+/* Notes that a linker works at these events. Durable at commit. */
 extern void atlas_linker_note_write(const pg_uuid_t *ids, int nids);
 
-/* Removes the note: this linker ends in good order. */
+/* Removes the note, because this linker ends in good order. */
 extern void atlas_linker_note_clear(void);
 
 #endif							/* ATLAS_LINKER_NOTE_H */

@@ -2,12 +2,12 @@
  * linker_transactions.c
  *		The transactions of a linker.
  *
- * Each step begins with the lock on the extension, so that DROP EXTENSION waits
- * for the end of a batch, and runs as the extension's owner. Between two steps
- * the linker holds no lock and can leave.
+ * Each step begins by locking the extension, so that DROP EXTENSION waits for the end of
+ * a batch, and runs as the extension's owner. Between two steps the linker holds no lock
+ * and can leave.
  *
- * After a linker was killed, each batch is noted in a transaction of its own
- * before it is begun: see linker_note.c.
+ * After a linker was killed, each batch is noted in a transaction of its own before it is
+ * begun: see linker_note.c.
  */
 #include "postgres.h"
 
@@ -34,7 +34,7 @@
 #include "worker/linker_transactions.h"
 #include "worker/worker.h"
 
-#define CAREFUL_SECONDS 600		/* for so long batches are noted after a kill */
+#define CAREFUL_SECONDS 600		/* for which batches are noted after a kill */
 #define KILLED_MESSAGE "the linker was killed while it linked this event"
 #define EVICTED_MESSAGE "the linker came to no end with this event and was terminated"
 
@@ -47,9 +47,9 @@ static AtlasStatement select_subscription = {
 };
 
 /*
- * Locks the extension, so that DROP EXTENSION waits for the end of a batch instead
- * of meeting it halfway. False when there is none. While the lock is waited for,
- * the extension may have been dropped, and another one created.
+ * Locks the extension, so that DROP EXTENSION waits for the end of a batch instead of
+ * meeting it halfway. Returns false if there is none. While this waits for the lock, the
+ * extension may have been dropped, and another one created.
  */
 static bool
 lock_extension(void)
@@ -65,7 +65,10 @@ lock_extension(void)
 	return extension != NULL;
 }
 
-/* Begins one, as the owner of the extension. False when there is no extension. */
+/*
+ * Begins a transaction as the owner of the extension. Returns false if there is no
+ * extension.
+ */
 static bool
 begin_step(const char *activity, AtlasIdentity *saved)
 {
@@ -87,6 +90,7 @@ begin_step(const char *activity, AtlasIdentity *saved)
 	return true;
 }
 
+/* Commits the transaction. */
 static void
 end_step(const AtlasIdentity *saved)
 {
@@ -99,7 +103,7 @@ end_step(const AtlasIdentity *saved)
 	atlas_worker_is_busy = false;
 }
 
-/* May this linker link here? atlas_linker.exit_state says why not. */
+/* May this linker link here? If not, atlas_linker.exit_state says why. */
 static bool
 may_link(void)
 {
@@ -118,7 +122,7 @@ may_link(void)
 	return true;
 }
 
-/* Housekeeping has a transaction of its own: what goes wrong there stops no linking. */
+/* Housekeeping has a transaction of its own, so that its problems do not stop linking. */
 static bool
 keep_house(TimestampTz now)
 {
@@ -131,6 +135,10 @@ keep_house(TimestampTz now)
 	return true;
 }
 
+/*
+ * Whether linking is allowed is asked in each round, because settings and subscriptions
+ * change.
+ */
 bool
 atlas_step_round(bool *has_work)
 {
@@ -150,19 +158,19 @@ atlas_step_round(bool *has_work)
 	atlas_linker.cursor.sweep_next = true;
 	atlas_linker.next_round = TimestampTzPlusMilliseconds(now, (int64) atlas_naptime * 1000);
 
-	/* A subscription needs the partitions too. */
+	/* A subscription needs the partitions as well. */
 	if ((stay || atlas_linker.exit_state == ATLAS_LINKER_SUBSCRIBED) && !keep_house(now))
 		return false;
 	return stay;
 }
 
 /*
- * What the linker before was at, if it did not end in good order. One that was
- * terminated did, as far as its events are concerned, unless that was because it
- * came to no end.
+ * Reads which events the linker before was linking, if it did not end in good order. One
+ * that was terminated did so, as far as its events are concerned, unless it was
+ * terminated because it came to no end.
  */
 static bool
-read_state(pg_uuid_t **ids, int *nids)
+read_note(pg_uuid_t **ids, int *nids)
 {
 	bool		was_terminated;
 	bool		found = atlas_linker_note_read(ids, nids);
@@ -171,7 +179,7 @@ read_state(pg_uuid_t **ids, int *nids)
 	was_terminated = atlas_linker.slot->was_terminated;
 	atlas_linker.was_evicted = atlas_linker.slot->was_evicted;
 	LWLockRelease(atlas_shared->lock);
-	/* One by one, so that the one that it is stuck with is known next time. */
+	/* One by one, so that the next linker knows which event this one is stuck with. */
 	if (atlas_linker.was_evicted)
 		atlas_linker.batch_size = 1;
 	if (!was_terminated || atlas_linker.was_evicted)
@@ -180,6 +188,7 @@ read_state(pg_uuid_t **ids, int *nids)
 	return false;
 }
 
+/* Writes the note that the next linker finds if this one is killed. */
 bool
 atlas_step_begin(pg_uuid_t **suspects, int *nsuspects)
 {
@@ -188,7 +197,7 @@ atlas_step_begin(pg_uuid_t **suspects, int *nsuspects)
 
 	if (!begin_step("beginning", &saved))
 		return false;
-	if (read_state(&ids, nsuspects))
+	if (read_note(&ids, nsuspects))
 		atlas_linker.careful_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 													CAREFUL_SECONDS * INT64CONST(1000));
 	else
@@ -200,6 +209,7 @@ atlas_step_begin(pg_uuid_t **suspects, int *nsuspects)
 	return true;
 }
 
+/* Adds to the counters of the status view. */
 static void
 add_counts(const AtlasLinkCounts *counts)
 {
@@ -208,9 +218,9 @@ add_counts(const AtlasLinkCounts *counts)
 }
 
 /*
- * The attempt is counted before it is made, in a transaction of its own, so the
- * event is FAILED only when the last one has been made and ended the linker as
- * well. An unresolved reference is given up before it is looked up once more.
+ * The attempt is counted before it is made, in a transaction of its own. So an event is
+ * FAILED only after the last attempt has been made and has ended the linker as well.
+ * Unresolved references are given up before they are looked up once more.
  */
 bool
 atlas_step_suspect(pg_uuid_t id)
@@ -282,7 +292,7 @@ link_batch(int *claimed)
 	return true;
 }
 
-/* The same in two steps: the batch is noted before it is begun. */
+/* Does the same in two steps, so that the batch is noted before it is begun. */
 static bool
 link_noted_batch(int *claimed)
 {
@@ -314,6 +324,10 @@ atlas_step_batch(int *claimed)
 	return atlas_linker_is_careful() ? link_noted_batch(claimed) : link_batch(claimed);
 }
 
+/*
+ * This comes after the batches, because new events are more urgent than references that
+ * were not found before.
+ */
 bool
 atlas_step_relink(int *claimed)
 {
@@ -345,6 +359,10 @@ atlas_step_relink(int *claimed)
 	return true;
 }
 
+/*
+ * If the linker is careful and leaves early, an empty note makes the next one careful as
+ * well.
+ */
 void
 atlas_step_end(void)
 {

@@ -16,15 +16,15 @@ typedef struct AtlasLinker
 	bool		has_no_extension;
 	bool		finished;		/* there was nothing left to do */
 	int			batch_size;		/* atlas_events.batch_size, or less after an eviction */
-	bool		was_evicted;	/* the linker before: see eviction.c */
+	bool		was_evicted;	/* the linker before this one was: see eviction.c */
 
 	AtlasCursor cursor;
 	bool		left_some;		/* events that somebody else has locked */
-	TimestampTz next_due;		/* of what is to be tried again */
-	TimestampTz next_round;		/* sweep, partitions, may it link */
+	TimestampTz next_due;		/* when something is to be tried again */
+	TimestampTz next_round;		/* of what is due every naptime */
 
-	/* After a linker was killed, batches are noted until then; see linker_note.c. */
-	TimestampTz careful_until;	/* 0: they are not */
+	/* After a linker was killed, batches are noted: see linker_note.c. */
+	TimestampTz careful_until;	/* until then; 0: they are not noted */
 	bool		state_noted;
 	bool		batch_noted;
 } AtlasLinker;
@@ -32,29 +32,29 @@ typedef struct AtlasLinker
 extern AtlasLinker atlas_linker;
 
 /*
- * Each step is a transaction or a few. They return false when the linker is to
- * leave, and raise errors that are no event's fault.
+ * Each step is one transaction or a few. A step returns false if the linker is to leave,
+ * and raises the errors that no event is to blame for.
  */
 
-/* What is due every naptime. */
+/* Does what is due every naptime, and asks whether there is work for this linker. */
 extern bool atlas_step_round(bool *has_work);
 
-/* Notes that this linker is at work; returns what the one before was at. */
+/* Notes that this linker is at work. Returns the events that the one before was linking. */
 extern bool atlas_step_begin(pg_uuid_t **suspects, int *nsuspects);
 
-/* Links one event that the linker before may have been killed by. */
+/* Links one event that may have killed the linker before. */
 extern bool atlas_step_suspect(pg_uuid_t id);
 
-/* Links a batch; *claimed is less than the batch size when nothing is left. */
+/* Links a batch. *claimed is less than the batch size if nothing is left. */
 extern bool atlas_step_batch(int *claimed);
 
-/* Looks up unresolved references again, as many as are due, up to a batch. */
+/* Looks up unresolved references again: those that are due, but no more than a batch. */
 extern bool atlas_step_relink(int *claimed);
 
-/* No kill for some time: batches need not be noted any more. */
+/* Stops noting batches, because no linker was killed for some time. */
 extern bool atlas_step_relax(void);
 
-/* Removes the note, or leaves no event under suspicion. */
+/* Removes the note, or writes one that suspects no event. */
 extern void atlas_step_end(void);
 
 static inline bool

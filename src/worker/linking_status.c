@@ -20,11 +20,11 @@
 #include "worker/linking_status.h"
 #include "worker/worker.h"
 
-#define LAUNCHER_SECONDS 5		/* that the launcher may take to look at the databases */
+#define LAUNCHER_SECONDS 5		/* by which the launcher may be late */
 
 /*
- * The oldest is looked for among the first of the queue's cursor, which is in
- * the order of the transactions, and among those that wait for another attempt.
+ * The oldest event is looked for at the beginning of the queue's cursor, which has the
+ * order of the transactions, and among the events that wait for another attempt.
  */
 static AtlasStatement select_queue = {
 	.sql =
@@ -55,7 +55,7 @@ typedef struct WorkerState
 	bool		all_busy;		/* as many linkers run as may */
 } WorkerState;
 
-/* The caller holds the lock. */
+/* Looks at the launcher and at the other linkers. The caller holds the lock. */
 static WorkerState
 worker_state(TimestampTz now)
 {
@@ -81,6 +81,7 @@ is_in_backoff(const AtlasDatabase *slot, TimestampTz now)
 	return slot->pid == 0 && slot->failures > 0 && slot->not_before > now;
 }
 
+/* The word for what the linker does, or for why there is none. */
 static const char *
 state_name(AtlasDatabase *slot, TimestampTz now)
 {
@@ -109,7 +110,7 @@ state_name(AtlasDatabase *slot, TimestampTz now)
 	return NULL;
 }
 
-/* Why no linker can come; NULL when one can. */
+/* Why no linker can come. NULL if one can. */
 static const char *
 advice_for_absence(const AtlasDatabase *slot, const WorkerState *workers)
 {
@@ -130,7 +131,7 @@ advice_for_absence(const AtlasDatabase *slot, const WorkerState *workers)
 	return NULL;
 }
 
-/* Why events wait for long, though a linker can come. */
+/* Why events wait for long although a linker can come. */
 static const char *
 advice_for_lateness(const AtlasDatabase *slot, const WorkerState *workers)
 {
@@ -148,7 +149,7 @@ is_late(const Interval *age)
 	return age != NULL && (age->day > 0 || age->time > atlas_naptime * USECS_PER_SEC);
 }
 
-/* The first thing that a DBA should look at; NULL when all is well. */
+/* The first thing that a DBA should look at. NULL if all is well. */
 static const char *
 advice_for(const AtlasDatabase *slot, const WorkerState *workers, const AtlasLinkingStatus *status)
 {

@@ -1,17 +1,17 @@
 /*
  * make_way.c
- *		Makes linkers leave a database that somebody wants for himself.
+ *		Makes linkers leave a database that a command needs for itself.
  *
  * DROP DATABASE, ALTER DATABASE ... RENAME or SET TABLESPACE and CREATE DATABASE
- * ... TEMPLATE fail while anybody else is connected to the database. Before such
- * a command runs, the linker is asked to leave, and none is started until the
- * transaction has ended, or the subtransaction if it is rolled back: that of a
- * command that fails is. The linker leaves between two batches, which takes
- * milliseconds; one that is stuck is terminated.
+ * ... TEMPLATE fail while anybody else is connected to the database. Before such a
+ * command runs, the linker is asked to leave. None is started until the transaction ends,
+ * or the subtransaction if that is rolled back, as that of a failing command is. The
+ * linker leaves between two batches, which takes milliseconds. A linker that is stuck is
+ * terminated.
  *
- * Only a role that may run the command does this, and only where it can be run: all
- * but RENAME are refused in a transaction block. CREATE EXTENSION also comes by
- * here: it wakes the launcher, which would not know of the database otherwise.
+ * This happens only if the role may run the command, and only where the command can run:
+ * all of them but RENAME are refused in a transaction block. The hook also sees CREATE
+ * EXTENSION, and wakes the launcher, which would not know of the database otherwise.
  */
 #include "postgres.h"
 
@@ -37,8 +37,8 @@
 #include "worker/make_way.h"
 
 #define ASK_MILLISECONDS 500	/* until a linker that does not leave is terminated */
-#define GIVE_UP_MILLISECONDS 2000
-#define LOOK_MILLISECONDS 10
+#define GIVE_UP_MILLISECONDS 2000	/* until the command runs anyway, and may fail */
+#define LOOK_MILLISECONDS 10	/* between two looks whether it has left */
 
 static ProcessUtility_hook_type previous_process_utility = NULL;
 
@@ -49,11 +49,11 @@ typedef struct Held
 	int			level;			/* nesting level of the transaction that holds it */
 } Held;
 
-/* What this transaction holds, the outer levels first, and the database that it has dropped. */
+/* The slots that this transaction holds, outer levels first, and the database it has dropped. */
 static List *held = NIL;
 static Oid	dropped = InvalidOid;
 
-/* The database that this command wants for itself, or NULL. */
+/* The database that this command needs for itself, or NULL. */
 static const char *
 wanted_database(Node *statement, bool *is_template)
 {
@@ -88,7 +88,7 @@ wanted_database(Node *statement, bool *is_template)
 	}
 }
 
-/* May the caller have this database as a template, apart from owning it? */
+/* May any role that may create databases use this one as a template? */
 static bool
 is_common_template(Oid database)
 {
@@ -103,7 +103,10 @@ is_common_template(Oid database)
 	return result;
 }
 
-/* Has the role CREATEDB? PostgreSQL's own function is not there in every minor version. */
+/*
+ * Has the role CREATEDB? Not every minor version of PostgreSQL offers its own function
+ * for this.
+ */
 static bool
 may_create_databases(void)
 {
@@ -121,7 +124,7 @@ may_create_databases(void)
 	return result;
 }
 
-/* Would the command be run, as far as it can be known beforehand? */
+/* Would the command be run, as far as this can be known beforehand? */
 static bool
 may_take(const Node *statement, Oid database, bool is_top_level)
 {
@@ -136,6 +139,7 @@ may_take(const Node *statement, Oid database, bool is_top_level)
 	return is_owner;
 }
 
+/* Is a linker running, or about to? */
 static bool
 linker_is_there(const AtlasDatabase *slot)
 {
@@ -147,6 +151,7 @@ linker_is_there(const AtlasDatabase *slot)
 	return result;
 }
 
+/* The lock makes sure that the process is still the linker. */
 static void
 terminate_linker(const AtlasDatabase *slot)
 {
@@ -157,8 +162,8 @@ terminate_linker(const AtlasDatabase *slot)
 }
 
 /*
- * Takes the database until the end of the transaction. A template that nobody
- * submits to has no slot, and gets none: no linker goes there.
+ * Keeps linkers away from the database until the end of the transaction. A template to
+ * which nobody submits events has no slot, and gets none, because no linker goes there.
  */
 static AtlasDatabase *
 hold(Oid database, bool is_template)
@@ -166,7 +171,7 @@ hold(Oid database, bool is_template)
 	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
 	Held	   *entry = palloc(sizeof(Held));
 
-	/* Room for it first: nothing may fail between taking and noting it. */
+	/* The entry is made first, because nothing may fail between taking the slot and noting it. */
 	entry->slot = NULL;
 	entry->level = GetCurrentTransactionNestLevel();
 	held = lappend(held, entry);
@@ -184,7 +189,7 @@ hold(Oid database, bool is_template)
 	return entry->slot;
 }
 
-/* Lets linkers come again, except to a database that is gone, for all but the first entries. */
+/* Lets linkers come again, except to a database that is gone. The first entries are kept. */
 static void
 release(int nkept, Oid gone)
 {
@@ -204,6 +209,7 @@ release(int nkept, Oid gone)
 	atlas_shmem_wake_launcher();
 }
 
+/* A database that was dropped gives its slot back at commit. */
 static void
 release_in_transaction(XactEvent event, void *arg)
 {
@@ -215,6 +221,10 @@ release_in_transaction(XactEvent event, void *arg)
 	dropped = InvalidOid;
 }
 
+/*
+ * What a subtransaction holds is released if it is rolled back, and passed on to its
+ * parent if not.
+ */
 static void
 release_in_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
 {
@@ -231,6 +241,7 @@ release_in_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransact
 		release(nkept, InvalidOid);
 }
 
+/* Waits for the linker to leave, and terminates it if it takes too long. */
 static void
 wait_until_left(const AtlasDatabase *slot)
 {
@@ -253,6 +264,7 @@ wait_until_left(const AtlasDatabase *slot)
 	}
 }
 
+/* The hook around utility commands. */
 static void
 process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 				ProcessUtilityContext context, ParamListInfo params,

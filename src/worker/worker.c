@@ -4,7 +4,7 @@
  *		which settings they have, and how they end when they are told to.
  *
  * Settings that a DBA has made for the server, a database or a role are meant for
- * sessions. What a worker relies on it sets itself, once it is connected.
+ * sessions. A worker makes the settings that it relies on itself, once it is connected.
  */
 #include "postgres.h"
 
@@ -44,7 +44,10 @@ static const AtlasSetting common_settings[] = {
 	{NULL, NULL}
 };
 
-/* A worker that is not busy ends by itself, in good order; one that is cannot wait until then. */
+/*
+ * A worker that is not busy ends by itself, in good order. One that is busy cannot wait
+ * until then.
+ */
 static void
 handle_sigterm(SIGNAL_ARGS)
 {
@@ -57,7 +60,7 @@ handle_sigterm(SIGNAL_ARGS)
 		SignalHandlerForShutdownRequest(postgres_signal_arg);
 }
 
-/* Between two transactions there is nothing to be cancelled. */
+/* Between two transactions there is nothing to cancel. */
 static void
 handle_sigint(SIGNAL_ARGS)
 {
@@ -65,6 +68,7 @@ handle_sigint(SIGNAL_ARGS)
 		StatementCancelHandler(postgres_signal_arg);
 }
 
+/* Makes settings that no other source can override. */
 static void
 configure(const AtlasSetting *settings)
 {
@@ -75,7 +79,7 @@ configure(const AtlasSetting *settings)
 void
 atlas_worker_connect(Oid database, const AtlasSetting *settings)
 {
-	/* To connect may be to wait for a lock on the database. */
+	/* Connecting may wait for a lock on the database. */
 	atlas_worker_is_busy = true;
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, handle_sigterm);
@@ -87,6 +91,7 @@ atlas_worker_connect(Oid database, const AtlasSetting *settings)
 	atlas_worker_is_busy = false;
 }
 
+/* The snapshot itself is not used here, but having one makes it safe to read heap pages. */
 void
 atlas_worker_begin(void)
 {

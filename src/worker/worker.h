@@ -8,7 +8,7 @@
 
 #include <signal.h>
 
-/* A setting of PostgreSQL's that a worker makes for itself. */
+/* A setting of PostgreSQL that a worker makes for itself. */
 typedef struct AtlasSetting
 {
 	const char *name;
@@ -23,18 +23,18 @@ extern int	atlas_naptime;		/* seconds */
 extern int	atlas_max_workers;
 
 /*
- * Connects a worker to a database, or, with InvalidOid, to none, with settings of
- * its own; the last one has no name.
+ * Connects a worker to a database, or to none if it is InvalidOid, with settings of its
+ * own. The last one of these has no name.
  */
 extern void atlas_worker_connect(Oid database, const AtlasSetting *settings);
 
 /*
- * Is a transaction under way? Then SIGTERM ends the process wherever it is, and
- * SIGINT cancels what it does. Otherwise it looks itself whether it is to end.
+ * Is a transaction under way? Then SIGTERM ends the process wherever it is, and SIGINT
+ * cancels what it does. Otherwise the process checks by itself whether it is to end.
  */
 extern volatile sig_atomic_t atlas_worker_is_busy;
 
-/* Was SIGTERM received while it was? */
+/* Was SIGTERM received during a transaction? */
 extern volatile sig_atomic_t atlas_worker_is_terminated;
 
 /* A transaction of a worker, with a snapshot. */

@@ -1,7 +1,7 @@
 /*
  * logs.test.mjs
  *		GET /v1/events: the event logs with PostgREST's filters, order, limits
- *		and counts. GET /v1/events/{eventId}: one event.
+ *		and counts, and of a period. GET /v1/events/{eventId}: one event.
  */
 import { randomUUID } from 'node:crypto'
 import { before, test } from 'node:test'
@@ -25,6 +25,8 @@ before(async () => {
 	const { json } = await post('/events/batch', EVENTS, { as: submitter })
 	ids = Object.fromEntries(json.results.map(({ eventId }, i) => [EVENTS[i].name, eventId]))
 })
+
+const percent = (text) => [...Buffer.from(text)].map((byte) => `%${byte.toString(16).padStart(2, '0')}`).join('')
 
 const names = ({ json, text }) => {
 	assert.ok(Array.isArray(json), text)
@@ -91,6 +93,78 @@ for (const [query, expected] of [
 		assert.equal(answer.status, 200)
 		assert.equal(names(answer), expected)
 	})
+
+/* Through nginx only: PostgREST takes since and until for columns. */
+for (const [query, expected] of [
+	[`since=${DAY(2)}&until=${DAY(4)}`, 'AD'],
+	[`since=${DAY(4)}`, 'CE'],
+	[`until=${DAY(2)}`, 'B'],
+	[`since=${DAY(4)}&until=${DAY(4)}`, ''],
+	[`since=${DAY(5)}&until=${DAY(1)}`, ''],
+	['since=2026-03-04T12:00:00.000001Z', 'C'],
+	['until=2026-03-04T12:00:00.000001Z', 'EADB'],
+	['since=2026-03-04T12:00:00.001Z', 'C'],
+	['since=2026-03-04T17:30:00%2B05:30', 'CE'],
+	['since=2026-03-04t05:00:00-07:00', 'CE'],
+	['since=1970-01-01T00:00:00Z&until=9999-12-31T23:59:59Z', 'CEADB'],
+	[`since=${percent(DAY(2))}&until=${percent(DAY(4))}`, 'AD'],
+	[`until=${DAY(4)};since=${DAY(2)}`, 'AD'],
+	[`limit=1&since=${DAY(2)}&offset=1&until=${DAY(4)}`, 'D'],
+	[`order=eventId.asc&since=${DAY(2)}&limit=2`, 'DA'],
+	[`objectType=eq.CUSTOMER&since=${DAY(2)}&processingStatus=eq.LINKED`, 'EA'],
+	[`or=(name.eq.C,payload->>plan.eq.free)&until=${DAY(5)}`, 'A'],
+	[`since=${DAY(2)}&occurredAt=lt.${DAY(4)}`, 'AD'],
+	[`description=is.null&until=${DAY(4)}&select=name`, 'AD'],
+])
+	test(`GET /v1/events?${query} has ${expected || 'nothing'}`, async () => {
+		const answer = await get(`/events?${query}`, { as: reader })
+		assert.equal(answer.status, 200, answer.text)
+		assert.equal(names(answer), expected)
+	})
+
+test('the pages of a period, each after the last event of the one before, are the period', async () => {
+	let pages = ''
+	for (let before = ''; ;) {
+		const { json } = await get(`/events?since=${DAY(2)}&until=${DAY(5)}&order=eventId.desc&limit=1${before}`, { as: reader })
+		if (json.length === 0) break
+		pages += json[0].name
+		before = `&eventId=lt.${json[0].eventId}`
+	}
+	assert.equal(pages, 'EAD')
+})
+
+test('a period is counted, has its own headers, and is over with the request', async () => {
+	const query = `/events?since=${DAY(2)}&until=${DAY(5)}&limit=2`
+	for (let n = 0; n < 30; n++) {
+		const answer = await get(query, { as: reader, headers: { Prefer: 'count=exact' } })
+		assert.deepEqual([answer.status, answer.headers.get('content-range'), names(answer)], [206, '0-1/3', 'EA'])
+		const all = await getDirectly('/event_logs', { as: reader })
+		assert.equal(names(all), NEWEST_FIRST)
+	}
+	const head = await request('HEAD', BASE_URL + '/v1' + query, { as: reader, headers: { Prefer: 'count=exact' } })
+	assert.deepEqual([head.status, head.headers.get('content-range'), head.text], [206, '0-1/3', ''])
+})
+
+test('a since or until that is no time of RFC 3339 is 400, and named', async () => {
+	for (const name of ['since', 'until'])
+		for (const [value, read = value] of [['yesterday'], [''], ['infinity'], ['2026-03-01'], ['2026-03-01T12:00:00'], ['2026-03-01 12:00:00Z'],
+			['2026-02-30T12:00:00Z'], ['2026-03-01T12:00:00+01:00', '2026-03-01T12:00:00 01:00'], [`gte.${DAY(1)}`], ['1969-12-31T23:59:59Z'],
+			['0000-01-01T00:00:00Z'], ['null'], ['1772323200'], [percent('x'.repeat(200)), 'x'.repeat(100)]])
+			for (const query of [`${name}=${value}`, `limit=0&${name}=${value}&select=name`])
+				assertError(await get(`/events?${query}`, { as: reader }), 400, { code: 'PT400', message: 'Bad Request',
+					details: `The parameter ${name} is not a time of RFC 3339 from 1970 on: ${read}`, hint: /2026-11-20T09:30:00Z/ })
+	assertError(await get(`/events?since=${DAY(1)}&since=${DAY(2)}`, { as: reader }), 400)
+	assertError(await get(`/events?Since=${DAY(1)}`, { as: reader }), 400)
+})
+
+test('other paths have no since and until', async () => {
+	for (const path of ['/rejections', '/object-types', `/timeline?objectType=CUSTOMER&objectId=${CUSTOMER}`, `/events/${ids.A}`]) {
+		const answer = await get(`${path}${path.includes('?') ? '&' : '?'}since=${DAY(1)}`, { as: reader })
+		assertError(answer, 400)
+	}
+	assertError(await request('POST', `${BASE_URL}/v1/events?since=${DAY(1)}`, { as: submitter, body: event() }), 400,
+		{ details: 'Unknown query parameters: since.' })
+})
 
 test('event ids page through the logs', async () => {
 	const { json } = await logs(`?eventId=lt.${ids.A}&order=eventId.desc&limit=1`)

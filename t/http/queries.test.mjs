@@ -119,7 +119,8 @@ function parametersOf(operation) {
 }
 
 test('every parameter, and every column, that the document has is taken', async () => {
-	const values = { select: '*', limit: '1', offset: '0', objectType: 'CUSTOMER', objectId: CUSTOMER, before: eventId }
+	const values = { select: '*', limit: '1', offset: '0', objectType: 'CUSTOMER', objectId: CUSTOMER, before: eventId,
+		since: '2026-03-01T00:00:00Z', until: '2026-03-01T00:00:00Z' }
 	let tried = 0
 	for (const [path, { get: operation }] of Object.entries(api.paths)) {
 		if (!operation) continue
@@ -141,7 +142,7 @@ test('every parameter, and every column, that the document has is taken', async 
 })
 
 test('every column of a view is a parameter of its path', () => {
-	const renamed = { event_logs: '/events', object_types: '/object-types' }
+	const renamed = { event_logs: '/events', event_logs_of_period: '/events', object_types: '/object-types' }
 	for (const { view, columns } of JSON.parse(sql(`SELECT json_agg(v) FROM (SELECT relname AS view, json_agg(attname ORDER BY attname COLLATE "C") AS columns
 		FROM pg_attribute JOIN pg_class c ON c.oid = attrelid WHERE relnamespace = 'atlas_api'::regnamespace AND relkind = 'v' GROUP BY relname) v`)))
 		assert.deepEqual(parametersOf(api.paths[renamed[view] ?? `/${view}`].get).columns.sort(), columns, view)

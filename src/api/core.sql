@@ -1,0 +1,93 @@
+-- ---------------------------------------------------------------------
+-- atlas_events, bound to the schema in which it is installed. This part calls
+-- functions and uses operators only with the exact types of their arguments, so
+-- that nobody can have put a better match into that schema.
+-- ---------------------------------------------------------------------
+
+SELECT set_config('search_path', 'pg_catalog, ' || quote_ident(nspname) || ', pg_temp', true)
+  FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
+ WHERE extname = 'atlas_events';
+
+CREATE FUNCTION atlas_api_private.tenant() RETURNS text
+    LANGUAGE sql STABLE
+    RETURN atlas_tenant();
+
+COMMENT ON FUNCTION atlas_api_private.tenant() IS 'See atlas_tenant()';
+
+CREATE FUNCTION atlas_api_private.store_event(event text, idempotency_key text) RETURNS json
+    LANGUAGE sql
+    RETURN submit_event(event, idempotency_key);
+
+COMMENT ON FUNCTION atlas_api_private.store_event(text, text) IS 'See submit_event(text, text)';
+
+CREATE FUNCTION atlas_api_private.store_events(events text) RETURNS json
+    LANGUAGE sql
+    RETURN submit_events(events);
+
+COMMENT ON FUNCTION atlas_api_private.store_events(text) IS 'See submit_events(text)';
+
+CREATE FUNCTION atlas_api_private.timeline(object_type text, object_id text, before_event uuid, max_events int)
+    RETURNS TABLE (
+        "eventId" uuid, "occurredAt" timestamptz, role text, name text, description text, icon text,
+        payload jsonb, "objectType" text, "objectId" text, "externalId" text, "processingStatus" text)
+    LANGUAGE sql STABLE BEGIN ATOMIC
+    SELECT t.event_id, t.occurred_at, t.role, t.name, t.description, t.icon, t.payload,
+           t.object_type, t.object_id, t.external_id, t.processing_status
+      FROM atlas_timeline($1, $2, $3, $4) t;
+END;
+
+COMMENT ON FUNCTION atlas_api_private.timeline(text, text, uuid, int) IS 'See atlas_timeline()';
+
+CREATE VIEW atlas_api_private.object_types AS
+    SELECT object_type, relation, id_column, external_id_column, aliases FROM atlas_object_types;
+
+COMMENT ON VIEW atlas_api_private.object_types IS 'See atlas_object_types';
+
+CREATE VIEW atlas_api.event_logs WITH (security_invoker = true) AS
+    SELECT event_id AS "eventId", object_type AS "objectType", object_id AS "objectId",
+           external_id AS "externalId", name, description, icon, payload,
+           related_objects AS "relatedObjects", processing_status AS "processingStatus",
+           attempts, last_error AS "lastError", occurred_at AS "occurredAt",
+           received_at AS "receivedAt", linked_at AS "linkedAt"
+      FROM atlas_event_logs
+     ORDER BY event_id DESC;
+
+COMMENT ON VIEW atlas_api.event_logs IS 'The event logs, newest first
+One row per event, with its processing status and the outcome of each related object.';
+COMMENT ON COLUMN atlas_api.event_logs."eventId" IS 'UUIDv7: the order of the ids is the order of the times at which events occurred';
+COMMENT ON COLUMN atlas_api.event_logs."objectType" IS 'Type of the primary object';
+COMMENT ON COLUMN atlas_api.event_logs."objectId" IS 'Id of the primary object';
+COMMENT ON COLUMN atlas_api.event_logs."externalId" IS 'Id of the primary object in the submitter''s system';
+COMMENT ON COLUMN atlas_api.event_logs.name IS 'Name of the event: escape it where you show it';
+COMMENT ON COLUMN atlas_api.event_logs.description IS 'Plain text or HTML, as submitted: escape it where you show it';
+COMMENT ON COLUMN atlas_api.event_logs.icon IS 'URL or one character: escape it where you show it';
+COMMENT ON COLUMN atlas_api.event_logs.payload IS 'JSON object, as submitted';
+COMMENT ON COLUMN atlas_api.event_logs."relatedObjects" IS 'Array of {objectType, objectId, externalId, outcome, reason}; outcome is PENDING, LINKED, NOT_FOUND or ERROR';
+COMMENT ON COLUMN atlas_api.event_logs."processingStatus" IS 'PENDING, LINKED or FAILED';
+COMMENT ON COLUMN atlas_api.event_logs.attempts IS 'Failed attempts at linking';
+COMMENT ON COLUMN atlas_api.event_logs."lastError" IS 'Why the last attempt failed or was put off';
+COMMENT ON COLUMN atlas_api.event_logs."occurredAt" IS 'When it happened';
+COMMENT ON COLUMN atlas_api.event_logs."receivedAt" IS 'When it was submitted';
+COMMENT ON COLUMN atlas_api.event_logs."linkedAt" IS 'When it became LINKED; null until then';
+
+CREATE VIEW atlas_api.status AS
+    SELECT preloaded, worker_state AS "workerState", submitted, linked, not_found AS "notFound", failed,
+           queue_depth AS "queueDepth", oldest_pending_age AS "oldestPendingAge",
+           last_error AS "lastError", last_error_at AS "lastErrorAt", advice
+      FROM atlas_events_status;
+
+COMMENT ON VIEW atlas_api.status IS 'State of the linking, for admins
+One row for all tenants of the database.';
+COMMENT ON COLUMN atlas_api.status.preloaded IS 'Whether events are linked in the background';
+COMMENT ON COLUMN atlas_api.status."workerState" IS 'What the linker does: starting, linking, idle, asleep, waiting, backoff, held, off';
+COMMENT ON COLUMN atlas_api.status.submitted IS 'Events stored since the server started';
+COMMENT ON COLUMN atlas_api.status.linked IS 'Events linked since the server started';
+COMMENT ON COLUMN atlas_api.status."notFound" IS 'Related objects that were not found at first, since the server started';
+COMMENT ON COLUMN atlas_api.status.failed IS 'Events that are FAILED now';
+COMMENT ON COLUMN atlas_api.status."queueDepth" IS 'Events that are PENDING now';
+COMMENT ON COLUMN atlas_api.status."oldestPendingAge" IS 'Time since the oldest pending event was received';
+COMMENT ON COLUMN atlas_api.status."lastError" IS 'Last error of a linker since the server started';
+COMMENT ON COLUMN atlas_api.status."lastErrorAt" IS 'When that error occurred';
+COMMENT ON COLUMN atlas_api.status.advice IS 'What an operator should do; null when all is well';
+
+SELECT set_config('search_path', 'pg_catalog, pg_temp', true);

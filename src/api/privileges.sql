@@ -1,0 +1,92 @@
+-- ---------------------------------------------------------------------
+-- Privileges: PUBLIC has none. Roles belong to the server and not to this
+-- database, so they are made by a call and not by this script.
+-- ---------------------------------------------------------------------
+
+CREATE FUNCTION atlas_api_private.create_role(role_name text) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS
+$$
+BEGIN
+    IF to_regrole(role_name) IS NULL THEN
+        EXECUTE format('CREATE ROLE %I', role_name);
+        RETURN true;
+    END IF;
+    IF (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = role_name) THEN
+        RAISE EXCEPTION 'role % exists already, and is a superuser or bypasses row security', role_name
+            USING ERRCODE = 'invalid_role_specification', HINT = 'Rename it; the API needs the name.';
+    END IF;
+    RETURN false;
+END
+$$;
+
+COMMENT ON FUNCTION atlas_api_private.create_role(text) IS 'Makes a role, unless there is one of that name, and returns whether it did';
+
+CREATE FUNCTION atlas_api_private.create_roles() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    SET client_min_messages = warning AS
+$$
+DECLARE
+    core text := (SELECT quote_ident(nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
+                   WHERE extname = 'atlas_events');
+BEGIN
+    IF atlas_api_private.create_role('atlas_authenticator') THEN
+        ALTER ROLE atlas_authenticator LOGIN NOINHERIT;
+        ALTER ROLE atlas_authenticator SET statement_timeout = '30s';
+        -- The parameters of the statements that PostgREST executes contain tokens.
+        ALTER ROLE atlas_authenticator SET log_parameter_max_length = 0;
+    END IF;
+    PERFORM atlas_api_private.create_role('atlas_submitter'),
+            atlas_api_private.create_role('atlas_reader'),
+            atlas_api_private.create_role('atlas_admin');
+    GRANT atlas_submitter, atlas_reader TO atlas_admin;
+    GRANT atlas_submitter, atlas_reader, atlas_admin TO atlas_authenticator;
+
+    GRANT USAGE ON SCHEMA atlas_api, atlas_api_private TO atlas_submitter, atlas_reader;
+    GRANT USAGE ON SCHEMA atlas_api_refused TO atlas_submitter, atlas_reader;
+    GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA atlas_api_refused TO atlas_submitter, atlas_reader;
+    GRANT EXECUTE ON FUNCTION atlas_api_private.check_request(), atlas_api.openapi()
+        TO atlas_submitter, atlas_reader;
+    GRANT EXECUTE ON FUNCTION atlas_api_private.is_request(), atlas_api_private.request_id(), atlas_api_private.subject(),
+        atlas_api_private.is_reader(), atlas_api_private.tenant(), atlas_api_private.built_in_types(),
+        atlas_api_private.rejection_age(), atlas_api_private.rejection_rows(),
+        atlas_api_private.status_message(int), atlas_api_private.set_status(int, text, text),
+        atlas_api_private.header_value(text), atlas_api_private.is_client(), atlas_api_private.app_setting(text),
+        atlas_api_private.error_response(int, text, text, json),
+        atlas_api_private.problems_in_words(json), atlas_api_private.json_or_empty(text),
+        atlas_api_private.answer_error(text, text, text, text, text)
+        TO atlas_submitter, atlas_reader;
+    GRANT SELECT ON atlas_api.object_types, atlas_api.rejections TO atlas_submitter, atlas_reader;
+
+    GRANT EXECUTE ON FUNCTION
+        atlas_api.submit_event(text), atlas_api.submit_event(bytea), atlas_api.submit_event(json),
+        atlas_api.submit_events(text), atlas_api.submit_events(bytea), atlas_api.submit_events(json),
+        atlas_api_private.cut_short(text), atlas_api_private.text_of(bytea), atlas_api_private.raise_invalid(text, text, text),
+        atlas_api_private.answer_event(text, text), atlas_api_private.answer_events(text, text),
+        atlas_api_private.store_event(text, text), atlas_api_private.store_events(text),
+        atlas_api_private.refused_items(json, json),
+        atlas_api_private.answer_batch(json, text), atlas_api_private.note_rejections(json)
+        TO atlas_submitter;
+    EXECUTE format('GRANT USAGE ON SCHEMA %1$s TO atlas_submitter, atlas_reader;
+        GRANT EXECUTE ON FUNCTION %1$s.submit_event(text, text), %1$s.submit_events(text) TO atlas_submitter;
+        GRANT EXECUTE ON FUNCTION %1$s.atlas_timeline(text, text, uuid, int) TO atlas_reader;
+        GRANT SELECT ON %1$s.atlas_event_logs, %1$s.atlas_events, %1$s.atlas_event_queue,
+            %1$s.atlas_event_links, %1$s.atlas_event_unresolved TO atlas_reader;
+        GRANT EXECUTE ON FUNCTION %1$s.atlas_status() TO atlas_admin', core);
+
+    GRANT SELECT ON atlas_api.event_logs, atlas_api.event_logs_of_period TO atlas_reader;
+    GRANT EXECUTE ON FUNCTION atlas_api.event(uuid), atlas_api.timeline(text, text, uuid, int),
+        atlas_api_private.timeline_page(text, text, uuid, int),
+        atlas_api_private.timeline(text, text, uuid, int), atlas_api_private.url_encode(text),
+        atlas_api_private.set_next_page(text, text, uuid, int)
+        TO atlas_reader;
+    GRANT SELECT ON atlas_api.status TO atlas_admin;
+END
+$$;
+
+COMMENT ON FUNCTION atlas_api_private.create_roles() IS
+'Makes the roles of the API, where they are missing, and grants them what they need in this database. Can be called again.
+PostgREST logs in as atlas_authenticator, which gets LOGIN, NOINHERIT, a statement_timeout of 30 s and log_parameter_max_length = 0, but no password. atlas_submitter submits events and sees its own rejections. atlas_reader reads timelines, logs and all rejections of its tenant. atlas_admin may do both, and sees the state of the linking.';
+
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA atlas_api, atlas_api_private, atlas_api_refused FROM PUBLIC;

@@ -1,0 +1,151 @@
+-- ---------------------------------------------------------------------
+-- A request may have the query parameters that the document has for its path
+-- ---------------------------------------------------------------------
+
+CREATE FUNCTION atlas_api_private.query_parameters() RETURNS jsonb
+    LANGUAGE sql IMMUTABLE BEGIN ATOMIC
+    WITH api AS (
+        SELECT atlas_api.openapi()::jsonb AS document),
+    operation AS (
+        SELECT method.key || ' ' || path.key AS name, method.value AS operation, document
+          FROM api, jsonb_each(document -> 'paths') path, jsonb_each(path.value) method),
+    parameter AS (
+        SELECT o.name, coalesce(document #> string_to_array(substr(p ->> '$ref', 3), '/'), p) AS parameter,
+               document #> (string_to_array(substr(operation #>>
+                   '{responses,200,content,application/json,schema,items,$ref}', 3), '/') || '{properties}') AS columns
+          FROM operation o, jsonb_array_elements(operation -> 'parameters') p),
+    known AS (
+        SELECT name, parameter ->> 'name' AS parameter, false AS is_column
+          FROM parameter WHERE parameter ->> 'in' = 'query'
+        UNION ALL
+        SELECT name, jsonb_object_keys(columns), true
+          FROM parameter WHERE parameter ->> 'name' = 'select')
+    SELECT jsonb_object_agg(name, (
+               SELECT coalesce(jsonb_object_agg(k.parameter, k.is_column ORDER BY k.is_column), '{}')
+                 FROM known k WHERE k.name = o.name))
+      FROM operation o;
+END;
+
+COMMENT ON FUNCTION atlas_api_private.query_parameters() IS
+'The query parameters of each operation of the OpenAPI document: {"get /events": {"limit": false, "objectType": true, ...}, ...}
+The value is true for columns, which filter. An operation that has the parameter select has the columns of its answer.';
+
+CREATE FUNCTION atlas_api_private.url_decode(value text) RETURNS text
+    LANGUAGE sql IMMUTABLE BEGIN ATOMIC
+    SELECT coalesce(convert_from(string_agg(
+               CASE WHEN part[1] ~ '^%[0-9A-Fa-f]{2}$' THEN decode(substr(part[1], 2), 'hex')
+                    ELSE convert_to(part[1], 'UTF8') END, '' ORDER BY n), 'UTF8'), '')
+      FROM regexp_matches(translate(value, '+', ' '), '%[0-9A-Fa-f]{2}|[^%]+|%', 'g') WITH ORDINALITY AS r (part, n);
+END;
+
+COMMENT ON FUNCTION atlas_api_private.url_decode(text) IS 'A name or value in the query of a URL as text';
+
+CREATE FUNCTION atlas_api_private.check_parameters(request text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS
+$$
+DECLARE
+    operations jsonb := atlas_api_private.query_parameters();
+    method text := CASE split_part(request, ' ', 1) WHEN 'HEAD' THEN 'get' ELSE lower(split_part(request, ' ', 1)) END;
+    operation text := method || ' ' || substring(request, '^\S+ ([^?]*)');
+    known jsonb := operations -> operation;
+    unknown text;
+BEGIN
+    IF known IS NULL THEN
+        SELECT value INTO known FROM jsonb_each(operations)
+         WHERE key LIKE '%{%' AND operation ~ ('^' || regexp_replace(key, '\{[^}]*\}', '[^/]+', 'g') || '$');
+    END IF;
+    -- The path is one of PostgREST's own, and PostgREST knows its parameters.
+    IF known IS NULL THEN
+        RETURN;
+    END IF;
+    SELECT string_agg(left(name, 100), ', ') INTO unknown
+      FROM (SELECT DISTINCT CASE WHEN raw_name ~ '[%+]' THEN atlas_api_private.url_decode(raw_name) ELSE raw_name END AS name
+              FROM regexp_split_to_table(substring(request, '\?(.*)$'), '[&;]') AS part,
+                   split_part(part, '=', 1) AS raw_name
+             WHERE part <> ''
+             ORDER BY 1) p
+     WHERE NOT known ? name AND NOT coalesce((known ->> split_part(name, '->', 1))::boolean, false);
+    IF unknown IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = 'Bad Request',
+            DETAIL = format('Unknown query parameters: %s.', left(unknown, 1000)),
+            HINT = coalesce('The path takes: ' || (SELECT string_agg(key, ', ' ORDER BY value, key) FROM jsonb_each(known)) || '.',
+                            'The path takes none.');
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION atlas_api_private.check_parameters(text) IS
+'Raises PT400 for query parameters that the OpenAPI document does not have
+The request is as its client wrote it, GET /timeline?objectType=..., the path without the prefix of the proxy.';
+
+-- ---------------------------------------------------------------------
+-- The period of GET /events. Its ends, since and until, become bounds of the
+-- event id, which has an index. PostgREST would take the two for columns, so the
+-- proxy leaves them out of the query that it sends, and asks for a view that has
+-- the bounds from settings of the transaction.
+-- ---------------------------------------------------------------------
+
+-- CASE lets the bounds be conditions of an index under row security, which
+-- COALESCE does not.
+CREATE VIEW atlas_api.event_logs_of_period WITH (security_invoker = true) AS
+    SELECT *
+      FROM atlas_api.event_logs
+     WHERE "eventId" >= CASE WHEN current_setting('atlas_api.since', true) <> ''
+                             THEN current_setting('atlas_api.since')::uuid ELSE '00000000-0000-0000-0000-000000000000' END
+       AND "eventId" < CASE WHEN current_setting('atlas_api.until', true) <> ''
+                            THEN current_setting('atlas_api.until')::uuid ELSE 'ffffffff-ffff-ffff-ffff-ffffffffffff' END;
+
+COMMENT ON VIEW atlas_api.event_logs_of_period IS 'The event logs of a period, newest first
+The rows of event_logs between the since and the until that a client gave to the proxy. Without the proxy these are all rows.';
+
+DO $$
+DECLARE
+    this record;
+BEGIN
+    FOR this IN
+        SELECT attname, col_description(attrelid, attnum) AS description
+          FROM pg_attribute WHERE attrelid = 'atlas_api.event_logs'::regclass AND attnum > 0
+    LOOP
+        EXECUTE format('COMMENT ON COLUMN atlas_api.event_logs_of_period.%I IS %L', this.attname, this.description);
+    END LOOP;
+END
+$$;
+
+CREATE FUNCTION atlas_api_private.first_event_id(time_of_rfc3339 text) RETURNS uuid
+    AS '$libdir/atlas_events', 'atlas_first_event_id' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+COMMENT ON FUNCTION atlas_api_private.first_event_id(text) IS
+'The smallest event id of a time as RFC 3339 writes it; null when the text is not such a time, or when no event can have it
+See event_id_at().';
+
+-- A plan for any period is estimated for a small one, which it would read and sort
+-- as a whole to get a page.
+CREATE FUNCTION atlas_api_private.take_period(request text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS
+$$
+DECLARE
+    bound record;
+BEGIN
+    FOR bound IN
+        SELECT name, value, atlas_api_private.first_event_id(value) AS event_id
+          FROM regexp_split_to_table(substring(request, '^\S+ /events\?(.*)$'), '[&;]') AS part,
+               split_part(part, '=', 1) AS name,
+               atlas_api_private.url_decode(substr(part, length(name) + 2)) AS value
+         WHERE name IN ('since', 'until')
+    LOOP
+        IF bound.event_id IS NULL THEN
+            RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = 'Bad Request',
+                DETAIL = format('The parameter %s is not a time of RFC 3339 from 1970 on: %s', bound.name, left(bound.value, 100)),
+                HINT = 'Write it as 2026-11-20T09:30:00Z. In a URL the + of an offset is written as %2B.';
+        END IF;
+        PERFORM set_config('atlas_api.' || bound.name, bound.event_id::text, true),
+                set_config('plan_cache_mode', 'force_custom_plan', true);
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION atlas_api_private.take_period(text) IS
+'Makes the parameters since and until of GET /events the bounds of event_logs_of_period in this transaction
+The request is as its client wrote it, GET /events?since=..., the path without the prefix of the proxy. Raises PT400 when one of the two is not a time.';
