@@ -73,12 +73,12 @@ $node->safe_psql('atlas', "COMMIT PREPARED 'one'");
 linked_ok($node, 'atlas', 'a prepared transaction is linked after the clock was set back');
 
 # A linker that has failed is started again.
-$node->safe_psql('atlas', 'ALTER TABLE atlas_linker_state RENAME TO hidden');
+$node->safe_psql('atlas', 'ALTER TABLE atlas_linker_state RENAME COLUMN batch TO hidden');
 submit_in_session(1601, 1700);
 wait_until($node, 'atlas', 'SELECT last_error IS NOT NULL FROM atlas_events_status',
 	'a linker has failed');
 set_clock(-42);
-$node->safe_psql('atlas', 'ALTER TABLE hidden RENAME TO atlas_linker_state');
+$node->safe_psql('atlas', 'ALTER TABLE atlas_linker_state RENAME COLUMN hidden TO batch');
 linked_ok($node, 'atlas', 'after the clock was set back another one is started');
 
 # ----- Standing still -----
