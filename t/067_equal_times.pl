@@ -68,26 +68,28 @@ sub by_turns
 	return @ids;
 }
 
-# No two ids of sessions that submit at the same time are equal, and those of each are in
-# order. Returns all.
+# Sessions submit at the same time, in calls with one event and in calls with many. The ids
+# of each session are in order, and no two are equal. Returns all, and the arrivals of the
+# calls with one event.
 sub race_in_order
 {
 	my ($node, $name) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	my $calls = long_or(50, 10);
-	my $script = join ";\n", ($single, call_with(100)) x $calls;
-	my @all;
+	my $calls = long_or(20_000, 2000);
+	my $script = $single . "FROM generate_series(1, $calls);\n" . call_with(1000) . ';';
+	my (@all, @arrivals);
 
 	foreach my $result (race($node, 'one', ($script) x 8))
 	{
 		my @ids = event_ids($result->[0]);
 
-		is("$result->[1] " . scalar(@ids), ' ' . $calls * 101, "$name: a session has submitted its events");
+		is("$result->[1] " . scalar(@ids), ' ' . ($calls + 1000), "$name: a session has submitted its events");
 		in_order("$name: in order", @ids);
 		push @all, @ids;
+		push @arrivals, arrivals(@ids[ 0 .. $calls - 1 ]);
 	}
 	in_order("$name: no two sessions have the same id", sort @all);
-	return @all;
+	return (\@all, \@arrivals);
 }
 
 my $node = with_clock(sub { return start_node('equal_times', settings => 'atlas_events.max_batch_size = 20000') });
@@ -138,10 +140,12 @@ cmp_ok(scalar(keys %arrivals), '<=', 3, 'a call takes few arrivals, however many
 
 # ----- At the same time -----
 
-my @raced = race_in_order($node, 'sessions at once');
+my ($raced, $raced_arrivals) = race_in_order($node, 'sessions at once');
 stop_clock(1_793_491_199);
-push @raced, race_in_order($node, 'while the clock stands still');
-in_order('no id is given out twice', sort @raced);
+my ($still, $still_arrivals) = race_in_order($node, 'while the clock stands still');
+in_order('no id is given out twice', sort @$raced, @$still);
+%arrivals = map { $_ => 1 } @$raced_arrivals, @$still_arrivals;
+is(scalar(keys %arrivals), @$raced_arrivals + @$still_arrivals, 'no two calls have the same arrival');
 
 # ----- Restarts -----
 
@@ -187,7 +191,7 @@ push @ids, by_turns(10, $session);
 stop_clock(1_793_491_199);
 push @ids, by_turns(10, $session), event_ids($session->query_safe(call_with(10_000)));
 in_order('a session that is not preloaded has its events in order, whatever the clock does', @ids);
-@raced = race_in_order($node, 'not preloaded, while the clock stands still');
+race_in_order($node, 'not preloaded, while the clock stands still');
 $session->quit;
 $node->stop;
 done_testing();
