@@ -4,9 +4,11 @@
  *
  * A clock that runs ahead of the time is a counter until the time has caught up, and
  * its ticks then tell each tenant how many events the others submit. Therefore it goes
- * by the monotonic clock, which nobody sets; and a call takes one or two ticks, not one
- * per event. It runs ahead only while the server gets more than a million calls per
- * second, and then by no more than the calls in excess.
+ * by the monotonic clock, which nobody sets; and a call takes one or two ticks of the
+ * shared clock, and one more for every 16,384 events, not one for each. So that clock runs
+ * ahead only while the server gets more than a million calls per second, and then by no
+ * more than the calls in excess. The clock of a backend, without preloading, gives a tick to
+ * each event, but a call takes longer than its ticks.
  *
  * Restarts:
  *	- after a crash of a backend the postmaster goes on with the same offset;
