@@ -1,5 +1,5 @@
 # Every database with the extension is served, however many there are and
-# however they came; and nobody who wants a database for himself has to wait.
+# however they came; and nobody has to wait who needs a database without other sessions.
 
 use strict;
 use warnings;
@@ -48,8 +48,12 @@ $node->safe_psql('postgres', 'ALTER DATABASE db1 RESET atlas_events.linking');
 $node->reload;
 linked_ok($node, 'db1', 'until linking is turned on again');
 
-# ----- Commands that want the database for themselves -----
+# ----- Commands that need the database without other sessions -----
 
+# From here on there are workers for all databases, so that no linker has to make room for
+# another: one that is stuck would be cancelled for that, and say so.
+$node->safe_psql('postgres', 'ALTER SYSTEM SET atlas_events.max_workers = 16');
+$node->reload;
 $node->safe_psql('postgres', "DROP DATABASE $_") foreach 'clone', map { "db$_" } 3 .. 6;
 
 # One whose linker is busy with many batches, and one whose linker is stuck. While

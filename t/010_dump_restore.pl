@@ -152,7 +152,7 @@ is(inserts_of('by_other', 'SET atlas_events.direct_access = off'),
 is(inserts_of('by_other', 'SET atlas_events.direct_access = on'), '', 'rows go into them without a statement nevertheless');
 oracle_ok($node, 'by_other', [ event_ids($node->safe_psql('by_other', 'SELECT event_id FROM atlas_events')) ]);
 
-# ----- Additions of a DBA, as README says -----
+# ----- Additions of a DBA, as docs/operations.md says -----
 
 $node->safe_psql('by_other', <<'END');
 ALTER TABLE atlas_events ADD COLUMN label text GENERATED ALWAYS AS (object_type || ': ' || name) STORED;

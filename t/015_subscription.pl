@@ -79,7 +79,7 @@ $subscriber->safe_psql('reads',
 $subscriber->wait_for_log(qr/no partition of relation "atlas_events" found for row/, $offset);
 pass('without the partition the subscription stops, and the log says why');
 
-# The partitions come as README says.
+# The partitions come as docs/operations.md says.
 my $schema = $publisher->basedir . '/partitions.sql';
 $publisher->command_ok(
 	[

@@ -95,7 +95,7 @@ CREATE FUNCTION atlas_test.is_old(event_id uuid) RETURNS bool LANGUAGE sql STABL
     SELECT event_id >= atlas_test.first_id(3) AND event_id < atlas_test.first_id(2)
 $$;
 
--- Drops the old month, as README says under "Retention".
+-- Drops the old month, as docs/operations.md says.
 CREATE FUNCTION atlas_test.drop_month() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     month text := to_char(now() AT TIME ZONE 'UTC' - interval '3 months', 'YYYY_MM');

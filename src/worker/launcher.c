@@ -13,8 +13,14 @@
  * the last one is used only for visits. When more databases have work than there are
  * workers, the linker that has run longest makes room for the next one: see eviction.c.
  *
- * Why a linker did not start: need_of() says that its database needs none now, or
- * start_linker() found no background worker slot.
+ * Why a linker did not start:
+ *	- read_databases(): the database is a template or allows no connections;
+ *	- see_database(): 1,024 databases have slots already;
+ *	- need_of(): it needs none now, or one runs, or the last one failed a moment ago, or
+ *	  somebody needs the database without other sessions (make_way.c);
+ *	- next_candidate() and start_linkers(): max_workers are running;
+ *	- start_linker(): no background worker slot is free.
+ * A linker that has started may leave at once: see may_link() in linker_transactions.c.
  */
 #include "postgres.h"
 

@@ -260,10 +260,10 @@ grow_batch(void)
 static bool
 link_until_empty(TimestampTz *idle_since)
 {
-	static TimestampTz last_relink = 0;
+	static TimestampTz last_retry = 0;
 	TimestampTz now;
 	int			claimed;
-	int			relinked;
+	int			retried;
 	bool		full;
 
 	do
@@ -278,13 +278,13 @@ link_until_empty(TimestampTz *idle_since)
 		grow_batch();
 		/* Even if there is always something new, this is done now and then. */
 		now = GetCurrentTimestamp();
-		if (full && now >= last_relink &&
-			now < TimestampTzPlusMilliseconds(last_relink, atlas_poll_interval))
+		if (full && now >= last_retry &&
+			now < TimestampTzPlusMilliseconds(last_retry, atlas_poll_interval))
 			continue;
-		last_relink = now;
-		if (!atlas_step_relink(&relinked))
+		last_retry = now;
+		if (!atlas_step_retry_unresolved(&retried))
 			return false;
-		full = full || relinked >= atlas_linker.batch_size;
+		full = full || retried >= atlas_linker.batch_size;
 	} while (full && !round_is_due());
 	return true;
 }

@@ -329,7 +329,7 @@ atlas_step_batch(int *claimed)
  * were not found before.
  */
 bool
-atlas_step_relink(int *claimed)
+atlas_step_retry_unresolved(int *claimed)
 {
 	AtlasIdentity saved;
 

@@ -49,7 +49,7 @@ extern bool atlas_step_suspect(pg_uuid_t id);
 extern bool atlas_step_batch(int *claimed);
 
 /* Looks up unresolved references again: those that are due, but no more than a batch. */
-extern bool atlas_step_relink(int *claimed);
+extern bool atlas_step_retry_unresolved(int *claimed);
 
 /* Stops noting batches, because no linker was killed for some time. */
 extern bool atlas_step_relax(void);

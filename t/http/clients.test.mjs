@@ -5,11 +5,12 @@
  */
 import { execFile } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
 import assert from 'node:assert/strict'
 import postgrest from '@supabase/postgrest-js'
-import { BASE_URL, CUSTOMER, POSTGREST_URL, SAMPLE, event, newTenant } from './atlas.mjs'
+import { BASE_URL, CUSTOMER, POSTGREST_URL, SAMPLE, event, newTenant, token } from './atlas.mjs'
 
 const { PostgrestClient } = postgrest
 const TIMELINE = { objectType: 'CUSTOMER', objectId: CUSTOMER }
@@ -159,4 +160,23 @@ test('curl gets each error as JSON', async () => {
 		for (const field of ['code', 'message', 'details', 'hint', 'requestId'])
 			assert.ok(field in answer.json, `${field} with ${status}`)
 	}
+})
+
+test('postgrest-js: the example of docs/http.md does what it says', async () => {
+	const page = readFileSync(new URL('../../docs/http.md', import.meta.url), 'utf8')
+	const [, example] = page.match(/^```js\nimport .*\n([^]*?)^```$/m)
+	const answers = []
+	class Client extends PostgrestClient {
+		constructor(url, options) {
+			super(url, { ...options, fetch: async (...request) => {
+				const answer = await fetch(...request)
+				answers.push([answer.status, await answer.clone().json()])
+				return answer
+			} })
+		}
+	}
+	const run = new (async () => {}).constructor('PostgrestClient', 'BASE_URL', 'TOKEN', example)
+	await run(Client, BASE_URL, token({ tenant: randomUUID() }))
+	assert.deepEqual(answers.map(([status]) => status), [200, 200, 200, 200], JSON.stringify(answers))
+	assert.deepEqual(answers[2][1].map(({ name }) => name), ['Trial Ended', 'Trial Started'])
 })
