@@ -91,7 +91,8 @@ CREATE TABLE atlas_events (
 ) PARTITION BY RANGE (event_id);
 
 COMMENT ON TABLE atlas_events IS 'The event log: one row per event, never updated, and one partition per month';
-COMMENT ON COLUMN atlas_events.event_id IS 'UUIDv7 whose time is occurred_at, so that its order is timeline order';
+COMMENT ON COLUMN atlas_events.event_id IS 'UUIDv7 whose time is occurred_at, so that its order is timeline order
+Events of the same time are in the order in which they were submitted.';
 COMMENT ON COLUMN atlas_events.occurred_at IS 'When it happened, as the submitter says, or else when it was received';
 COMMENT ON COLUMN atlas_events.received_at IS 'When submit_event() received it';
 COMMENT ON COLUMN atlas_events.tenant_id IS 'Tenant that submitted it; empty without tenants';

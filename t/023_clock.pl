@@ -4,57 +4,21 @@
 use strict;
 use warnings;
 
+use AtlasClock;
 use AtlasTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-# The server's clock is what this file says: see clock.c. Timeouts go by another.
-my $folder = PostgreSQL::Test::Utils::tempdir();
-my $clock = "$folder/clock";
-system_or_bail('cc', '-O2', '-shared', '-fPIC', '-o', "$folder/clock.so", atlas_root() . '/t/clock.c');
-
-# set_clock(DAYS): so many days fast. stop_clock(TIME): it stands still then.
-sub set_clock
-{
-	my ($days) = @_;
-
-	write_clock($days * 86_400_000_000, 0);
-	return;
-}
-
-sub stop_clock
-{
-	my ($seconds) = @_;
-
-	write_clock(0, $seconds * 1_000_000);
-	return;
-}
-
-sub write_clock
-{
-	my @settings = @_;
-
-	open my $file, '+>>', $clock or die "could not open $clock: $!";
-	close $file;
-	open $file, '+<', $clock or die "could not open $clock: $!";
-	syswrite $file, pack 'q2', @settings;
-	close $file;
-	return;
-}
-
-set_clock(0);
-my $node;
-{
-	local $ENV{LD_PRELOAD} = "$folder/clock.so";
-	local $ENV{ATLAS_CLOCK} = $clock;
-	$node = start_node(
-		'clock', settings => <<'END');
+my $node = with_clock(
+	sub {
+		return start_node(
+			'clock', settings => <<'END');
 max_prepared_transactions = 5
 atlas_events.poll_interval = 100ms
 atlas_events.idle_timeout = 500ms
 END
-}
+	});
 make_database($node, 'atlas');
 my $session = $node->background_psql('atlas');
 my @ids;
@@ -109,12 +73,12 @@ $node->safe_psql('atlas', "COMMIT PREPARED 'one'");
 linked_ok($node, 'atlas', 'a prepared transaction is linked after the clock was set back');
 
 # A linker that has failed is started again.
-$node->safe_psql('atlas', 'ALTER TABLE atlas_linker_state RENAME TO hidden');
+$node->safe_psql('atlas', 'ALTER TABLE atlas_linker_state RENAME COLUMN batch TO hidden');
 submit_in_session(1601, 1700);
 wait_until($node, 'atlas', 'SELECT last_error IS NOT NULL FROM atlas_events_status',
 	'a linker has failed');
 set_clock(-42);
-$node->safe_psql('atlas', 'ALTER TABLE hidden RENAME TO atlas_linker_state');
+$node->safe_psql('atlas', 'ALTER TABLE atlas_linker_state RENAME COLUMN hidden TO batch');
 linked_ok($node, 'atlas', 'after the clock was set back another one is started');
 
 # ----- Standing still -----

@@ -2,27 +2,47 @@
  * event_id.c
  *		Event ids: UUIDs of version 7 whose time is when the event occurred.
  *
- *	bits	48	milliseconds since 1970
+ *	bits	48	occurred_at: milliseconds since 1970
  *			 4	version 7
- *			12	fraction of the millisecond, in 1/4096
+ *			10	occurred_at: microseconds of the millisecond
+ *			 2	arrival: the highest bits
  *			 2	variant
- *			32	counter of this backend
- *			30	random
+ *			48	arrival: the other bits
+ *			14	tail
  *
- * The counter keeps the ids of one backend in order also when their times are
- * equal; it starts at random in the lower half of its range, so that two
- * backends rarely share a value, and the random bits settle it when they do.
- * If the clock is set back, new ids sort before older ones, but no two are equal.
+ * The arrival is when the event was submitted, in microseconds since 2026 by the clock
+ * of arrival_clock.h; its 50 bits last until September 2061, and then begin again. So ids
+ * are in the order of occurred_at, and events of the same microsecond in the order in which
+ * they were submitted, in whatever sessions and databases.
+ *
+ * Usually the clock is shared, and no two calls get the same arrival. The tail is random
+ * for the first event of a call, and the others count up from there, into the next arrival
+ * if need be. Without preloading each backend has its own clock: the arrival counts up
+ * from event to event, and the tail holds the number of the backend, which no other one has
+ * at the time (if there are fewer than 16,384), and is random beside it.
+ *
+ * So no id is given out twice while the server runs, even if the system clock is set back
+ * or stands still. For two ids to be equal, arrivals must have been repeated after a restart,
+ * which arrival_clock.c makes hard; both microseconds must be the same, and the tails too,
+ * which is 1 in 16,384. A server that lives through a minute twice, with 10,000 events per
+ * second, makes about one of 10 million ids of that minute once more. The primary key refuses
+ * it. Without preloading that can also happen to a backend that starts after the system
+ * clock was set back and has the number of an earlier one.
+ *
+ * An id tells when its event was submitted, and nothing of other events. Only without
+ * preloading does it tell which of its connections the server used.
  */
 #include "postgres.h"
 
 #include "common/pg_prng.h"
 #include "pgtime.h"
 #include "port/pg_bswap.h"
+#include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 #include "utils/timestamp.h"
 
+#include "base/arrival_clock.h"
 #include "base/event_id.h"
 
 #define UNIX_EPOCH_OFFSET_USECS \
@@ -32,54 +52,90 @@
 #define END_OF_TIMES \
 	((INT64CONST(1) << 48) * 1000 - UNIX_EPOCH_OFFSET_USECS)
 
-static pg_prng_state random_state;
-static bool random_seeded = false;
-static uint32 counter;
+/* Arrivals are counted from here. */
+#define ARRIVAL_EPOCH_JDATE 2461042 /* == date2j(2026, 1, 1) */
+#define ARRIVAL_EPOCH \
+	((int64) (ARRIVAL_EPOCH_JDATE - POSTGRES_EPOCH_JDATE) * USECS_PER_DAY)
 
-/* Writes the 64 bits that hold the time and the version. */
-static void
-put_time(TimestampTz occurred_at, pg_uuid_t *id)
+#define TAIL_BITS 14
+#define TAIL_VALUES (1 << TAIL_BITS)
+#define LOW_BITS 62				/* beside the variant */
+#define VARIANT (UINT64CONST(2) << LOW_BITS)
+
+/* The 64 bits that hold the time and the version, and two more bits. */
+static uint64
+high_half(TimestampTz occurred_at)
 {
-	int64		usecs = occurred_at + UNIX_EPOCH_OFFSET_USECS;
-	uint64		millis = usecs / 1000;
-	uint64		fraction = (usecs % 1000) * 4096 / 1000;
-	uint64		high = pg_hton64(millis << 16 | UINT64CONST(7) << 12 | fraction);
+	uint64		usecs = occurred_at + UNIX_EPOCH_OFFSET_USECS;
 
+	return (usecs / 1000) << 16 | UINT64CONST(7) << 12 | (usecs % 1000) << 2;
+}
+
+static void
+put_halves(uint64 high, uint64 low, pg_uuid_t *id)
+{
+	high = pg_hton64(high);
+	low = pg_hton64(low);
 	memcpy(id->data, &high, sizeof(high));
+	memcpy(id->data + sizeof(high), &low, sizeof(low));
+}
+
+static uint64
+random_below(uint32 end)
+{
+	return pg_prng_uint32(&pg_global_prng_state) % end;
+}
+
+/* A random tail with the number of this backend in it. */
+static uint64
+tail_of_backend(void)
+{
+	int			nbackends = ProcGlobal->allProcCount;
+	int			number = MyProc - ProcGlobal->allProcs;
+
+	return (number + nbackends * random_below(Max(TAIL_VALUES / nbackends, 1))) % TAIL_VALUES;
 }
 
 void
-atlas_event_id_make(TimestampTz occurred_at, pg_uuid_t *id)
+atlas_event_ids_begin(int nevents, AtlasEventIds *ids)
 {
-	uint64		low;
+	TimestampTz arrival;
+	uint64		tail;
 
-	if (!random_seeded)
+	if (atlas_arrival_clock_is_shared())
 	{
-		if (!pg_prng_strong_seed(&random_state))
-			ereport(ERROR,
-					(errcode(ERRCODE_INTERNAL_ERROR),
-					 errmsg("could not generate random values")));
-		counter = pg_prng_uint32(&random_state) >> 1;
-		random_seeded = true;
+		/* As many arrivals as are touched if the tail of the first one is the greatest. */
+		arrival = atlas_arrival_clock_take(1 + (nevents + TAIL_VALUES - 2) / TAIL_VALUES);
+		tail = random_below(TAIL_VALUES);
+		ids->step = 1;
 	}
+	else
+	{
+		arrival = atlas_arrival_clock_take(nevents);
+		tail = tail_of_backend();
+		ids->step = TAIL_VALUES;
+	}
+	ids->next = (uint64) (arrival - ARRIVAL_EPOCH) << TAIL_BITS | tail;
+}
 
-	put_time(occurred_at, id);
-	low = UINT64CONST(2) << 62 |
-		(uint64) counter++ << 30 |
-		(pg_prng_uint32(&random_state) >> 2);
-	low = pg_hton64(low);
-	memcpy(id->data + 8, &low, sizeof(low));
+void
+atlas_event_id_make(TimestampTz occurred_at, AtlasEventIds *ids, pg_uuid_t *id)
+{
+	uint64		low = ids->next & ((UINT64CONST(1) << LOW_BITS) - 1);
+
+	put_halves(high_half(occurred_at) | ids->next >> LOW_BITS, VARIANT | low, id);
+	ids->next += ids->step;
 }
 
 void
 atlas_event_id_floor(TimestampTz occurred_at, pg_uuid_t *id)
 {
-	uint64		high;
+	uint64		high = high_half(occurred_at);
 
-	/* Below version 7, so that the bound lies between two milliseconds. */
-	high = pg_hton64((uint64) ((occurred_at + UNIX_EPOCH_OFFSET_USECS) / 1000) << 16);
-	memset(id->data, 0, UUID_LEN);
-	memcpy(id->data, &high, sizeof(high));
+	/* Bounds of partitions are below version 7, so that they lie between two milliseconds. */
+	if (occurred_at % 1000 == 0)
+		high = high >> 16 << 16;
+	put_halves(high, 0, id);
 }
 
 bool
@@ -92,9 +148,7 @@ atlas_event_id_first(TimestampTz occurred_at, pg_uuid_t *id)
 	}
 	if (occurred_at < -UNIX_EPOCH_OFFSET_USECS || occurred_at >= END_OF_TIMES)
 		return false;
-	memset(id->data, 0, UUID_LEN);
-	put_time(occurred_at, id);
-	id->data[8] = 0x80;			/* the variant, and nothing of the counter */
+	put_halves(high_half(occurred_at), VARIANT, id);
 	return true;
 }
 

@@ -1,7 +1,8 @@
 /*
  * event_id.h
  *		Event ids: UUIDs of version 7 (RFC 9562) whose time is when the event
- *		occurred, so that their order is timeline order.
+ *		occurred, so that their order is timeline order. Events of the same time are in
+ *		the order in which they were submitted.
  */
 #ifndef ATLAS_EVENT_ID_H
 #define ATLAS_EVENT_ID_H
@@ -9,12 +10,25 @@
 #include "datatype/timestamp.h"
 #include "utils/uuid.h"
 
-/* A new id. The time must be between 1970 and the year 10889. */
-extern void atlas_event_id_make(TimestampTz occurred_at, pg_uuid_t *id);
+/* What the ids of one call share: it arrives once, and its events are in order. */
+typedef struct AtlasEventIds
+{
+	uint64		next;			/* arrival and tail of the next id */
+	uint64		step;			/* from one id to the next */
+} AtlasEventIds;
+
+/* Begins the ids of a call that submits so many events. */
+extern void atlas_event_ids_begin(int nevents, AtlasEventIds *ids);
 
 /*
- * A bound that is greater than all ids of the milliseconds before that of this time,
- * and smaller than all ids of that millisecond and of those after it.
+ * A new id; those of one call that have the same time are in the order in which they
+ * are made. The time must be between 1970 and the year 10889.
+ */
+extern void atlas_event_id_make(TimestampTz occurred_at, AtlasEventIds *ids, pg_uuid_t *id);
+
+/*
+ * An id that is smaller than all of this time and of later ones, and greater than all of
+ * earlier times.
  */
 extern void atlas_event_id_floor(TimestampTz occurred_at, pg_uuid_t *id);
 

@@ -59,6 +59,7 @@ start_shmem(void)
 			pg_atomic_init_u64(&slot->not_found, 0);
 		}
 	}
+	atlas_arrival_clock_share(&atlas_shared->arrival.clock, !found);
 	LWLockRelease(AddinShmemInitLock);
 }
 

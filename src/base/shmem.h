@@ -1,13 +1,16 @@
 /*
  * shmem.h
  *		Shared state: one slot per database that has the extension, and the
- *		launcher's latch. There is none unless the library is preloaded.
+ *		launcher's latch, and the clock of arrivals. There is none unless the library
+ *		is preloaded.
  *
  * Who may change what:
  *	- lock guards which database a slot belongs to, and every field that is
  *	  not atomic; whoever reads several fields together takes it shared;
  *	- interested, pending, the latches and the counters are atomic: the commit of
- *	  a transaction that submitted events touches nothing else.
+ *	  a transaction that submitted events touches nothing else;
+ *	- arrival belongs to arrival_clock.c: a call that submits events moves the clock
+ *	  forward by one compare-and-swap, without a lock.
  * A slot is given up when its database is dropped, or has no extension and no
  * transaction is interested in it; a backend that keeps a pointer to the slot of
  * its own database declares its interest before each use.
@@ -19,6 +22,8 @@
 #include "port/atomics.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
+
+#include "base/arrival_clock.h"
 
 #define ATLAS_MAX_DATABASES 1024
 #define ATLAS_ERROR_LENGTH 256
@@ -74,6 +79,11 @@ typedef struct AtlasDatabase
 
 typedef struct AtlasShared
 {
+	union
+	{
+		AtlasArrivalClock clock;
+		char		line[PG_CACHE_LINE_SIZE];	/* every submit writes to it */
+	}			arrival;
 	LWLock	   *lock;
 	pg_atomic_uint64 launcher_latch;	/* Latch *; 0: no launcher runs */
 	pg_atomic_uint64 launcher_due;	/* TimestampTz by which it looks at the databases again */

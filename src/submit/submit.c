@@ -217,8 +217,11 @@ compare_ids(const void *a, const void *b)
 static void
 make_ids(const AtlasOpenSubmissions *open)
 {
+	AtlasEventIds ids;
+
+	atlas_event_ids_begin(open->nitems, &ids);
 	for (int i = 0; i < open->nitems; i++)
-		atlas_event_id_make(open->items[i]->event.occurred_at, &open->items[i]->event_id);
+		atlas_event_id_make(open->items[i]->event.occurred_at, &ids, &open->items[i]->event_id);
 	qsort(open->items, open->nitems, sizeof(AtlasSubmission *), compare_ids);
 }
 
