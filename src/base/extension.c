@@ -100,7 +100,8 @@ read_extension(AtlasExtension *result)
 	for (int i = 0; i < ATLAS_NTABLES; i++)
 	{
 		result->relations[i] = get_relname_relid(atlas_tables[i].name, result->schema);
-		if (!OidIsValid(result->relations[i]))
+		/* Events are taken without the table of the linker's note; only linkers need it. */
+		if (!OidIsValid(result->relations[i]) && i != ATLAS_LINKER_STATE)
 			return false;
 	}
 	return true;
