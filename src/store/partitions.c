@@ -48,12 +48,12 @@ typedef struct PartitionIndexes
 
 static const PartitionIndexes indexes[ATLAS_NTABLES] = {
 	[ATLAS_EVENTS] = {
-		.primary_key = "event_id",
+		.primary_key = "tenant_id, event_id",
 		.other = "tenant_id, object_type, object_id, event_id",
 	},
 	[ATLAS_EVENT_LINKS] = {
 		.primary_key = "tenant_id, object_type, object_id, event_id",
-		.other = "event_id",
+		.other = "tenant_id, event_id",
 	},
 };
 
