@@ -119,18 +119,19 @@ CREATE TABLE atlas_event_queue (
 -- One linker serves all tenants, so this is the one index of the queue that does not begin
 -- with the tenant. Events that are to be linked at once come last, in the order of the
 -- linker's cursor, and events that are to be tried again later come before them. Between
--- the two is what is FAILED, by tenant and event, because it has no transaction id. The
--- condition is true
+-- the two is what is FAILED: there a number of the tenant takes the place of the
+-- transaction, so that a tenant's events are side by side. The condition is true
 -- for every row. It keeps the planner from using this index for statements that do not
 -- compare submitted_xid: once a vacuum has found the queue empty, the planner takes
 -- lookups by event_id to be as cheap here as in the primary key, but they would read the
--- whole index, with all entries of dead rows.
+-- whole index, with all entries of dead rows. No two entries are equal.
 CREATE INDEX atlas_event_queue_cursor_idx
-    ON atlas_event_queue (next_attempt_at, submitted_xid, tenant_id, event_id) WHERE submitted_xid IS NOT NULL;
+    ON atlas_event_queue (next_attempt_at, submitted_xid, event_id)
+    WITH (deduplicate_items = off) WHERE submitted_xid IS NOT NULL;
 
 COMMENT ON TABLE atlas_event_queue IS 'Events whose related objects are not linked yet; removing the row makes the event LINKED';
 COMMENT ON COLUMN atlas_event_queue.event_id IS 'The event';
-COMMENT ON COLUMN atlas_event_queue.submitted_xid IS 'Transaction that submitted it: the linker''s cursor; 0 once the event is FAILED';
+COMMENT ON COLUMN atlas_event_queue.submitted_xid IS 'Transaction that submitted it: the linker''s cursor. Of a FAILED event it is a number of its tenant, by which an index finds them';
 COMMENT ON COLUMN atlas_event_queue.next_attempt_at IS 'When linking is tried again. Null means at once. Infinity means that the event is FAILED, and waits for atlas_retry_failed()';
 COMMENT ON COLUMN atlas_event_queue.attempts IS 'Failed attempts at linking so far';
 COMMENT ON COLUMN atlas_event_queue.depth IS 'How many rules led to the event, one after the other; 0 for an event that no rule submitted';
@@ -531,7 +532,7 @@ COMMENT ON COLUMN atlas_event_logs.last_error IS 'Why the last attempt at linkin
 COMMENT ON COLUMN atlas_event_logs.linked_at IS 'When the event became LINKED; null until then';
 
 -- What is PENDING is read in the order of the queue's primary key, and what is FAILED in
--- that of the cursor's index, where it has no transaction id. Each branch has its own
+-- that of the cursor's index, where it has a number of its tenant. Each branch has its own
 -- constant status and its own order, so that a page reads the newest events only, and a
 -- filter on the status skips the other branch. OFFSET 0 makes sure that the row of a queued
 -- event is looked up by its id.
@@ -561,7 +562,8 @@ UNION ALL
       FROM atlas_event_queue q,
            LATERAL (SELECT * FROM atlas_events e
                      WHERE e.tenant_id = @extschema@.atlas_tenant() AND e.event_id = q.event_id OFFSET 0) e
-     WHERE q.next_attempt_at = 'infinity' AND q.submitted_xid = '0' AND q.tenant_id = @extschema@.atlas_tenant()
+     WHERE q.next_attempt_at = 'infinity' AND q.tenant_id = @extschema@.atlas_tenant()
+       AND q.submitted_xid = (pg_catalog.hashtextextended(@extschema@.atlas_tenant(), 0) & 9223372036854775807)::text::xid8
      ORDER BY q.event_id DESC
 );
 

@@ -23,7 +23,7 @@ SELECT submit_event('CONVERSATION', '1', 'linked', related_objects => ARRAY[('US
 DROP TABLE lab.bugs;
 SELECT atlas_link_events();
 SELECT submit_event('CONVERSATION', '1', 'failed', related_objects => ARRAY[('USER', '7', NULL), ('USER', '8', NULL)]::atlas_object[]) AS failed \gset
-UPDATE atlas_event_queue SET next_attempt_at = 'infinity', submitted_xid = '0', attempts = 5, last_error = 'it was poison';
+UPDATE atlas_event_queue SET next_attempt_at = 'infinity', submitted_xid = (hashtextextended(tenant_id, 0) & 9223372036854775807)::text::xid8, attempts = 5, last_error = 'it was poison';
 SELECT submit_event('CONVERSATION', '1', 'waiting', related_objects => ARRAY[('USER', '7', NULL), ('USER', '8', NULL)]::atlas_object[]) AS waiting \gset
 UPDATE atlas_event_queue SET next_attempt_at = now() + interval '1 hour', attempts = 2, last_error = 'it was locked' WHERE event_id = :'waiting';
 SELECT submit_event('CONVERSATION', '1', 'pending', related_objects => ARRAY[('USER', '7', NULL)]::atlas_object[]) IS NOT NULL;
@@ -77,7 +77,7 @@ SELECT atlas_link_events();
 SELECT count(submit_event('CONVERSATION', '1', 'pending ' || n, occurred_at => timestamptz '2024-11-01' + n * interval '1 hour',
                           related_objects => ARRAY[('USER', '7', NULL)]::atlas_object[]))
   FROM generate_series(1, 20) n;
-UPDATE atlas_event_queue SET next_attempt_at = 'infinity', submitted_xid = '0', last_error = 'x' WHERE event_id IN (SELECT event_id FROM atlas_event_queue ORDER BY event_id LIMIT 5);
+UPDATE atlas_event_queue SET next_attempt_at = 'infinity', submitted_xid = (hashtextextended(tenant_id, 0) & 9223372036854775807)::text::xid8, last_error = 'x' WHERE event_id IN (SELECT event_id FROM atlas_event_queue ORDER BY event_id LIMIT 5);
 -- Few rows would be read in whole.
 ANALYZE atlas_events, atlas_event_queue, atlas_event_links;
 SET enable_seqscan = off;

@@ -155,7 +155,7 @@ SELECT tenant_id, object_type, object_id FROM atlas_event_links ORDER BY 1, 2, 3
 SELECT tenant_id, object_id, attempts FROM atlas_event_unresolved;
 SELECT role, name FROM atlas_timeline('ORDER', '8');
 -- One of them FAILED, which is none of the other's business
-INSERT INTO atlas_event_queue (tenant_id, event_id, submitted_xid, next_attempt_at) VALUES ('initech', :'twin', '0', 'infinity');
+INSERT INTO atlas_event_queue (tenant_id, event_id, submitted_xid, next_attempt_at) VALUES ('initech', :'twin', (hashtextextended('initech', 0) & 9223372036854775807)::text::xid8, 'infinity');
 SELECT name, processing_status FROM atlas_event_logs;
 SELECT name, processing_status FROM atlas_pending_events;
 SET atlas_events.tenant = 'initech';

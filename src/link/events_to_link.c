@@ -22,9 +22,11 @@
 static AtlasStatement select_events = {
 	.sql =
 	"SELECT e.event_id, e.tenant_id, e.object_type, e.object_id, e.related_objects, e.received_at"
-	"  FROM " ATLAS_KEYS ", @extschema@.atlas_events e"
-	" WHERE " ATLAS_IS_KEY("e")
-	"   AND e.event_id OPERATOR(pg_catalog.>=) $5 AND e.event_id OPERATOR(pg_catalog.<=) $6",
+	"  FROM " ATLAS_KEYS ","
+	"       LATERAL (SELECT * FROM @extschema@.atlas_events e"
+	"                 WHERE " ATLAS_IS_KEY("e")
+	"                   AND e.event_id OPERATOR(pg_catalog.>=) $3"
+	"                   AND e.event_id OPERATOR(pg_catalog.<=) $4 OFFSET 0) e",
 	.nparameters = ATLAS_KEYS_NPARAMETERS + 2,
 	.parameters = {ATLAS_KEYS_PARAMETERS, UUIDOID, UUIDOID},
 };
@@ -96,6 +98,18 @@ atlas_select_events(const AtlasEventKey *keys, int nkeys)
 	return (int) atlas_execute(&select_events, values, NULL, false, 0);
 }
 
+/* Notes where the events are in the queue. All of them are among the keys; both are sorted. */
+static void
+copy_places(const AtlasEventKey *keys, AtlasLinkEvent *events, int nevents)
+{
+	for (int i = 0; i < nevents; i++)
+	{
+		while (atlas_event_key_compare(keys, &events[i].key) != 0)
+			keys++;
+		events[i].key.place = keys->place;
+	}
+}
+
 /* Reads those of the events that are there; keys are sorted, and so are they. */
 static AtlasLinkEvent *
 read_events(const AtlasEventKey *keys, int nkeys, int *nevents)
@@ -111,6 +125,7 @@ read_events(const AtlasEventKey *keys, int nkeys, int *nevents)
 	}
 	SPI_freetuptable(SPI_tuptable);
 	qsort(events, *nevents, sizeof(AtlasLinkEvent), compare_events);
+	copy_places(keys, events, *nevents);
 	return events;
 }
 

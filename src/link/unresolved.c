@@ -109,18 +109,18 @@ static AtlasStatement select_due_events = {
 	.parameters = {TIMESTAMPTZOID, INT8OID},
 };
 
-/* The arrays of one element are for the same reason as in ATLAS_IS_KEY: see store/event_keys.h. */
-#define IS_REFERENCE \
-	"u.tenant_id OPERATOR(pg_catalog.=) ANY (ARRAY[r.tenant_id])" \
-	" AND u.event_id OPERATOR(pg_catalog.=) ANY (ARRAY[r.event_id])" \
-	" AND u.position OPERATOR(pg_catalog.=) ANY (ARRAY[r.position])"
+/* Not by =, for the reason that store/event_keys.h says. */
+#define FINDS_REFERENCE \
+	ATLAS_FINDS_KEY("u") \
+	" AND u.position OPERATOR(pg_catalog.>=) k.position" \
+	" AND u.position OPERATOR(pg_catalog.<=) k.position"
 
 static AtlasStatement delete_resolved = {
 	.sql =
 	"DELETE FROM @extschema@.atlas_event_unresolved u"
 	" USING ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3))"
-	"       AS r (tenant_id, event_id, position)"
-	" WHERE " IS_REFERENCE,
+	"       AS k (tenant_id, event_id, position)"
+	" WHERE " FINDS_REFERENCE,
 	.nparameters = 3,
 	.parameters = {TEXTARRAYOID, UUIDARRAYOID, INT2ARRAYOID},
 };
@@ -128,13 +128,13 @@ static AtlasStatement delete_resolved = {
 static AtlasStatement update_unresolved = {
 	.sql =
 	"UPDATE @extschema@.atlas_event_unresolved u"
-	"   SET attempts = r.attempts, next_attempt_at = r.next_attempt_at, outcome = r.outcome,"
-	"       reason = r.reason"
+	"   SET attempts = k.attempts, next_attempt_at = k.next_attempt_at, outcome = k.outcome,"
+	"       reason = k.reason"
 	"  FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3),"
 	"                  pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6),"
 	"                  pg_catalog.unnest($7))"
-	"       AS r (tenant_id, event_id, position, attempts, next_attempt_at, outcome, reason)"
-	" WHERE " IS_REFERENCE,
+	"       AS k (tenant_id, event_id, position, attempts, next_attempt_at, outcome, reason)"
+	" WHERE " FINDS_REFERENCE,
 	.nparameters = 7,
 	.parameters = {TEXTARRAYOID, UUIDARRAYOID, INT2ARRAYOID, INT2ARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID,
 	TEXTARRAYOID},

@@ -23,17 +23,6 @@ atlas_event_key_compare(const void *a, const void *b)
 	return result != 0 ? result : atlas_compare_text(left->tenant, right->tenant);
 }
 
-/* By tenant, and by id within a tenant. */
-static int
-compare_by_tenant(const void *a, const void *b)
-{
-	const AtlasEventKey *left = a;
-	const AtlasEventKey *right = b;
-	int			result = atlas_compare_text(left->tenant, right->tenant);
-
-	return result != 0 ? result : atlas_event_id_compare(&left->id, &right->id);
-}
-
 /* Are both of the same tenant? Keys of a batch often share the text. */
 static bool
 same_tenant(const AtlasEventKey *a, const AtlasEventKey *b)
@@ -70,50 +59,26 @@ atlas_event_keys_take(AtlasEventKey *keys, int tenant_column, int id_column)
 		text	   *tenant = DatumGetTextPP(SPI_getbinval(row, tupdesc, tenant_column, &isnull));
 
 		keys[i].id = *DatumGetUUIDP(SPI_getbinval(row, tupdesc, id_column, &isnull));
+		ItemPointerSetInvalid(&keys[i].place);
 		keys[i].tenant = i > 0 && atlas_compare_text(keys[i - 1].tenant, tenant) == 0 ?
 			keys[i - 1].tenant : atlas_result_text(row, tupdesc, tenant_column);
-	}
-}
-
-/* Adds the rows of the tenants; keys are sorted by tenant. */
-static void
-add_tenants(const AtlasEventKey *keys, int nkeys, AtlasColumn *tenants, AtlasColumn *firsts,
-			AtlasColumn *lasts)
-{
-	int			end;
-
-	for (int start = 0; start < nkeys; start = end)
-	{
-		CHECK_FOR_INTERRUPTS();
-		for (end = start + 1; end < nkeys; end++)
-			if (!same_tenant(&keys[start], &keys[end]))
-				break;
-		atlas_column_add_pointer(tenants, keys[start].tenant);
-		atlas_column_add(firsts, Int32GetDatum(start + 1));
-		atlas_column_add(lasts, Int32GetDatum(end));
 	}
 }
 
 void
 atlas_event_keys_values(const AtlasEventKey *keys, int nkeys, Datum *values)
 {
-	AtlasEventKey *sorted = palloc(sizeof(AtlasEventKey) * Max(nkeys, 1));
 	AtlasColumn tenants;
-	AtlasColumn firsts;
-	AtlasColumn lasts;
 	AtlasColumn ids;
 
-	memcpy(sorted, keys, sizeof(AtlasEventKey) * nkeys);
-	qsort(sorted, nkeys, sizeof(AtlasEventKey), compare_by_tenant);
 	atlas_column_init(&tenants, nkeys);
-	atlas_column_init(&firsts, nkeys);
-	atlas_column_init(&lasts, nkeys);
 	atlas_column_init(&ids, nkeys);
-	add_tenants(sorted, nkeys, &tenants, &firsts, &lasts);
 	for (int i = 0; i < nkeys; i++)
-		atlas_column_add(&ids, UUIDPGetDatum(&sorted[i].id));
+	{
+		CHECK_FOR_INTERRUPTS();
+		atlas_column_add_pointer(&tenants, keys[i].tenant);
+		atlas_column_add(&ids, UUIDPGetDatum(&keys[i].id));
+	}
 	values[0] = atlas_column_array(&tenants, TEXTOID);
-	values[1] = atlas_column_array(&firsts, INT4OID);
-	values[2] = atlas_column_array(&lasts, INT4OID);
-	values[3] = atlas_column_array(&ids, UUIDOID);
+	values[1] = atlas_column_array(&ids, UUIDOID);
 }

@@ -6,6 +6,7 @@
 #define ATLAS_EVENT_KEYS_H
 
 #include "catalog/pg_type.h"
+#include "storage/itemptr.h"
 #include "utils/uuid.h"
 
 /* What identifies an event in each of our tables. */
@@ -13,6 +14,7 @@ typedef struct AtlasEventKey
 {
 	text	   *tenant;
 	pg_uuid_t	id;
+	ItemPointerData place;		/* of its row in the queue, if it was claimed */
 } AtlasEventKey;
 
 /* The order of ids, and of tenants where ids are equal. */
@@ -26,23 +28,25 @@ extern AtlasEventKey *atlas_event_keys_copy(const AtlasEventKey *keys, int nkeys
 extern void atlas_event_keys_take(AtlasEventKey *keys, int tenant_column, int id_column);
 
 /*
- * The first parameters of a statement that is about many events: a row for each tenant,
- * and the ids of all events in one array, of which each tenant has a part. So a tenant's
- * events are one scan of an index that begins with (tenant_id, event_id), and a batch of
- * many tenants is one statement.
+ * A statement that is about many events has their tenants and ids as its first parameters.
+ * It looks each of them up in an index that begins with (tenant_id, event_id):
  *
- * ATLAS_IS_KEY can be nothing but a lookup in an index. With a plain = for the tenant the
- * planner might join by hashing: it would read the whole queue, with all dead rows, once
- * a vacuum has found it empty.
+ * A SELECT has ATLAS_IS_KEY in a LATERAL subquery with OFFSET 0. An UPDATE or DELETE, whose
+ * table cannot be in a subquery, has ATLAS_FINDS_KEY, which is the same, and is nothing by
+ * which the planner could join. Otherwise it would read the whole queue, with all entries
+ * of dead rows, once a vacuum has found it empty.
  */
-#define ATLAS_KEYS_NPARAMETERS 4
-#define ATLAS_KEYS_PARAMETERS TEXTARRAYOID, INT4ARRAYOID, INT4ARRAYOID, UUIDARRAYOID
+#define ATLAS_KEYS_NPARAMETERS 2
+#define ATLAS_KEYS_PARAMETERS TEXTARRAYOID, UUIDARRAYOID
 #define ATLAS_KEYS \
-	"ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3))" \
-	" AS k (tenant_id, first, last)"
+	"ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS k (tenant_id, event_id)"
 #define ATLAS_IS_KEY(table) \
+	table ".tenant_id OPERATOR(pg_catalog.=) k.tenant_id" \
+	" AND " table ".event_id OPERATOR(pg_catalog.=) k.event_id"
+#define ATLAS_FINDS_KEY(table) \
 	table ".tenant_id OPERATOR(pg_catalog.=) ANY (ARRAY[k.tenant_id])" \
-	" AND " table ".event_id OPERATOR(pg_catalog.=) ANY ($4[k.first:k.last])"
+	" AND " table ".event_id OPERATOR(pg_catalog.>=) k.event_id" \
+	" AND " table ".event_id OPERATOR(pg_catalog.<=) k.event_id"
 
 /* Sets those parameters. */
 extern void atlas_event_keys_values(const AtlasEventKey *keys, int nkeys, Datum *values);

@@ -39,7 +39,11 @@
 
 #define MONTHS_AHEAD 2
 
-/* The indexes of a partition; its columns and the rest are those of the parent. */
+/*
+ * The indexes of a partition; its columns and the rest are those of the parent. Each ends
+ * with the event, so that no two entries are equal. The other one, which is not unique, is
+ * told so: otherwise PostgreSQL looks for equal entries before it splits a page.
+ */
 typedef struct PartitionIndexes
 {
 	const char *primary_key;
@@ -253,7 +257,8 @@ build_partition(AtlasTableId table, const IdRange *range)
 							 schema_name, name, schema_name, parent));
 	execute_utility(psprintf("ALTER TABLE %s.%s ADD PRIMARY KEY (%s)",
 							 schema_name, name, indexes[table].primary_key));
-	execute_utility(psprintf("CREATE INDEX ON %s.%s (%s)", schema_name, name, indexes[table].other));
+	execute_utility(psprintf("CREATE INDEX ON %s.%s (%s) WITH (deduplicate_items = off)",
+							 schema_name, name, indexes[table].other));
 	/* Without a policy of its own, so that it is read through the parent only. */
 	execute_utility(psprintf("ALTER TABLE %s.%s ENABLE ROW LEVEL SECURITY", schema_name, name));
 	execute_utility(psprintf("ALTER TABLE %s.%s ATTACH PARTITION %s.%s FOR VALUES FROM ('%s') TO ('%s')",

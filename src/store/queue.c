@@ -49,8 +49,9 @@ static AtlasStatement find_queued = {
 	.sql =
 	"SELECT q.tenant_id, q.event_id, q.submitted_xid, q.attempts,"
 	"       COALESCE(q.next_attempt_at OPERATOR(pg_catalog.=) 'infinity', false)"
-	"  FROM " ATLAS_KEYS ", @extschema@.atlas_event_queue q"
-	" WHERE " ATLAS_IS_KEY("q")
+	"  FROM " ATLAS_KEYS ","
+	"       LATERAL (SELECT * FROM @extschema@.atlas_event_queue q"
+	"                 WHERE " ATLAS_IS_KEY("q") " OFFSET 0) q"
 	" ORDER BY q.event_id, q.tenant_id",
 	.nparameters = ATLAS_KEYS_NPARAMETERS,
 	.parameters = {ATLAS_KEYS_PARAMETERS},
@@ -59,33 +60,35 @@ static AtlasStatement find_queued = {
 static AtlasStatement delete_queued = {
 	.sql =
 	"DELETE FROM @extschema@.atlas_event_queue q USING " ATLAS_KEYS
-	" WHERE " ATLAS_IS_KEY("q"),
+	" WHERE " ATLAS_FINDS_KEY("q"),
 	.nparameters = ATLAS_KEYS_NPARAMETERS,
 	.parameters = {ATLAS_KEYS_PARAMETERS},
 };
 
-/* The arrays of one element are for the same reason as in ATLAS_IS_KEY. */
 static AtlasStatement defer_queued = {
 	.sql =
 	"UPDATE @extschema@.atlas_event_queue q"
-	"   SET next_attempt_at = d.next_attempt_at, last_error = d.last_error"
+	"   SET next_attempt_at = k.next_attempt_at, last_error = k.last_error"
 	"  FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3),"
-	"                  pg_catalog.unnest($4)) AS d (tenant_id, event_id, next_attempt_at, last_error)"
-	" WHERE q.tenant_id OPERATOR(pg_catalog.=) ANY (ARRAY[d.tenant_id])"
-	"   AND q.event_id OPERATOR(pg_catalog.=) ANY (ARRAY[d.event_id])",
+	"                  pg_catalog.unnest($4)) AS k (tenant_id, event_id, next_attempt_at, last_error)"
+	" WHERE " ATLAS_FINDS_KEY("q"),
 	.nparameters = 4,
 	.parameters = {TEXTARRAYOID, UUIDARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID},
 };
 
 /*
- * What is FAILED leaves the cursor. Without a transaction id the cursor's index has the
- * FAILED events of a tenant in the order of their ids, for a page of them.
+ * What is FAILED leaves the cursor. In the place of a transaction id it has a number of its
+ * tenant, so that the cursor's index has the FAILED events of a tenant in the order of
+ * their ids, for a page of the view atlas_pending_events.
  */
 static AtlasStatement fail_queued = {
 	.sql =
 	"UPDATE @extschema@.atlas_event_queue"
 	"   SET attempts = $3, last_error = $4, next_attempt_at = $5,"
-	"       submitted_xid = CASE WHEN $5 OPERATOR(pg_catalog.=) 'infinity' THEN '0' ELSE submitted_xid END"
+	"       submitted_xid = CASE WHEN $5 OPERATOR(pg_catalog.=) 'infinity'"
+	"                            THEN (pg_catalog.hashtextextended(tenant_id, 0)"
+	"                                  OPERATOR(pg_catalog.&) 9223372036854775807)::pg_catalog.text::pg_catalog.xid8"
+	"                            ELSE submitted_xid END"
 	" WHERE tenant_id OPERATOR(pg_catalog.=) $1 AND event_id OPERATOR(pg_catalog.=) $2",
 	.nparameters = 5,
 	.parameters = {TEXTOID, UUIDOID, INT2OID, TEXTOID, TIMESTAMPTZOID},
@@ -205,11 +208,22 @@ atlas_queue_ending(const AtlasEventKey *keys, int nkeys, AtlasEventKey *ending)
 void
 atlas_queue_remove(const AtlasEventKey *keys, int nkeys)
 {
+	ItemPointerData *places = palloc(sizeof(ItemPointerData) * Max(nkeys, 1));
+	int		   *left = palloc(sizeof(int) * Max(nkeys, 1));
+	AtlasEventKey *keys_left = palloc(sizeof(AtlasEventKey) * Max(nkeys, 1));
+	int			nleft;
 	Datum		values[ATLAS_KEYS_NPARAMETERS];
 
 	if (nkeys == 0)
 		return;
-	atlas_event_keys_values(keys, nkeys, values);
+	for (int i = 0; i < nkeys; i++)
+		places[i] = keys[i].place;
+	nleft = atlas_rows_delete(&queue_table, places, nkeys, left);
+	if (nleft == 0)
+		return;
+	for (int i = 0; i < nleft; i++)
+		keys_left[i] = keys[left[i]];
+	atlas_event_keys_values(keys_left, nleft, values);
 	(void) atlas_execute(&delete_queued, values, NULL, false, 0);
 }
 

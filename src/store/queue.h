@@ -37,7 +37,7 @@ extern int	atlas_queue_find(const AtlasEventKey *keys, int nkeys, AtlasQueued *q
  */
 extern int	atlas_queue_ending(const AtlasEventKey *keys, int nkeys, AtlasEventKey *ending);
 
-/* Takes events out of the queue: they are LINKED. */
+/* Takes events that were claimed out of the queue: they are LINKED. */
 extern void atlas_queue_remove(const AtlasEventKey *keys, int nkeys);
 
 /* Events that are put off, until when, and why. */

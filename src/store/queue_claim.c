@@ -11,9 +11,9 @@
  *
  * So a pass first goes through the transactions that the snapshot of the pass
  * before had in progress, then through all from its xmax to that of its own, each
- * in order of (submitted_xid, tenant_id, event_id), which is the order of the index.
- * Rows that came by a restore or from another server have foreign transaction ids, and
- * locked rows are skipped. Sweeps over the whole queue find both.
+ * in order of (submitted_xid, event_id), which is the order of the index. Rows that
+ * came by a restore or from another server have foreign transaction ids, and locked
+ * rows are skipped. Sweeps over the whole queue find both.
  *
  * Claimed rows are locked with FOR UPDATE SKIP LOCKED: several linkers and
  * sessions can work side by side.
@@ -40,16 +40,16 @@
  */
 static AtlasStatement claim_range = {
 	.sql =
-	"SELECT tenant_id, event_id, submitted_xid"
+	"SELECT tenant_id, event_id, ctid, submitted_xid"
 	"  FROM @extschema@.atlas_event_queue"
 	" WHERE next_attempt_at IS NULL"
-	"   AND (submitted_xid, tenant_id, event_id) OPERATOR(pg_catalog.>) ($1, $2, $3)"
-	"   AND submitted_xid OPERATOR(pg_catalog.<=) $4"
-	" ORDER BY next_attempt_at, submitted_xid, tenant_id, event_id"
-	" LIMIT $5"
+	"   AND (submitted_xid, event_id) OPERATOR(pg_catalog.>) ($1, $2)"
+	"   AND submitted_xid OPERATOR(pg_catalog.<=) $3"
+	" ORDER BY next_attempt_at, submitted_xid, event_id"
+	" LIMIT $4"
 	"   FOR UPDATE SKIP LOCKED",
-	.nparameters = 5,
-	.parameters = {XID8OID, TEXTOID, UUIDOID, XID8OID, INT8OID},
+	.nparameters = 4,
+	.parameters = {XID8OID, UUIDOID, XID8OID, INT8OID},
 };
 
 /*
@@ -94,7 +94,7 @@ static AtlasStatement find_left = {
 /* Of any tenant; Index Cond on the same index. */
 static AtlasStatement claim_due = {
 	.sql =
-	"SELECT tenant_id, event_id"
+	"SELECT tenant_id, event_id, ctid"
 	"  FROM @extschema@.atlas_event_queue"
 	" WHERE next_attempt_at OPERATOR(pg_catalog.<=) $1 AND submitted_xid OPERATOR(pg_catalog.>=) '0'"
 	" ORDER BY next_attempt_at"
@@ -106,11 +106,12 @@ static AtlasStatement claim_due = {
 
 static AtlasStatement claim_again = {
 	.sql =
-	"SELECT q.tenant_id, q.event_id"
-	"  FROM " ATLAS_KEYS ", @extschema@.atlas_event_queue q"
-	" WHERE " ATLAS_IS_KEY("q")
-	"   AND (q.next_attempt_at IS NULL OR q.next_attempt_at OPERATOR(pg_catalog.<>) 'infinity')"
-	"   FOR UPDATE OF q SKIP LOCKED",
+	"SELECT q.tenant_id, q.event_id, q.ctid"
+	"  FROM " ATLAS_KEYS ","
+	"       LATERAL (SELECT tenant_id, event_id, ctid FROM @extschema@.atlas_event_queue q"
+	"                 WHERE " ATLAS_IS_KEY("q")
+	"                   AND (next_attempt_at IS NULL OR next_attempt_at OPERATOR(pg_catalog.<>) 'infinity')"
+	"                OFFSET 0 FOR UPDATE SKIP LOCKED) q",
 	.nparameters = ATLAS_KEYS_NPARAMETERS,
 	.parameters = {ATLAS_KEYS_PARAMETERS},
 };
@@ -153,29 +154,13 @@ xid_array(const uint64 *xids, int nxids)
 	return atlas_column_array(&column, XID8OID);
 }
 
-/* Moves to behind an event. */
-static void
-set_position(AtlasCursor *cursor, uint64 xid, const AtlasEventKey *key)
-{
-	AtlasEventKey *old = cursor->position;
-
-	cursor->position_xid = xid;
-	cursor->position = atlas_event_keys_copy(key, 1, cursor->context);
-	if (old != NULL)
-	{
-		pfree(old->tenant);
-		pfree(old);
-	}
-}
-
 /* Moves to the beginning of a transaction, or of the range of them. */
 static void
 enter_range(AtlasCursor *cursor)
 {
-	AtlasEventKey least = {.tenant = cstring_to_text("")};
-
-	set_position(cursor, cursor->current < cursor->nunfinished ?
-				 cursor->unfinished[cursor->current] : cursor->first_xid, &least);
+	cursor->position_xid = cursor->current < cursor->nunfinished ?
+		cursor->unfinished[cursor->current] : cursor->first_xid;
+	memset(&cursor->position_id, 0, sizeof(pg_uuid_t));
 }
 
 /* Begins a pass: it goes as far as the snapshot that is taken now. */
@@ -247,11 +232,16 @@ atlas_queue_left_some(AtlasCursor *cursor)
 	return cursor->left_some;
 }
 
-/* Takes the events out of the rows found; a third column may be the position. */
+/* Takes the events out of the rows found, and where they are. */
 static int
 take_keys(AtlasEventKey *keys)
 {
+	bool		isnull;
+
 	atlas_event_keys_take(keys, 1, 2);
+	for (uint64 i = 0; i < SPI_processed; i++)
+		keys[i].place = *(ItemPointer) DatumGetPointer(SPI_getbinval(SPI_tuptable->vals[i],
+																	 SPI_tuptable->tupdesc, 3, &isnull));
 	return (int) SPI_processed;
 }
 
@@ -259,24 +249,23 @@ take_keys(AtlasEventKey *keys)
 static int
 claim_from_range(AtlasCursor *cursor, int limit, AtlasEventKey *keys)
 {
-	Datum		values[5];
+	Datum		values[4];
 	bool		isnull;
 	int			nclaimed;
 
 	values[0] = UInt64GetDatum(cursor->position_xid);
-	values[1] = PointerGetDatum(cursor->position->tenant);
-	values[2] = UUIDPGetDatum(&cursor->position->id);
-	values[3] = UInt64GetDatum(cursor->current < cursor->nunfinished ?
+	values[1] = UUIDPGetDatum(&cursor->position_id);
+	values[2] = UInt64GetDatum(cursor->current < cursor->nunfinished ?
 							   cursor->unfinished[cursor->current] : cursor->last_xid);
-	values[4] = Int64GetDatum(limit);
+	values[3] = Int64GetDatum(limit);
 	nclaimed = (int) atlas_execute(&claim_range, values, NULL, false, 0);
 	if (nclaimed == 0)
 		return 0;
 
 	(void) take_keys(keys);
-	set_position(cursor, DatumGetUInt64(SPI_getbinval(SPI_tuptable->vals[nclaimed - 1],
-													  SPI_tuptable->tupdesc, 3, &isnull)),
-				 &keys[nclaimed - 1]);
+	cursor->position_id = keys[nclaimed - 1].id;
+	cursor->position_xid = DatumGetUInt64(SPI_getbinval(SPI_tuptable->vals[nclaimed - 1],
+														SPI_tuptable->tupdesc, 4, &isnull));
 	return nclaimed;
 }
 

@@ -27,7 +27,7 @@ typedef struct AtlasCursor
 	int			nunfinished;
 	int			current;		/* index in unfinished; nunfinished: in the range */
 	uint64		position_xid;	/* behind this event */
-	AtlasEventKey *position;
+	pg_uuid_t	position_id;
 
 	/* What the next pass begins with: the snapshot of this one. */
 	uint64		next_xid;

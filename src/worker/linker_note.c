@@ -33,8 +33,8 @@ static AtlasStatement insert_note = {
 	.sql =
 	"INSERT INTO @extschema@.atlas_linker_state (started_at, tenants, batch)"
 	" VALUES (pg_catalog.now(), $1, $2)",
-	.nparameters = 2,
-	.parameters = {TEXTARRAYOID, UUIDARRAYOID},
+	.nparameters = ATLAS_KEYS_NPARAMETERS,
+	.parameters = {ATLAS_KEYS_PARAMETERS},
 };
 
 /* A note that suspects no event is one row of nulls. */
@@ -59,19 +59,9 @@ atlas_linker_note_read(AtlasEventKey **keys, int *nkeys)
 void
 atlas_linker_note_write(const AtlasEventKey *keys, int nkeys)
 {
-	AtlasColumn tenants;
-	AtlasColumn ids;
-	Datum		values[2];
+	Datum		values[ATLAS_KEYS_NPARAMETERS];
 
-	atlas_column_init(&tenants, nkeys);
-	atlas_column_init(&ids, nkeys);
-	for (int i = 0; i < nkeys; i++)
-	{
-		atlas_column_add_pointer(&tenants, keys[i].tenant);
-		atlas_column_add(&ids, UUIDPGetDatum(&keys[i].id));
-	}
-	values[0] = atlas_column_array(&tenants, TEXTOID);
-	values[1] = atlas_column_array(&ids, UUIDOID);
+	atlas_event_keys_values(keys, nkeys, values);
 	(void) atlas_execute(&delete_note, NULL, NULL, false, 0);
 	(void) atlas_execute(&insert_note, values, NULL, false, 0);
 	/* Unlike the linker's other transactions, this one waits for the disk. */

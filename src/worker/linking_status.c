@@ -38,7 +38,7 @@ static AtlasStatement select_queue = {
 	"       (SELECT pg_catalog.min(e.received_at)"
 	"          FROM ((SELECT tenant_id, event_id FROM @extschema@.atlas_event_queue"
 	"                  WHERE next_attempt_at IS NULL AND submitted_xid OPERATOR(pg_catalog.>=) '0'"
-	"                  ORDER BY next_attempt_at, submitted_xid, tenant_id, event_id LIMIT 1)"
+	"                  ORDER BY next_attempt_at, submitted_xid, event_id LIMIT 1)"
 	"                UNION ALL"
 	"                (SELECT tenant_id, event_id FROM @extschema@.atlas_event_queue"
 	"                  WHERE next_attempt_at OPERATOR(pg_catalog.<) 'infinity' AND submitted_xid OPERATOR(pg_catalog.>=) '0')) q,"
