@@ -69,7 +69,8 @@ Events that occurred a microsecond earlier have smaller ids. Returns the smalles
 -- Tables
 --
 -- An event row is never updated: an event that has a row in the queue is
--- PENDING or FAILED, any other is LINKED. The log and the links are
+-- PENDING or FAILED, any other is LINKED. All keys and indexes begin with the tenant, but
+-- for a few that serve all tenants at once and say so. The log and the links are
 -- partitioned by event id, whose order is time order. Their parents have no
 -- index, and each partition has its own. A partition is made when the first
 -- event of its month comes, and is not a member of the extension.
@@ -106,28 +107,35 @@ COMMENT ON COLUMN atlas_events.payload IS 'JSON object, as submitted';
 COMMENT ON COLUMN atlas_events.related_objects IS 'Array of {objectType, objectId, externalId} in submitted order. An object that can never be looked up has a reason as well. Null when there are none';
 
 CREATE TABLE atlas_event_queue (
-    event_id uuid NOT NULL PRIMARY KEY,
+    event_id uuid NOT NULL,
     submitted_xid xid8 NOT NULL,
     next_attempt_at timestamptz,
     attempts smallint NOT NULL DEFAULT 0,
+    depth smallint NOT NULL DEFAULT 0,
     tenant_id text COLLATE "C" NOT NULL DEFAULT '',
-    last_error text
+    last_error text,
+    PRIMARY KEY (tenant_id, event_id)
 );
 
--- Events that are to be linked at once come last, in the order of the linker's cursor,
--- and events that are to be tried again later come before them. The condition is true
+-- One linker serves all tenants, so this is the one index of the queue that does not begin
+-- with the tenant. Events that are to be linked at once come last, in the order of the
+-- linker's cursor, and events that are to be tried again later come before them. Between
+-- the two is what is FAILED: there a number of the tenant takes the place of the
+-- transaction, so that a tenant's events are side by side. The condition is true
 -- for every row. It keeps the planner from using this index for statements that do not
 -- compare submitted_xid: once a vacuum has found the queue empty, the planner takes
 -- lookups by event_id to be as cheap here as in the primary key, but they would read the
--- whole index, with all entries of dead rows.
+-- whole index, with all entries of dead rows. No two entries are equal.
 CREATE INDEX atlas_event_queue_cursor_idx
-    ON atlas_event_queue (next_attempt_at, submitted_xid, event_id) WHERE submitted_xid IS NOT NULL;
+    ON atlas_event_queue (next_attempt_at, submitted_xid, event_id)
+    WITH (deduplicate_items = off) WHERE submitted_xid IS NOT NULL;
 
 COMMENT ON TABLE atlas_event_queue IS 'Events whose related objects are not linked yet; removing the row makes the event LINKED';
 COMMENT ON COLUMN atlas_event_queue.event_id IS 'The event';
-COMMENT ON COLUMN atlas_event_queue.submitted_xid IS 'Transaction that submitted it: the linker''s cursor';
+COMMENT ON COLUMN atlas_event_queue.submitted_xid IS 'Transaction that submitted it: the linker''s cursor. Of a FAILED event it is a number of its tenant, by which an index finds them';
 COMMENT ON COLUMN atlas_event_queue.next_attempt_at IS 'When linking is tried again. Null means at once. Infinity means that the event is FAILED, and waits for atlas_retry_failed()';
 COMMENT ON COLUMN atlas_event_queue.attempts IS 'Failed attempts at linking so far';
+COMMENT ON COLUMN atlas_event_queue.depth IS 'How many rules led to the event, one after the other; 0 for an event that no rule submitted';
 COMMENT ON COLUMN atlas_event_queue.tenant_id IS 'Tenant of the event';
 COMMENT ON COLUMN atlas_event_queue.last_error IS 'Why the last attempt failed or was put off';
 
@@ -158,9 +166,10 @@ CREATE TABLE atlas_event_unresolved (
     reason text NOT NULL,
     first_attempt_at timestamptz NOT NULL,
     next_attempt_at timestamptz,
-    PRIMARY KEY (event_id, position)
+    PRIMARY KEY (tenant_id, event_id, position)
 );
 
+-- What is due again is looked for in all tenants at once.
 CREATE INDEX atlas_event_unresolved_next_attempt_at_idx ON atlas_event_unresolved (next_attempt_at)
     WHERE next_attempt_at IS NOT NULL;
 
@@ -182,14 +191,19 @@ CREATE TABLE atlas_event_keys (
     idempotency_key text COLLATE "C" NOT NULL,
     event_id uuid NOT NULL,
     event_hash bytea NOT NULL,
+    stored_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
     PRIMARY KEY (tenant_id, idempotency_key)
 );
+
+-- Keys are stored in the order of their time, and are removed by it for all tenants at once.
+CREATE INDEX atlas_event_keys_stored_at_idx ON atlas_event_keys USING brin (stored_at);
 
 COMMENT ON TABLE atlas_event_keys IS 'Idempotency keys and the events stored under them';
 COMMENT ON COLUMN atlas_event_keys.tenant_id IS 'Tenant that used the key';
 COMMENT ON COLUMN atlas_event_keys.idempotency_key IS 'The key, which is unique within its tenant';
 COMMENT ON COLUMN atlas_event_keys.event_id IS 'The event that was stored first';
 COMMENT ON COLUMN atlas_event_keys.event_hash IS 'SHA-256 of the event: that of a retry is the same, however the retry is written, and that of a different event is not';
+COMMENT ON COLUMN atlas_event_keys.stored_at IS 'When the key was stored';
 
 CREATE TABLE atlas_object_types (
     object_type text COLLATE "C" NOT NULL PRIMARY KEY,
@@ -233,11 +247,13 @@ ALTER TABLE atlas_object_types ENABLE ALWAYS TRIGGER atlas_object_types_emptied;
 -- a key for publications of all tables: without a key the row could not be deleted.
 CREATE TABLE atlas_linker_state (
     started_at timestamptz NOT NULL PRIMARY KEY,
+    tenants text[] COLLATE "C" NOT NULL DEFAULT '{}',
     batch uuid[] NOT NULL DEFAULT '{}'
 );
 
 COMMENT ON TABLE atlas_linker_state IS 'One row while a linker works; when a new linker finds a row, the linker before it was killed';
 COMMENT ON COLUMN atlas_linker_state.started_at IS 'When the linker began';
+COMMENT ON COLUMN atlas_linker_state.tenants IS 'Tenants of those events, in the same order';
 COMMENT ON COLUMN atlas_linker_state.batch IS 'Events that it is working on, noted only after a crash';
 
 -- ---------------------------------------------------------------------
@@ -273,15 +289,15 @@ ALTER TABLE atlas_event_unresolved ENABLE ROW LEVEL SECURITY;
 ALTER TABLE atlas_event_keys ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY atlas_tenant ON atlas_events
-    USING (tenant_id = (SELECT @extschema@.atlas_tenant()));
+    USING (tenant_id = @extschema@.atlas_tenant());
 CREATE POLICY atlas_tenant ON atlas_event_queue
-    USING (tenant_id = (SELECT @extschema@.atlas_tenant()));
+    USING (tenant_id = @extschema@.atlas_tenant());
 CREATE POLICY atlas_tenant ON atlas_event_links
-    USING (tenant_id = (SELECT @extschema@.atlas_tenant()));
+    USING (tenant_id = @extschema@.atlas_tenant());
 CREATE POLICY atlas_tenant ON atlas_event_unresolved
-    USING (tenant_id = (SELECT @extschema@.atlas_tenant()));
+    USING (tenant_id = @extschema@.atlas_tenant());
 CREATE POLICY atlas_tenant ON atlas_event_keys
-    USING (tenant_id = (SELECT @extschema@.atlas_tenant()));
+    USING (tenant_id = @extschema@.atlas_tenant());
 
 -- ---------------------------------------------------------------------
 -- Object types
@@ -469,47 +485,70 @@ COMMENT ON FUNCTION atlas_timeline(text, text, uuid, int) IS
 'The events of an object of the session''s tenant, newest first.
 role is PRIMARY where it is the primary object of the event, and RELATED where it is a related object. before_event continues after the last event of the previous page, and max_events is the size of a page.';
 
--- Each branch has its own constant status and its own order, so that a page
--- reads the newest events only, and a filter on the status skips the other
--- branches. The LINKED branch is also ordered by the queue's id, which is null there:
--- without it PostgreSQL 15 does not consider reading the queue in that order, side by
--- side with the log, and sorts the whole log for a page, and later versions do so when
--- many events are pending. OFFSET 0 makes sure that the row of a queued event is looked
--- up by its id. The functions are qualified, since somebody might put a function with a
--- better match into this schema.
+-- What each event is, LINKED or not, is looked up in the queue for the rows that are read,
+-- one by one. Nothing but a sub-SELECT of one value makes sure of that: a join, or EXISTS,
+-- may read and sort the whole queue for a page. A column that nobody selects costs nothing.
+-- The tenant is that of the session for superusers as well. The functions are qualified,
+-- since somebody might put a function with a better match into this schema.
 CREATE VIEW atlas_event_logs WITH (security_invoker = true) AS
-(
     SELECT e.event_id, e.tenant_id, e.object_type, e.object_id, e.external_id,
            e.name, e.description, e.icon, e.payload,
            (SELECT pg_catalog.jsonb_agg(
-                       o.item || CASE WHEN u.event_id IS NULL
-                           THEN pg_catalog.jsonb_build_object('outcome', 'LINKED')
-                           ELSE pg_catalog.jsonb_build_object('outcome', u.outcome, 'reason', u.reason) END
+                       o.item || CASE
+                           WHEN q.next_attempt_at = 'infinity' THEN
+                               pg_catalog.jsonb_build_object('outcome', 'ERROR', 'reason', q.last_error)
+                           WHEN q.event_id IS NOT NULL THEN pg_catalog.jsonb_build_object('outcome', 'PENDING')
+                           WHEN u.event_id IS NOT NULL THEN
+                               pg_catalog.jsonb_build_object('outcome', u.outcome, 'reason', u.reason)
+                           ELSE pg_catalog.jsonb_build_object('outcome', 'LINKED') END
                        ORDER BY o.position)
               FROM pg_catalog.jsonb_array_elements(e.related_objects) WITH ORDINALITY AS o (item, position)
               LEFT JOIN atlas_event_unresolved u
-                ON u.event_id = e.event_id AND u.position = o.position) AS related_objects,
-           'LINKED'::text AS processing_status, 0::smallint AS attempts, NULL::text AS last_error,
+                ON u.tenant_id = @extschema@.atlas_tenant() AND u.event_id = e.event_id AND u.position = o.position
+              LEFT JOIN atlas_event_queue q
+                ON q.tenant_id = @extschema@.atlas_tenant() AND q.event_id = e.event_id) AS related_objects,
+           COALESCE((SELECT CASE WHEN q.next_attempt_at = 'infinity' THEN 'FAILED' ELSE 'PENDING' END
+                       FROM atlas_event_queue q
+                      WHERE q.tenant_id = @extschema@.atlas_tenant() AND q.event_id = e.event_id), 'LINKED') AS processing_status,
+           COALESCE((SELECT q.attempts FROM atlas_event_queue q
+                      WHERE q.tenant_id = @extschema@.atlas_tenant() AND q.event_id = e.event_id), 0::smallint) AS attempts,
+           (SELECT q.last_error FROM atlas_event_queue q
+             WHERE q.tenant_id = @extschema@.atlas_tenant() AND q.event_id = e.event_id) AS last_error,
            e.occurred_at, e.received_at,
-           COALESCE((SELECT pg_catalog.min(l.linked_at) FROM atlas_event_links l WHERE l.event_id = e.event_id),
-                    (SELECT pg_catalog.min(u.first_attempt_at) FROM atlas_event_unresolved u WHERE u.event_id = e.event_id),
-                    e.received_at) AS linked_at
+           CASE WHEN (SELECT q.event_id FROM atlas_event_queue q
+                       WHERE q.tenant_id = @extschema@.atlas_tenant() AND q.event_id = e.event_id) IS NULL
+                THEN COALESCE((SELECT pg_catalog.min(l.linked_at) FROM atlas_event_links l
+                                WHERE l.tenant_id = @extschema@.atlas_tenant() AND l.event_id = e.event_id),
+                              (SELECT pg_catalog.min(u.first_attempt_at) FROM atlas_event_unresolved u
+                                WHERE u.tenant_id = @extschema@.atlas_tenant() AND u.event_id = e.event_id),
+                              e.received_at) END AS linked_at
       FROM atlas_events e
-      LEFT JOIN atlas_event_queue q ON q.event_id = e.event_id
-     WHERE q.event_id IS NULL
-     ORDER BY e.event_id DESC, q.event_id DESC
-)
-UNION ALL
+     WHERE e.tenant_id = @extschema@.atlas_tenant();
+
+COMMENT ON VIEW atlas_event_logs IS 'The event logs of the session''s tenant: one row per event, with its processing status and the outcome of each related object. Order by event_id for a page.';
+COMMENT ON COLUMN atlas_event_logs.related_objects IS 'Array of {objectType, objectId, externalId, outcome, reason}; outcome is PENDING, LINKED, NOT_FOUND or ERROR';
+COMMENT ON COLUMN atlas_event_logs.processing_status IS 'PENDING, LINKED or FAILED. What is PENDING or FAILED is found fast in atlas_pending_events';
+COMMENT ON COLUMN atlas_event_logs.attempts IS 'Failed attempts at linking; 0 once LINKED';
+COMMENT ON COLUMN atlas_event_logs.last_error IS 'Why the last attempt at linking failed or was put off';
+COMMENT ON COLUMN atlas_event_logs.linked_at IS 'When the event became LINKED; null until then';
+
+-- What is PENDING is read in the order of the queue's primary key, and what is FAILED in
+-- that of the cursor's index, where it has a number of its tenant. Each branch has its own
+-- constant status and its own order, so that a page reads the newest events only, and a
+-- filter on the status skips the other branch. OFFSET 0 makes sure that the row of a queued
+-- event is looked up by its id.
+CREATE VIEW atlas_pending_events WITH (security_invoker = true) AS
 (
     SELECT q.event_id, e.tenant_id, e.object_type, e.object_id, e.external_id,
            e.name, e.description, e.icon, e.payload,
            (SELECT pg_catalog.jsonb_agg(o.item || pg_catalog.jsonb_build_object('outcome', 'PENDING') ORDER BY o.position)
-              FROM pg_catalog.jsonb_array_elements(e.related_objects) WITH ORDINALITY AS o (item, position)),
-           'PENDING'::text, q.attempts, q.last_error,
-           e.occurred_at, e.received_at, NULL::timestamptz
+              FROM pg_catalog.jsonb_array_elements(e.related_objects) WITH ORDINALITY AS o (item, position)) AS related_objects,
+           'PENDING'::text AS processing_status, q.attempts, q.last_error,
+           e.occurred_at, e.received_at, NULL::timestamptz AS linked_at
       FROM atlas_event_queue q,
-           LATERAL (SELECT * FROM atlas_events e WHERE e.event_id = q.event_id OFFSET 0) e
-     WHERE q.next_attempt_at IS DISTINCT FROM 'infinity'
+           LATERAL (SELECT * FROM atlas_events e
+                     WHERE e.tenant_id = @extschema@.atlas_tenant() AND e.event_id = q.event_id OFFSET 0) e
+     WHERE q.tenant_id = @extschema@.atlas_tenant() AND q.next_attempt_at IS DISTINCT FROM 'infinity'
      ORDER BY q.event_id DESC
 )
 UNION ALL
@@ -522,17 +561,19 @@ UNION ALL
            'FAILED'::text, q.attempts, q.last_error,
            e.occurred_at, e.received_at, NULL::timestamptz
       FROM atlas_event_queue q,
-           LATERAL (SELECT * FROM atlas_events e WHERE e.event_id = q.event_id OFFSET 0) e
-     WHERE q.next_attempt_at = 'infinity' AND q.submitted_xid >= '0'
+           LATERAL (SELECT * FROM atlas_events e
+                     WHERE e.tenant_id = @extschema@.atlas_tenant() AND e.event_id = q.event_id OFFSET 0) e
+     WHERE q.next_attempt_at = 'infinity' AND q.tenant_id = @extschema@.atlas_tenant()
+       AND q.submitted_xid = (pg_catalog.hashtextextended(@extschema@.atlas_tenant(), 0) & 9223372036854775807)::text::xid8
      ORDER BY q.event_id DESC
 );
 
-COMMENT ON VIEW atlas_event_logs IS 'The event logs: one row per event, with its processing status and the outcome of each related object. Order by event_id for a page.';
-COMMENT ON COLUMN atlas_event_logs.related_objects IS 'Array of {objectType, objectId, externalId, outcome, reason}; outcome is PENDING, LINKED, NOT_FOUND or ERROR';
-COMMENT ON COLUMN atlas_event_logs.processing_status IS 'PENDING, LINKED or FAILED';
-COMMENT ON COLUMN atlas_event_logs.attempts IS 'Failed attempts at linking; 0 once LINKED';
-COMMENT ON COLUMN atlas_event_logs.last_error IS 'Why the last attempt at linking failed or was put off';
-COMMENT ON COLUMN atlas_event_logs.linked_at IS 'When the event became LINKED; null until then';
+COMMENT ON VIEW atlas_pending_events IS 'Those of the event logs that are PENDING or FAILED, read from the queue: the columns are those of atlas_event_logs. Order by event_id for a page.';
+COMMENT ON COLUMN atlas_pending_events.related_objects IS 'Array of {objectType, objectId, externalId, outcome, reason}; outcome is PENDING, or ERROR once FAILED';
+COMMENT ON COLUMN atlas_pending_events.processing_status IS 'PENDING or FAILED';
+COMMENT ON COLUMN atlas_pending_events.attempts IS 'Failed attempts at linking so far';
+COMMENT ON COLUMN atlas_pending_events.last_error IS 'Why the last attempt at linking failed or was put off';
+COMMENT ON COLUMN atlas_pending_events.linked_at IS 'Null: the event is not LINKED';
 
 CREATE FUNCTION atlas_tables(
     OUT table_name text,

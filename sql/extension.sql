@@ -28,10 +28,10 @@ SELECT c.oid::regclass AS relation, attname
   FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND attnum > 0 AND NOT attisdropped
  WHERE (c.oid IN (SELECT objid FROM members WHERE classid = 'pg_class'::regclass)
         OR c.oid IN (SELECT typrelid FROM members JOIN pg_type t ON t.oid = objid WHERE classid = 'pg_type'::regclass))
-   AND c.relkind IN ('r', 'p', 'v', 'c') AND c.relname <> 'atlas_event_logs' AND col_description(c.oid, attnum) IS NULL;
--- A column of the log view has a comment, or that of its table is its own.
-SELECT attname FROM pg_attribute a
- WHERE attrelid = 'atlas_event_logs'::regclass AND attnum > 0 AND col_description(attrelid, attnum) IS NULL
+   AND c.relkind IN ('r', 'p', 'v', 'c') AND c.relname NOT IN ('atlas_event_logs', 'atlas_pending_events') AND col_description(c.oid, attnum) IS NULL;
+-- A column of the views of events has a comment, or that of its table is its own.
+SELECT attrelid::regclass, attname FROM pg_attribute a
+ WHERE attrelid IN ('atlas_event_logs'::regclass, 'atlas_pending_events'::regclass) AND attnum > 0 AND col_description(attrelid, attnum) IS NULL
    AND attname NOT IN (SELECT attname FROM pg_attribute WHERE attrelid = 'atlas_events'::regclass);
 -- The first line of a comment is a summary.
 SELECT description FROM members

@@ -156,6 +156,11 @@ SELECT * FROM obeyed('CREATE TRIGGER t BEFORE INSERT ON %2$s FOR EACH ROW EXECUT
 SELECT * FROM obeyed('CREATE TRIGGER t BEFORE INSERT ON %1$s FOR EACH ROW EXECUTE FUNCTION dba.skip_trigger()');
 SELECT * FROM obeyed('CREATE TRIGGER t BEFORE INSERT ON %1$s FOR EACH ROW EXECUTE FUNCTION dba.tenant_trigger()',
                      'SELECT string_agg(DISTINCT tenant_id, '','') FROM %1$s');
+-- That was of one table only, and an event is linked for its own tenant. Here all agree.
+SELECT * FROM obeyed('CREATE TRIGGER t BEFORE INSERT ON atlas_events FOR EACH ROW EXECUTE FUNCTION dba.tenant_trigger();
+    CREATE TRIGGER t BEFORE INSERT ON atlas_event_queue FOR EACH ROW EXECUTE FUNCTION dba.tenant_trigger();
+    CREATE TRIGGER t BEFORE INSERT ON atlas_event_links FOR EACH ROW EXECUTE FUNCTION dba.tenant_trigger()',
+                     'SELECT string_agg(DISTINCT tenant_id, '','') FROM %1$s');
 -- PostgreSQL has no ON CONFLICT together with rules, so there are none on the links.
 SELECT * FROM obeyed('CREATE RULE r AS ON INSERT TO %1$s DO ALSO INSERT INTO dba.notes VALUES (''rule'')');
 SELECT * FROM obeyed('CREATE RULE r AS ON INSERT TO %1$s DO INSTEAD INSERT INTO dba.notes VALUES (NEW.tenant_id || ''instead'')');
@@ -185,7 +190,7 @@ ALTER TABLE atlas_events ALTER COLUMN icon DROP NOT NULL;
 SELECT t.relation, n, o.error, o.log, o.links, o.answer AS rounded
   FROM (VALUES ('atlas_events', 104, 'received_at'), ('atlas_event_links', 52, 'linked_at')) t (relation, many, attribute), unnest(ARRAY[1, many]) n,
        obeyed(t.relation, NULL, n,
-              'ALTER EXTENSION atlas_events DROP VIEW atlas_event_logs; DROP VIEW atlas_event_logs; ALTER TABLE %1$s ALTER COLUMN ' || attribute || ' TYPE timestamptz(0)',
+              'ALTER EXTENSION atlas_events DROP VIEW atlas_event_logs; ALTER EXTENSION atlas_events DROP VIEW atlas_pending_events; DROP VIEW atlas_event_logs, atlas_pending_events; ALTER TABLE %1$s ALTER COLUMN ' || attribute || ' TYPE timestamptz(0)',
               'SELECT bool_and(' || attribute || ' = date_trunc(''second'', ' || attribute || ')) FROM %1$s') o ORDER BY n, t.relation;
 -- A number that is the table's to give.
 SELECT n, o.* FROM unnest(ARRAY[1, 104]) n,

@@ -15,7 +15,7 @@ SELECT atlas_register_object_type('REGION', 'multi.regions', tenant_column => 'o
 SELECT atlas_tenant() = '' AS no_tenant;
 CREATE ROLE regress_atlas_app;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO regress_atlas_app;
-GRANT SELECT ON atlas_events, atlas_event_queue, atlas_event_links, atlas_event_unresolved, atlas_event_keys, atlas_event_logs TO regress_atlas_app;
+GRANT SELECT ON atlas_events, atlas_event_queue, atlas_event_links, atlas_event_unresolved, atlas_event_keys, atlas_event_logs, atlas_pending_events TO regress_atlas_app;
 SET ROLE regress_atlas_app;
 SET atlas_events.tenant = 'acme';
 SELECT set_config('atlas_events.tenant', 'acme', true);
@@ -73,14 +73,18 @@ SELECT atlas_link_events();
 SELECT count(submit_event('USER', '7', 'waits', related_objects => ARRAY[('USER', '7', NULL), ('USER', '8', NULL)]::atlas_object[], idempotency_key => 'w'))
   FROM (SELECT set_config('atlas_events.tenant', tenant, false) FROM unnest(ARRAY['acme', 'globex']) tenant OFFSET 0) s;
 RESET atlas_events.tenant;
-CREATE FUNCTION seen() RETURNS TABLE (events text[], queued bigint, links bigint, unresolved bigint, keys bigint, logs bigint, tenants text[]) LANGUAGE sql AS $$
+CREATE FUNCTION seen() RETURNS TABLE (events text[], queued bigint, links bigint, unresolved bigint, keys bigint, logs bigint, pending bigint, tenants text[]) LANGUAGE sql AS $$
     SELECT (SELECT array_agg(name ORDER BY event_id) FROM atlas_events), (SELECT count(*) FROM atlas_event_queue), (SELECT count(*) FROM atlas_event_links),
-           (SELECT count(*) FROM atlas_event_unresolved), (SELECT count(*) FROM atlas_event_keys), (SELECT count(*) FROM atlas_event_logs),
+           (SELECT count(*) FROM atlas_event_unresolved), (SELECT count(*) FROM atlas_event_keys), (SELECT count(*) FROM atlas_event_logs), (SELECT count(*) FROM atlas_pending_events),
            (SELECT array_agg(DISTINCT tenant_id ORDER BY tenant_id) FROM atlas_event_logs)
 $$;
 GRANT EXECUTE ON FUNCTION seen TO regress_atlas_app;
--- The owner sees all.
+-- The owner sees all rows of the tables, and the logs of one tenant.
 SELECT * FROM seen();
+SET atlas_events.tenant = 'globex';
+SELECT * FROM seen();
+SELECT role, name FROM atlas_timeline('USER', '7');
+RESET atlas_events.tenant;
 SET ROLE regress_atlas_app;
 SELECT tenant, set_config('atlas_events.tenant', tenant, false) = tenant AS set FROM (VALUES ('acme')) v (tenant);
 SELECT * FROM seen();
@@ -123,6 +127,40 @@ SELECT role, name FROM atlas_timeline('USER', '7');
 -- And the status counts events, not contents.
 SELECT queue_depth FROM atlas_status();
 RESET ROLE;
+RESET atlas_events.tenant;
+
+-- ---------------------------------------------------------------------
+-- One event id of two tenants, as no submit gives it: by hand, or by a restore of both
+-- ---------------------------------------------------------------------
+SELECT test.clean();
+INSERT INTO multi.orders VALUES ('initech', 7, 'S');
+SET atlas_events.tenant = 'globex';
+SELECT submit_event('USER', '7', 'globex'' event', related_objects => ARRAY[('ORDER', '1', NULL), ('ORDER', '9', NULL)]::atlas_object[]) AS twin \gset
+SET atlas_events.tenant = 'initech';
+INSERT INTO atlas_events SELECT event_id, occurred_at, received_at, 'initech', object_type, object_id, external_id, 'initech''s event', description, icon, payload,
+       '[{"objectType": "ORDER", "objectId": "7"}, {"objectType": "ORDER", "objectId": "8"}]' FROM atlas_events WHERE event_id = :'twin';
+INSERT INTO atlas_event_queue (tenant_id, event_id, submitted_xid) VALUES ('initech', :'twin', '3');
+SELECT name, processing_status, related_objects FROM atlas_event_logs;
+-- In one batch, which tells them apart
+SELECT atlas_link_events();
+SELECT name, processing_status, related_objects FROM atlas_event_logs;
+SET atlas_events.tenant = 'globex';
+SELECT name, processing_status, related_objects FROM atlas_event_logs;
+SELECT tenant_id, object_type, object_id FROM atlas_event_links ORDER BY 1, 2, 3;
+-- One of them late
+INSERT INTO multi.orders VALUES ('initech', 8, 'T');
+UPDATE atlas_event_unresolved SET next_attempt_at = now();
+SELECT atlas_link_events();
+SELECT tenant_id, object_type, object_id FROM atlas_event_links ORDER BY 1, 2, 3;
+SELECT tenant_id, object_id, attempts FROM atlas_event_unresolved;
+SELECT role, name FROM atlas_timeline('ORDER', '8');
+-- One of them FAILED, which is none of the other's business
+INSERT INTO atlas_event_queue (tenant_id, event_id, submitted_xid, next_attempt_at) VALUES ('initech', :'twin', (hashtextextended('initech', 0) & 9223372036854775807)::text::xid8, 'infinity');
+SELECT name, processing_status FROM atlas_event_logs;
+SELECT name, processing_status FROM atlas_pending_events;
+SET atlas_events.tenant = 'initech';
+SELECT name, processing_status FROM atlas_event_logs;
+SELECT name, processing_status FROM atlas_pending_events;
 RESET atlas_events.tenant;
 
 SELECT atlas_unregister_object_type('ORDER'), atlas_unregister_object_type('REGION');

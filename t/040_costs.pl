@@ -31,8 +31,8 @@ $node->safe_psql('atlas', <<'END');
 CREATE EXTENSION pg_stat_statements;
 
 -- The row that submit_event() writes, in a table with the indexes of a partition.
-CREATE TABLE bare (LIKE atlas_events, PRIMARY KEY (event_id));
-CREATE INDEX ON bare (tenant_id, object_type, object_id, event_id);
+CREATE TABLE bare (LIKE atlas_events, PRIMARY KEY (tenant_id, event_id));
+CREATE INDEX ON bare (tenant_id, object_type, object_id, event_id) WITH (deduplicate_items = off);
 END
 
 # costs(STATEMENT, WARM_UP): what a statement costs for each of its thousand

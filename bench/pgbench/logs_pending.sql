@@ -1,1 +1,1 @@
-SELECT * FROM atlas_event_logs WHERE processing_status = 'PENDING' ORDER BY event_id DESC LIMIT 50;
+SELECT * FROM atlas_pending_events WHERE processing_status = 'PENDING' ORDER BY event_id DESC LIMIT 50;

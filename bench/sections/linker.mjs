@@ -37,7 +37,7 @@ export async function fillQueue(database, { limit = 'ALL', isKept = false } = {}
 export async function runLinker(database, count) {
 	const client = await connect(database)
 	const last = await value(database, 'SELECT event_id FROM atlas_event_queue ORDER BY submitted_xid DESC, event_id DESC LIMIT 1')
-	const gone = { name: 'gone', text: 'SELECT NOT EXISTS (SELECT FROM atlas_event_queue WHERE event_id = $1) AS gone', values: [last] }
+	const gone = { name: 'gone', text: 'SELECT NOT EXISTS (SELECT FROM atlas_event_queue WHERE tenant_id = \'\' AND event_id = $1) AS gone', values: [last] }
 	const memory = []
 	const ms = await milliseconds(async () => {
 		await setLinking(database, true)

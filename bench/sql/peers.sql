@@ -9,17 +9,17 @@ CREATE SEQUENCE peer.ids CACHE 1000;
 CREATE FUNCTION peer.make_id() RETURNS uuid LANGUAGE sql
 RETURN lpad(to_hex(nextval('peer.ids')), 32, '0')::uuid;
 
-CREATE TABLE peer.events (LIKE atlas_events INCLUDING DEFAULTS, PRIMARY KEY (event_id));
-CREATE INDEX ON peer.events (tenant_id, object_type, object_id, event_id);
+CREATE TABLE peer.events (LIKE atlas_events INCLUDING DEFAULTS, PRIMARY KEY (tenant_id, event_id));
+CREATE INDEX ON peer.events (tenant_id, object_type, object_id, event_id) WITH (deduplicate_items = off);
 CREATE TABLE peer.event_queue (LIKE atlas_event_queue INCLUDING DEFAULTS INCLUDING INDEXES);
 
 -- What a user would write first: the object's id has the type of the key it
 -- refers to.
-CREATE TABLE peer.fk_events (LIKE atlas_events INCLUDING DEFAULTS, PRIMARY KEY (event_id));
+CREATE TABLE peer.fk_events (LIKE atlas_events INCLUDING DEFAULTS, PRIMARY KEY (tenant_id, event_id));
 ALTER TABLE peer.fk_events
     ALTER COLUMN object_id TYPE uuid USING object_id::uuid,
     ADD FOREIGN KEY (object_id) REFERENCES customers;
-CREATE INDEX ON peer.fk_events (tenant_id, object_type, object_id, event_id);
+CREATE INDEX ON peer.fk_events (tenant_id, object_type, object_id, event_id) WITH (deduplicate_items = off);
 
 -- What a user would write second.
 CREATE FUNCTION peer.submit(event jsonb) RETURNS uuid LANGUAGE plpgsql AS $$
@@ -54,15 +54,15 @@ END $$;
 CREATE FUNCTION peer.link(max_events bigint) RETURNS bigint LANGUAGE sql AS $$
     WITH batch AS (
         DELETE FROM atlas_event_queue
-         WHERE event_id IN (SELECT event_id FROM atlas_event_queue
-                             WHERE next_attempt_at IS NULL
-                             ORDER BY next_attempt_at, submitted_xid, event_id
-                             LIMIT max_events FOR UPDATE SKIP LOCKED)
-        RETURNING event_id),
+         WHERE (tenant_id, event_id) IN (SELECT tenant_id, event_id FROM atlas_event_queue
+                                          WHERE next_attempt_at IS NULL
+                                          ORDER BY next_attempt_at, submitted_xid, event_id
+                                          LIMIT max_events FOR UPDATE SKIP LOCKED)
+        RETURNING tenant_id, event_id),
     refs AS (
         SELECT e.event_id, e.tenant_id, r->>'objectType' AS object_type, r->>'objectId' AS object_id
           FROM batch
-          JOIN atlas_events e ON e.event_id = batch.event_id,
+          JOIN atlas_events e ON e.tenant_id = batch.tenant_id AND e.event_id = batch.event_id,
                LATERAL jsonb_array_elements(e.related_objects) AS r),
     links AS (
         INSERT INTO atlas_event_links (event_id, tenant_id, object_type, object_id, linked_at)

@@ -71,7 +71,7 @@ BEGIN
     EXECUTE format('GRANT USAGE ON SCHEMA %1$s TO atlas_submitter, atlas_reader;
         GRANT EXECUTE ON FUNCTION %1$s.submit_event(text, text), %1$s.submit_events(text) TO atlas_submitter;
         GRANT EXECUTE ON FUNCTION %1$s.atlas_timeline(text, text, uuid, int) TO atlas_reader;
-        GRANT SELECT ON %1$s.atlas_event_logs, %1$s.atlas_events, %1$s.atlas_event_queue,
+        GRANT SELECT ON %1$s.atlas_event_logs, %1$s.atlas_pending_events, %1$s.atlas_events, %1$s.atlas_event_queue,
             %1$s.atlas_event_links, %1$s.atlas_event_unresolved TO atlas_reader;
         GRANT EXECUTE ON FUNCTION %1$s.atlas_status() TO atlas_admin', core);
 

@@ -6,11 +6,15 @@
  * kept until the extension is moved or dropped. A plan finds its tables by name, and
  * a schema can be renamed while we wait for a lock: so the tables that a plan reads
  * are compared with the extension's own each time before it runs.
+ *
+ * Our statements read by index. A plan is kept although the tables grow, and for tables
+ * that are small or empty when it is made, the planner would read them as a whole.
  */
 #include "postgres.h"
 
 #include "lib/stringinfo.h"
 #include "nodes/pg_list.h"
+#include "optimizer/cost.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -119,6 +123,29 @@ atlas_plan_query(SPIPlanPtr plan)
 }
 
 /*
+ * The relations of a plan of our own, which is brought up to date so that it reads them by
+ * index. This happens before each use, so a plan that is valid is not looked at twice.
+ */
+static List *
+relations_by_index(SPIPlanPtr plan)
+{
+	bool		saved = enable_seqscan;
+	List	   *result;
+
+	PG_TRY();
+	{
+		enable_seqscan = false;
+		result = atlas_plan_relations(plan);
+	}
+	PG_FINALLY();
+	{
+		enable_seqscan = saved;
+	}
+	PG_END_TRY();
+	return result;
+}
+
+/*
  * Does every @extschema@.name of the statement mean the extension's own relation?
  * Rules may have added others.
  */
@@ -150,7 +177,7 @@ make_plan(AtlasStatement *statement)
 
 	statement->plan = atlas_prepare(sql, statement->nparameters, statement->parameters);
 	statement->generation = atlas_extension_generation();
-	relations = atlas_plan_relations(statement->plan);
+	relations = relations_by_index(statement->plan);
 	old = MemoryContextSwitchTo(TopMemoryContext);
 	statement->relations = list_copy(relations);
 	MemoryContextSwitchTo(old);
@@ -169,7 +196,7 @@ atlas_plan(AtlasStatement *statement)
 	{
 		(void) atlas_extension();
 		if (statement->plan != NULL && statement->generation == atlas_extension_generation() &&
-			equal(statement->relations, atlas_plan_relations(statement->plan)))
+			equal(statement->relations, relations_by_index(statement->plan)))
 			return statement->plan;
 		forget_plan(statement);
 		AcceptInvalidationMessages();

@@ -21,12 +21,14 @@
 /* The range lets the executor skip the other partitions. */
 static AtlasStatement select_events = {
 	.sql =
-	"SELECT event_id, tenant_id, object_type, object_id, related_objects, received_at"
-	"  FROM @extschema@.atlas_events"
-	" WHERE event_id OPERATOR(pg_catalog.=) ANY ($1)"
-	"   AND event_id OPERATOR(pg_catalog.>=) $2 AND event_id OPERATOR(pg_catalog.<=) $3",
-	.nparameters = 3,
-	.parameters = {UUIDARRAYOID, UUIDOID, UUIDOID},
+	"SELECT e.event_id, e.tenant_id, e.object_type, e.object_id, e.related_objects, e.received_at"
+	"  FROM " ATLAS_KEYS ","
+	"       LATERAL (SELECT * FROM @extschema@.atlas_events e"
+	"                 WHERE " ATLAS_IS_KEY("e")
+	"                   AND e.event_id OPERATOR(pg_catalog.>=) $3"
+	"                   AND e.event_id OPERATOR(pg_catalog.<=) $4 OFFSET 0) e",
+	.nparameters = ATLAS_KEYS_NPARAMETERS + 2,
+	.parameters = {ATLAS_KEYS_PARAMETERS, UUIDOID, UUIDOID},
 };
 
 /* The references as the log stores them: see event_related.c. */
@@ -48,10 +50,10 @@ read_references(AtlasLinkEvent *event, Jsonb *related)
 			ereport(ERROR,
 					(errcode(ERRCODE_DATA_CORRUPTED),
 					 errmsg("related object %d of event %s is not readable", i + 1,
-							atlas_event_id_string(&event->id))));
+							atlas_event_id_string(&event->key.id))));
 		ref->object_type = reference.object_type;
 		ref->problem = reference.problem;
-		ref->lookup.tenant = event->tenant;
+		ref->lookup.tenant = event->key.tenant;
 		ref->lookup.object_id = reference.object_id;
 		ref->lookup.external_id = reference.external_id;
 	}
@@ -65,8 +67,8 @@ read_event(AtlasLinkEvent *event, HeapTuple row, TupleDesc tupdesc)
 	Datum		related;
 
 	memset(event, 0, sizeof(*event));
-	event->id = *DatumGetUUIDP(SPI_getbinval(row, tupdesc, 1, &isnull));
-	event->tenant = atlas_result_text(row, tupdesc, 2);
+	event->key.id = *DatumGetUUIDP(SPI_getbinval(row, tupdesc, 1, &isnull));
+	event->key.tenant = atlas_result_text(row, tupdesc, 2);
 	event->object_type = SPI_getvalue(row, tupdesc, 3);
 	event->object_id = atlas_result_text(row, tupdesc, 4);
 	related = SPI_getbinval(row, tupdesc, 5, &isnull);
@@ -75,34 +77,46 @@ read_event(AtlasLinkEvent *event, HeapTuple row, TupleDesc tupdesc)
 	event->received_at = DatumGetTimestampTz(SPI_getbinval(row, tupdesc, 6, &isnull));
 }
 
-/* By event id. */
+/* By key. */
 static int
 compare_events(const void *a, const void *b)
 {
-	return atlas_event_id_compare(&((const AtlasLinkEvent *) a)->id,
-								  &((const AtlasLinkEvent *) b)->id);
+	return atlas_event_key_compare(&((const AtlasLinkEvent *) a)->key,
+								   &((const AtlasLinkEvent *) b)->key);
 }
 
 int
-atlas_select_events(const pg_uuid_t *ids, int nids)
+atlas_select_events(const AtlasEventKey *keys, int nkeys)
 {
-	Datum		values[3];
+	Datum		values[ATLAS_KEYS_NPARAMETERS + 2];
 
 	/* A transaction that has locked the log already does not learn of new partitions by itself. */
 	AcceptInvalidationMessages();
-	values[0] = atlas_uuid_array(ids, nids);
-	values[1] = UUIDPGetDatum(&ids[0]);
-	values[2] = UUIDPGetDatum(&ids[nids - 1]);
+	atlas_event_keys_values(keys, nkeys, values);
+	values[ATLAS_KEYS_NPARAMETERS] = UUIDPGetDatum(&keys[0].id);
+	values[ATLAS_KEYS_NPARAMETERS + 1] = UUIDPGetDatum(&keys[nkeys - 1].id);
 	return (int) atlas_execute(&select_events, values, NULL, false, 0);
 }
 
-/* Reads those of the events that are there; ids are sorted, and so are they. */
+/* Notes where the events are in the queue. All of them are among the keys; both are sorted. */
+static void
+copy_places(const AtlasEventKey *keys, AtlasLinkEvent *events, int nevents)
+{
+	for (int i = 0; i < nevents; i++)
+	{
+		while (atlas_event_key_compare(keys, &events[i].key) != 0)
+			keys++;
+		events[i].key.place = keys->place;
+	}
+}
+
+/* Reads those of the events that are there; keys are sorted, and so are they. */
 static AtlasLinkEvent *
-read_events(const pg_uuid_t *ids, int nids, int *nevents)
+read_events(const AtlasEventKey *keys, int nkeys, int *nevents)
 {
 	AtlasLinkEvent *events;
 
-	*nevents = atlas_select_events(ids, nids);
+	*nevents = atlas_select_events(keys, nkeys);
 	events = palloc(sizeof(AtlasLinkEvent) * Max(*nevents, 1));
 	for (int i = 0; i < *nevents; i++)
 	{
@@ -111,23 +125,24 @@ read_events(const pg_uuid_t *ids, int nids, int *nevents)
 	}
 	SPI_freetuptable(SPI_tuptable);
 	qsort(events, *nevents, sizeof(AtlasLinkEvent), compare_events);
+	copy_places(keys, events, *nevents);
 	return events;
 }
 
-/* Lists the ids that have no event; ids and events are sorted. */
+/* Lists the keys that have no event; keys and events are sorted. */
 static int
-list_missing(const pg_uuid_t *ids, int nids, const AtlasLinkEvent *events, int nevents,
-			 pg_uuid_t *missing)
+list_missing(const AtlasEventKey *keys, int nkeys, const AtlasLinkEvent *events, int nevents,
+			 AtlasEventKey *missing)
 {
 	int			next = 0;
 	int			nmissing = 0;
 
-	for (int i = 0; i < nids; i++)
+	for (int i = 0; i < nkeys; i++)
 	{
-		if (next < nevents && atlas_event_id_compare(&events[next].id, &ids[i]) == 0)
+		if (next < nevents && atlas_event_key_compare(&events[next].key, &keys[i]) == 0)
 			next++;
 		else
-			missing[nmissing++] = ids[i];
+			missing[nmissing++] = keys[i];
 	}
 	return nmissing;
 }
@@ -138,19 +153,19 @@ list_missing(const pg_uuid_t *ids, int nids, const AtlasLinkEvent *events, int n
  * what they wrote must be visible by then.
  */
 AtlasLinkEvent *
-atlas_read_events_to_link(const pg_uuid_t *ids, int nids, int *nevents, AtlasMissing *missing)
+atlas_read_events_to_link(const AtlasEventKey *keys, int nkeys, int *nevents, AtlasMissing *missing)
 {
-	AtlasLinkEvent *events = read_events(ids, nids, nevents);
+	AtlasLinkEvent *events = read_events(keys, nkeys, nevents);
 
 	memset(missing, 0, sizeof(*missing));
-	if (*nevents == nids)
+	if (*nevents == nkeys)
 		return events;
-	missing->ids = palloc(sizeof(pg_uuid_t) * nids);
-	missing->ending = palloc(sizeof(pg_uuid_t) * nids);
-	missing->nids = list_missing(ids, nids, events, *nevents, missing->ids);
-	missing->nending = atlas_queue_ending(missing->ids, missing->nids, missing->ending);
-	events = read_events(ids, nids, nevents);
-	missing->nids = list_missing(ids, nids, events, *nevents, missing->ids);
+	missing->keys = palloc(sizeof(AtlasEventKey) * nkeys);
+	missing->ending = palloc(sizeof(AtlasEventKey) * nkeys);
+	missing->nkeys = list_missing(keys, nkeys, events, *nevents, missing->keys);
+	missing->nending = atlas_queue_ending(missing->keys, missing->nkeys, missing->ending);
+	events = read_events(keys, nkeys, nevents);
+	missing->nkeys = list_missing(keys, nkeys, events, *nevents, missing->keys);
 	return events;
 }
 

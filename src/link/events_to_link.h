@@ -6,12 +6,12 @@
 #define ATLAS_EVENTS_TO_LINK_H
 
 #include "link/references.h"
+#include "store/event_keys.h"
 
 /* An event to be linked. */
 typedef struct AtlasLinkEvent
 {
-	pg_uuid_t	id;
-	text	   *tenant;
+	AtlasEventKey key;
 	char	   *object_type;	/* the primary object */
 	text	   *object_id;
 	TimestampTz received_at;
@@ -22,26 +22,26 @@ typedef struct AtlasLinkEvent
 /* Events that are in the queue and not in the log. Both lists are sorted. */
 typedef struct AtlasMissing
 {
-	pg_uuid_t  *ids;
-	int			nids;
-	pg_uuid_t  *ending;			/* those whose transaction was about to end */
+	AtlasEventKey *keys;
+	int			nkeys;
+	AtlasEventKey *ending;		/* those whose transaction was about to end */
 	int			nending;
 } AtlasMissing;
 
 /*
- * Reads events by their ids, which are sorted, and lists those that are missing. The
- * result is sorted by id, and has *nevents events. Inside SPI_connect(), as the owner
+ * Reads events by their keys, which are sorted, and lists those that are missing. The
+ * result is sorted by key, and has *nevents events. Inside SPI_connect(), as the owner
  * of the extension.
  */
-extern AtlasLinkEvent *atlas_read_events_to_link(const pg_uuid_t *ids, int nids, int *nevents,
+extern AtlasLinkEvent *atlas_read_events_to_link(const AtlasEventKey *keys, int nkeys, int *nevents,
 												 AtlasMissing *missing);
 
 /*
- * Selects events by their ids, which are sorted, and returns how many there are;
+ * Selects events by their keys, which are sorted, and returns how many there are;
  * SPI_tuptable has event_id, tenant_id, object_type, object_id, related_objects and
  * received_at.
  */
-extern int	atlas_select_events(const pg_uuid_t *ids, int nids);
+extern int	atlas_select_events(const AtlasEventKey *keys, int nkeys);
 
 /* The number of references that the events have together. */
 extern int	atlas_count_references(const AtlasLinkEvent *events, int nevents);

@@ -2,7 +2,7 @@
  * link_batch.c
  *		Linking a batch of events.
  *
- *	claimed ids ─► read the events ─► partitions ─► resolve the references, type by
+ *	claimed events ─► read the events ─► partitions ─► resolve the references, type by
  *	type ─► links, unresolved references ─► out of the queue
  *
  * A batch is processed in a subtransaction; if that fails it is bisected until
@@ -16,8 +16,6 @@
 
 #include "utils/timestamp.h"
 
-#include "base/arrays.h"
-#include "base/event_id.h"
 #include "base/retry.h"
 #include "base/subtransaction.h"
 #include "link/events_to_link.h"
@@ -33,8 +31,8 @@ int			atlas_batch_size = 1000;
 
 typedef struct LinkBatch
 {
-	pg_uuid_t  *ids;
-	int			nids;
+	AtlasEventKey *keys;		/* sorted */
+	int			nkeys;
 	bool		links_may_exist;
 	bool		makes_partitions;	/* at this moment */
 	AtlasLinkCounts *counts;
@@ -47,7 +45,7 @@ ensure_link_partitions(const AtlasLinkEvent *events, int nevents)
 	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * Max(nevents, 1));
 
 	for (int i = 0; i < nevents; i++)
-		ids[i] = events[i].id;
+		ids[i] = events[i].key.id;
 	atlas_partition_ensure(ATLAS_EVENT_LINKS, ids, nevents);
 }
 
@@ -75,14 +73,14 @@ resolve_references(AtlasLinkEvent *events, int nevents)
 static int
 take_out_of_queue(const AtlasLinkEvent *events, int nevents)
 {
-	AtlasColumn linked;
+	AtlasEventKey *linked = palloc(sizeof(AtlasEventKey) * Max(nevents, 1));
+	int			nlinked = 0;
 
-	atlas_column_init(&linked, nevents);
 	for (int i = 0; i < nevents; i++)
 		if (atlas_first_deferred(&events[i]) == NULL)
-			atlas_column_add(&linked, UUIDPGetDatum(&events[i].id));
-	atlas_queue_remove(&linked);
-	return linked.nvalues;
+			linked[nlinked++] = events[i].key;
+	atlas_queue_remove(linked, nlinked);
+	return nlinked;
 }
 
 /* Links a part of the batch. What is not kept is a trial and does not count. */
@@ -97,7 +95,7 @@ link_events(void *argument, int from, int to, bool kept)
 	AtlasLinkEvent *events;
 
 	batch->makes_partitions = false;	/* as an error may have left it */
-	events = atlas_read_events_to_link(&batch->ids[from], to - from, &nevents, &missing);
+	events = atlas_read_events_to_link(&batch->keys[from], to - from, &nevents, &missing);
 	batch->makes_partitions = true;
 	ensure_link_partitions(events, nevents);
 	batch->makes_partitions = false;
@@ -121,7 +119,7 @@ link_whole_batch(void *argument)
 {
 	LinkBatch  *batch = argument;
 
-	link_events(batch, 0, batch->nids, true);
+	link_events(batch, 0, batch->nkeys, true);
 }
 
 /* An event is not to blame if the partition of its month cannot be made. */
@@ -131,22 +129,22 @@ fail_event(void *argument, int item, const ErrorData *error)
 	LinkBatch  *batch = argument;
 
 	if (atlas_is_shortage(error) || batch->makes_partitions)
-		atlas_put_off(&batch->ids[item], error->message);
+		atlas_put_off(&batch->keys[item], error->message);
 	else
-		atlas_link_failed(&batch->ids[item], true, error->message);
+		atlas_link_failed(&batch->keys[item], true, error->message);
 }
 
 void
-atlas_link(const pg_uuid_t *ids, int nids, AtlasLinkCounts *counts)
+atlas_link(const AtlasEventKey *keys, int nkeys, AtlasLinkCounts *counts)
 {
-	LinkBatch	batch = {.nids = nids,.counts = counts};
+	LinkBatch	batch = {.nkeys = nkeys,.counts = counts};
 	ErrorData  *error;
 
-	if (nids == 0)
+	if (nkeys == 0)
 		return;
-	batch.ids = palloc(sizeof(pg_uuid_t) * nids);
-	memcpy(batch.ids, ids, sizeof(pg_uuid_t) * nids);
-	qsort(batch.ids, nids, sizeof(pg_uuid_t), atlas_event_id_compare);
+	batch.keys = palloc(sizeof(AtlasEventKey) * nkeys);
+	memcpy(batch.keys, keys, sizeof(AtlasEventKey) * nkeys);
+	qsort(batch.keys, nkeys, sizeof(AtlasEventKey), atlas_event_key_compare);
 
 	/* An event in the queue has no links yet, except when the tables were restored one by one. */
 	error = atlas_try(link_whole_batch, &batch);
@@ -155,15 +153,15 @@ atlas_link(const pg_uuid_t *ids, int nids, AtlasLinkCounts *counts)
 	if (atlas_stops_batch(error))
 		ReThrowError(error);
 	batch.links_may_exist = true;
-	atlas_bisect(&batch, nids, link_events, fail_event);
+	atlas_bisect(&batch, nkeys, link_events, fail_event);
 }
 
 int
 atlas_link_batch(AtlasCursor *cursor, int limit, AtlasLinkCounts *counts)
 {
-	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * limit);
-	int			nclaimed = atlas_queue_claim_batch(cursor, limit, ids);
+	AtlasEventKey *keys = palloc(sizeof(AtlasEventKey) * limit);
+	int			nclaimed = atlas_queue_claim_batch(cursor, limit, keys);
 
-	atlas_link(ids, nclaimed, counts);
+	atlas_link(keys, nclaimed, counts);
 	return nclaimed;
 }

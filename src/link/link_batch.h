@@ -6,7 +6,7 @@
 #ifndef ATLAS_LINK_BATCH_H
 #define ATLAS_LINK_BATCH_H
 
-#include "store/queue.h"
+#include "store/queue_claim.h"
 
 /* Setting, see atlas_events.c. */
 extern int	atlas_batch_size;
@@ -21,7 +21,7 @@ typedef struct AtlasLinkCounts
  * Links events that have been claimed, and counts. Inside SPI_connect(), as the owner
  * of the extension, in a transaction of the caller's.
  */
-extern void atlas_link(const pg_uuid_t *ids, int nids, AtlasLinkCounts *counts);
+extern void atlas_link(const AtlasEventKey *keys, int nkeys, AtlasLinkCounts *counts);
 
 /*
  * Claims and links one batch, of what is new and what is due again. Returns the

@@ -110,7 +110,7 @@ atlas_write_links(const AtlasLinkEvent *events, int nevents, bool may_exist, Tim
 		refs = palloc(sizeof(AtlasRef *) * Max(events[i].nrefs, 1));
 		nrefs = distinct_objects(&events[i], refs);
 		for (int j = 0; j < nrefs; j++)
-			atlas_link_rows_add(&rows, &events[i].id, refs[j], now);
+			atlas_link_rows_add(&rows, &events[i].key.id, refs[j], now);
 		pfree(refs);
 	}
 	if (may_exist)

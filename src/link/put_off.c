@@ -91,7 +91,7 @@ atlas_put_off_deferred(const AtlasLinkEvent *events, int nevents, TimestampTz no
 		const AtlasRef *ref = atlas_first_deferred(&events[i]);
 
 		if (ref != NULL)
-			atlas_deferrals_add(&deferrals, &events[i].id, deferred_until(&events[i], now), ref->reason);
+			atlas_deferrals_add(&deferrals, &events[i].key, deferred_until(&events[i], now), ref->reason);
 	}
 	write_deferrals(&deferrals);
 }
@@ -104,52 +104,52 @@ atlas_put_off_missing(const AtlasMissing *missing, TimestampTz now)
 	TimestampTz later = put_off(now);
 	int			next = 0;
 
-	atlas_deferrals_init(&deferrals, missing->nids);
-	for (int i = 0; i < missing->nids; i++)
+	atlas_deferrals_init(&deferrals, missing->nkeys);
+	for (int i = 0; i < missing->nkeys; i++)
 	{
-		const pg_uuid_t *id = &missing->ids[i];
+		const AtlasEventKey *key = &missing->keys[i];
 
-		while (next < missing->nending && atlas_event_id_compare(&missing->ending[next], id) < 0)
+		while (next < missing->nending && atlas_event_key_compare(&missing->ending[next], key) < 0)
 			next++;
-		if (next < missing->nending && atlas_event_id_compare(&missing->ending[next], id) == 0)
-			atlas_deferrals_add(&deferrals, id, soon, "the transaction that submitted the event is about to end");
+		if (next < missing->nending && atlas_event_key_compare(&missing->ending[next], key) == 0)
+			atlas_deferrals_add(&deferrals, key, soon, "the transaction that submitted the event is about to end");
 		else
-			atlas_deferrals_add(&deferrals, id, later, "the event is not there");
+			atlas_deferrals_add(&deferrals, key, later, "the event is not there");
 	}
 	write_deferrals(&deferrals);
 }
 
 void
-atlas_link_failed(const pg_uuid_t *id, bool is_made, const char *message)
+atlas_link_failed(const AtlasEventKey *key, bool is_made, const char *message)
 {
 	AtlasQueued queued;
 	bool		is_failed;
 	int			attempts;
 
-	if (atlas_queue_find(id, 1, &queued) == 0)
+	if (atlas_queue_find(key, 1, &queued) == 0)
 		return;
 	attempts = queued.attempts;
 	is_failed = attempts + (is_made ? 1 : 0) >= atlas_max_attempts;
 	if (is_made || !is_failed)
 		attempts++;
-	atlas_queue_note_failure(id, attempts, message,
+	atlas_queue_note_failure(key, attempts, message,
 							 is_failed ? DT_NOEND :
 							 atlas_backoff(GetCurrentTimestamp(), FIRST_BACKOFF_SECONDS, attempts,
 										   MAX_BACKOFF_SECONDS));
 
 	ereport(LOG,
 			(errmsg("event %s could not be linked, attempt %d of %d: %s",
-					atlas_event_id_string(id), attempts, atlas_max_attempts, message),
+					atlas_event_id_string(&key->id), attempts, atlas_max_attempts, message),
 			 is_failed ?
 			 errhint("It is FAILED now. Repair the cause and call atlas_retry_failed().") : 0));
 }
 
 void
-atlas_put_off(const pg_uuid_t *id, const char *reason)
+atlas_put_off(const AtlasEventKey *key, const char *reason)
 {
 	AtlasDeferrals	deferrals;
 
 	atlas_deferrals_init(&deferrals, 1);
-	atlas_deferrals_add(&deferrals, id, put_off(GetCurrentTimestamp()), reason);
+	atlas_deferrals_add(&deferrals, key, put_off(GetCurrentTimestamp()), reason);
 	write_deferrals(&deferrals);
 }

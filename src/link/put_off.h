@@ -20,12 +20,12 @@ extern void atlas_put_off_deferred(const AtlasLinkEvent *events, int nevents, Ti
 extern void atlas_put_off_missing(const AtlasMissing *missing, TimestampTz now);
 
 /* Puts off an event that is not to blame for anything. */
-extern void atlas_put_off(const pg_uuid_t *id, const char *reason);
+extern void atlas_put_off(const AtlasEventKey *key, const char *reason);
 
 /*
  * Records an attempt at one event that has failed, or, if it is not made yet, one that
  * may kill the linker. An event is FAILED once max_attempts have been made.
  */
-extern void atlas_link_failed(const pg_uuid_t *id, bool is_made, const char *message);
+extern void atlas_link_failed(const AtlasEventKey *key, bool is_made, const char *message);
 
 #endif							/* ATLAS_PUT_OFF_H */

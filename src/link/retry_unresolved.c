@@ -14,7 +14,6 @@
 #include "utils/timestamp.h"
 
 #include "base/arrays.h"
-#include "base/event_id.h"
 #include "base/retry.h"
 #include "base/subtransaction.h"
 #include "link/events_to_link.h"
@@ -32,24 +31,24 @@ typedef struct RetryBatch
 	bool		makes_partitions;	/* at this moment */
 } RetryBatch;
 
-/* By event id. */
+/* By event. */
 static int
 compare_events_of(const void *a, const void *b)
 {
-	return atlas_event_id_compare(&((const AtlasUnresolved *) a)->event_id,
-								  &((const AtlasUnresolved *) b)->event_id);
+	return atlas_event_key_compare(&((const AtlasUnresolved *) a)->event,
+								   &((const AtlasUnresolved *) b)->event);
 }
 
 /* Reads the primary objects of the events, which are sorted. */
 static void
 read_primaries(RetryBatch *batch)
 {
-	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * batch->nitems);
+	AtlasEventKey *keys = palloc(sizeof(AtlasEventKey) * batch->nitems);
 	bool		isnull;
 
 	for (int i = 0; i < batch->nitems; i++)
-		ids[i] = batch->items[i].event_id;
-	(void) atlas_select_events(ids, batch->nitems);
+		keys[i] = batch->items[i].event;
+	(void) atlas_select_events(keys, batch->nitems);
 
 	for (uint64 row = 0; row < SPI_processed; row++)
 	{
@@ -59,7 +58,8 @@ read_primaries(RetryBatch *batch)
 		AtlasUnresolved *item;
 		AtlasUnresolved *end = batch->items + batch->nitems;
 
-		key.event_id = *DatumGetUUIDP(SPI_getbinval(tuple, tupdesc, 1, &isnull));
+		key.event.id = *DatumGetUUIDP(SPI_getbinval(tuple, tupdesc, 1, &isnull));
+		key.event.tenant = DatumGetTextPP(SPI_getbinval(tuple, tupdesc, 2, &isnull));
 		item = bsearch(&key, batch->items, batch->nitems, sizeof(AtlasUnresolved), compare_events_of);
 		if (item == NULL)
 			continue;
@@ -91,7 +91,7 @@ write_late_links(const AtlasUnresolved *items, int nitems, TimestampTz now)
 	atlas_link_rows_init(&links, nitems);
 	for (int i = 0; i < nitems; i++)
 		if (atlas_is_resolved(&items[i]) && !is_primary_of_its_event(&items[i]))
-			atlas_link_rows_add(&links, &items[i].event_id, &items[i].ref, now);
+			atlas_link_rows_add(&links, &items[i].event.id, &items[i].ref, now);
 	atlas_rows_insert(&links);
 }
 
@@ -104,7 +104,7 @@ ensure_partitions_of_late_links(const AtlasUnresolved *items, int nitems)
 
 	for (int i = 0; i < nitems; i++)
 		if (items[i].event_exists)
-			ids[nids++] = items[i].event_id;
+			ids[nids++] = items[i].event.id;
 	atlas_partition_ensure(ATLAS_EVENT_LINKS, ids, nids);
 }
 
@@ -163,10 +163,10 @@ atlas_retry_unresolved(int limit)
 }
 
 void
-atlas_retry_given_up(const pg_uuid_t *id, const char *reason)
+atlas_retry_given_up(const AtlasEventKey *key, const char *reason)
 {
 	RetryBatch	batch = {0};
 
-	batch.nitems = atlas_unresolved_claim_given_up(id, reason, &batch.items);
+	batch.nitems = atlas_unresolved_claim_given_up(key, reason, &batch.items);
 	retry_claimed(&batch);
 }

@@ -5,7 +5,7 @@
 #ifndef ATLAS_RETRY_UNRESOLVED_H
 #define ATLAS_RETRY_UNRESOLVED_H
 
-#include "utils/uuid.h"
+#include "store/event_keys.h"
 
 /*
  * Looks up again a batch of unresolved references that are due. Returns how
@@ -14,6 +14,6 @@
 extern int	atlas_retry_unresolved(int limit);
 
 /* Looks up once more the references of an event that were given up for this reason. */
-extern void atlas_retry_given_up(const pg_uuid_t *id, const char *reason);
+extern void atlas_retry_given_up(const AtlasEventKey *key, const char *reason);
 
 #endif							/* ATLAS_RETRY_UNRESOLVED_H */

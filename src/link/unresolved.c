@@ -14,7 +14,6 @@
 #include "utils/timestamp.h"
 
 #include "base/arrays.h"
-#include "base/event_id.h"
 #include "base/retry.h"
 #include "base/statement.h"
 #include "link/events_to_link.h"
@@ -61,7 +60,7 @@ static AtlasTable unresolved_table = {
 	},
 };
 
-/* Index Cond on atlas_event_unresolved_next_attempt_at_idx. */
+/* Of any tenant, because one linker serves all; Index Cond on atlas_event_unresolved_next_attempt_at_idx. */
 static AtlasStatement select_due = {
 	.sql =
 	"SELECT event_id, position, tenant_id, object_type, object_id, external_id, attempts,"
@@ -81,54 +80,63 @@ static AtlasStatement select_given_up = {
 	"SELECT event_id, position, tenant_id, object_type, object_id, external_id, attempts,"
 	"       first_attempt_at"
 	"  FROM @extschema@.atlas_event_unresolved"
-	" WHERE event_id OPERATOR(pg_catalog.=) $1 AND reason OPERATOR(pg_catalog.=) $2"
+	" WHERE tenant_id OPERATOR(pg_catalog.=) $1 AND event_id OPERATOR(pg_catalog.=) $2"
+	"   AND reason OPERATOR(pg_catalog.=) $3"
 	"   FOR UPDATE",
-	.nparameters = 2,
-	.parameters = {UUIDOID, TEXTOID},
+	.nparameters = 3,
+	.parameters = {TEXTOID, UUIDOID, TEXTOID},
 };
 
 static AtlasStatement give_up = {
 	.sql =
 	"UPDATE @extschema@.atlas_event_unresolved"
-	"   SET next_attempt_at = NULL, outcome = 'ERROR', reason = $2"
-	" WHERE event_id OPERATOR(pg_catalog.=) $1 AND next_attempt_at IS NOT NULL",
-	.nparameters = 2,
-	.parameters = {UUIDOID, TEXTOID},
+	"   SET next_attempt_at = NULL, outcome = 'ERROR', reason = $3"
+	" WHERE tenant_id OPERATOR(pg_catalog.=) $1 AND event_id OPERATOR(pg_catalog.=) $2"
+	"   AND next_attempt_at IS NOT NULL",
+	.nparameters = 3,
+	.parameters = {TEXTOID, UUIDOID, TEXTOID},
 };
 
+/* Of any tenant, as above. */
 static AtlasStatement select_due_events = {
 	.sql =
-	"SELECT event_id"
-	"  FROM (SELECT event_id FROM @extschema@.atlas_event_unresolved"
+	"SELECT tenant_id, event_id"
+	"  FROM (SELECT tenant_id, event_id FROM @extschema@.atlas_event_unresolved"
 	"         WHERE next_attempt_at OPERATOR(pg_catalog.<=) $1"
 	"         ORDER BY next_attempt_at LIMIT $2) u"
-	" ORDER BY event_id",
+	" ORDER BY event_id, tenant_id",
 	.nparameters = 2,
 	.parameters = {TIMESTAMPTZOID, INT8OID},
 };
 
+/* Not by =, for the reason that store/event_keys.h says. */
+#define FINDS_REFERENCE \
+	ATLAS_FINDS_KEY("u") \
+	" AND u.position OPERATOR(pg_catalog.>=) k.position" \
+	" AND u.position OPERATOR(pg_catalog.<=) k.position"
+
 static AtlasStatement delete_resolved = {
 	.sql =
 	"DELETE FROM @extschema@.atlas_event_unresolved u"
-	" USING ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS r (event_id, position)"
-	" WHERE u.event_id OPERATOR(pg_catalog.=) r.event_id"
-	"   AND u.position OPERATOR(pg_catalog.=) r.position",
-	.nparameters = 2,
-	.parameters = {UUIDARRAYOID, INT2ARRAYOID},
+	" USING ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3))"
+	"       AS k (tenant_id, event_id, position)"
+	" WHERE " FINDS_REFERENCE,
+	.nparameters = 3,
+	.parameters = {TEXTARRAYOID, UUIDARRAYOID, INT2ARRAYOID},
 };
 
 static AtlasStatement update_unresolved = {
 	.sql =
 	"UPDATE @extschema@.atlas_event_unresolved u"
-	"   SET attempts = r.attempts, next_attempt_at = r.next_attempt_at, outcome = r.outcome,"
-	"       reason = r.reason"
+	"   SET attempts = k.attempts, next_attempt_at = k.next_attempt_at, outcome = k.outcome,"
+	"       reason = k.reason"
 	"  FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3),"
-	"                  pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6))"
-	"       AS r (event_id, position, attempts, next_attempt_at, outcome, reason)"
-	" WHERE u.event_id OPERATOR(pg_catalog.=) r.event_id"
-	"   AND u.position OPERATOR(pg_catalog.=) r.position",
-	.nparameters = 6,
-	.parameters = {UUIDARRAYOID, INT2ARRAYOID, INT2ARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID,
+	"                  pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6),"
+	"                  pg_catalog.unnest($7))"
+	"       AS k (tenant_id, event_id, position, attempts, next_attempt_at, outcome, reason)"
+	" WHERE " FINDS_REFERENCE,
+	.nparameters = 7,
+	.parameters = {TEXTARRAYOID, UUIDARRAYOID, INT2ARRAYOID, INT2ARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID,
 	TEXTARRAYOID},
 };
 
@@ -154,7 +162,7 @@ add_reference(AtlasRows *rows, const AtlasLinkEvent *event, int index, Timestamp
 
 	CHECK_FOR_INTERRUPTS();
 	atlas_rows_add(rows);
-	atlas_rows_set_pointer(rows, UNRESOLVED_EVENT_ID, &event->id);
+	atlas_rows_set_pointer(rows, UNRESOLVED_EVENT_ID, &event->key.id);
 	atlas_rows_set(rows, UNRESOLVED_POSITION, Int16GetDatum(index + 1));
 	atlas_rows_set(rows, UNRESOLVED_ATTEMPTS, Int16GetDatum(1));
 	atlas_rows_set_pointer(rows, UNRESOLVED_TENANT_ID, ref->lookup.tenant);
@@ -190,8 +198,8 @@ atlas_unresolved_add(const AtlasLinkEvent *events, int nevents, TimestampTz now)
 static int
 compare_items(const void *a, const void *b)
 {
-	return atlas_event_id_compare(&((const AtlasUnresolved *) a)->event_id,
-								  &((const AtlasUnresolved *) b)->event_id);
+	return atlas_event_key_compare(&((const AtlasUnresolved *) a)->event,
+								   &((const AtlasUnresolved *) b)->event);
 }
 
 /* Claims the references that a statement selects. */
@@ -209,9 +217,10 @@ claim(AtlasStatement *statement, Datum *values, AtlasUnresolved **items)
 		bool		isnull;
 
 		CHECK_FOR_INTERRUPTS();
-		item->event_id = *DatumGetUUIDP(SPI_getbinval(row, tupdesc, 1, &isnull));
+		item->event.id = *DatumGetUUIDP(SPI_getbinval(row, tupdesc, 1, &isnull));
 		item->position = DatumGetInt16(SPI_getbinval(row, tupdesc, 2, &isnull));
-		item->ref.lookup.tenant = atlas_result_text(row, tupdesc, 3);
+		item->event.tenant = atlas_result_text(row, tupdesc, 3);
+		item->ref.lookup.tenant = item->event.tenant;
 		item->ref.object_type = SPI_getvalue(row, tupdesc, 4);
 		item->ref.lookup.object_id = atlas_result_text(row, tupdesc, 5);
 		item->ref.lookup.external_id = atlas_result_text(row, tupdesc, 6);
@@ -240,65 +249,74 @@ atlas_unresolved_claim_due(int limit, AtlasUnresolved **items)
 }
 
 int
-atlas_unresolved_due_events(int limit, pg_uuid_t *ids)
+atlas_unresolved_due_events(int limit, AtlasEventKey *keys)
 {
 	Datum		values[2];
-	bool		isnull;
 
 	due_values(limit, values);
 	(void) atlas_execute(&select_due_events, values, NULL, false, 0);
-	for (uint64 i = 0; i < SPI_processed; i++)
-		ids[i] = *DatumGetUUIDP(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc,
-											  1, &isnull));
+	atlas_event_keys_take(keys, 1, 2);
 	return (int) SPI_processed;
 }
 
-bool
-atlas_unresolved_give_up(const pg_uuid_t *id, const char *reason)
+/* The parameters of the statements that are about the references of one event. */
+static void
+given_up_values(const AtlasEventKey *key, const char *reason, Datum *values)
 {
-	Datum		values[2];
+	values[0] = PointerGetDatum(key->tenant);
+	values[1] = UUIDPGetDatum(&key->id);
+	values[2] = CStringGetTextDatum(reason);
+}
 
-	values[0] = UUIDPGetDatum(id);
-	values[1] = CStringGetTextDatum(reason);
+bool
+atlas_unresolved_give_up(const AtlasEventKey *key, const char *reason)
+{
+	Datum		values[3];
+
+	given_up_values(key, reason, values);
 	return atlas_execute(&give_up, values, NULL, false, 0) > 0;
 }
 
 int
-atlas_unresolved_claim_given_up(const pg_uuid_t *id, const char *reason, AtlasUnresolved **items)
+atlas_unresolved_claim_given_up(const AtlasEventKey *key, const char *reason, AtlasUnresolved **items)
 {
-	Datum		values[2];
+	Datum		values[3];
 
-	values[0] = UUIDPGetDatum(id);
-	values[1] = CStringGetTextDatum(reason);
+	given_up_values(key, reason, values);
 	return claim(&select_given_up, values, items);
 }
 
 void
 atlas_unresolved_remove(const AtlasUnresolved *items, int nitems)
 {
+	AtlasColumn tenants;
 	AtlasColumn ids;
 	AtlasColumn positions;
-	Datum		values[2];
+	Datum		values[3];
 
+	atlas_column_init(&tenants, nitems);
 	atlas_column_init(&ids, nitems);
 	atlas_column_init(&positions, nitems);
 	for (int i = 0; i < nitems; i++)
 	{
 		if (!atlas_is_resolved(&items[i]))
 			continue;
-		atlas_column_add(&ids, UUIDPGetDatum(&items[i].event_id));
+		atlas_column_add_pointer(&tenants, items[i].event.tenant);
+		atlas_column_add(&ids, UUIDPGetDatum(&items[i].event.id));
 		atlas_column_add(&positions, Int16GetDatum(items[i].position));
 	}
 	if (ids.nvalues == 0)
 		return;
-	values[0] = atlas_column_array(&ids, UUIDOID);
-	values[1] = atlas_column_array(&positions, INT2OID);
+	values[0] = atlas_column_array(&tenants, TEXTOID);
+	values[1] = atlas_column_array(&ids, UUIDOID);
+	values[2] = atlas_column_array(&positions, INT2OID);
 	(void) atlas_execute(&delete_resolved, values, NULL, false, 0);
 }
 
 /* The parameters of update_unresolved. */
 enum
 {
+	UPDATE_TENANT_ID,
 	UPDATE_EVENT_ID,
 	UPDATE_POSITION,
 	UPDATE_ATTEMPTS,
@@ -319,7 +337,8 @@ add_update(AtlasColumn *columns, const AtlasUnresolved *item, TimestampTz now)
 	int			attempts = Min(item->attempts + (locked ? 0 : 1), PG_INT16_MAX);
 	TimestampTz next = next_lookup(now, attempts);
 
-	atlas_column_add(&columns[UPDATE_EVENT_ID], UUIDPGetDatum(&item->event_id));
+	atlas_column_add_pointer(&columns[UPDATE_TENANT_ID], item->event.tenant);
+	atlas_column_add(&columns[UPDATE_EVENT_ID], UUIDPGetDatum(&item->event.id));
 	atlas_column_add(&columns[UPDATE_POSITION], Int16GetDatum(item->position));
 	atlas_column_add(&columns[UPDATE_ATTEMPTS], Int16GetDatum(attempts));
 	if (next <= TimestampTzPlusMilliseconds(item->first_attempt_at,
@@ -335,7 +354,8 @@ add_update(AtlasColumn *columns, const AtlasUnresolved *item, TimestampTz now)
 void
 atlas_unresolved_update(const AtlasUnresolved *items, int nitems, TimestampTz now)
 {
-	static const Oid types[UPDATE_NCOLUMNS] = {UUIDOID, INT2OID, INT2OID, TIMESTAMPTZOID, TEXTOID, TEXTOID};
+	static const Oid types[UPDATE_NCOLUMNS] = {TEXTOID, UUIDOID, INT2OID, INT2OID, TIMESTAMPTZOID,
+	TEXTOID, TEXTOID};
 	AtlasColumn columns[UPDATE_NCOLUMNS];
 	Datum		values[UPDATE_NCOLUMNS];
 

@@ -13,7 +13,7 @@ extern int	atlas_relink_window;
 /* A reference that was not linked, and is looked up again. */
 typedef struct AtlasUnresolved
 {
-	pg_uuid_t	event_id;
+	AtlasEventKey event;
 	int16		position;
 	int16		attempts;
 	TimestampTz first_attempt_at;
@@ -37,15 +37,15 @@ extern int	atlas_unresolved_add(const AtlasLinkEvent *events, int nevents, Times
  */
 extern int	atlas_unresolved_claim_due(int limit, AtlasUnresolved **items);
 
-/* The events of those, sorted, some of them repeated; ids has room for limit. */
-extern int	atlas_unresolved_due_events(int limit, pg_uuid_t *ids);
+/* The events of those, sorted, some of them repeated; keys has room for limit. */
+extern int	atlas_unresolved_due_events(int limit, AtlasEventKey *keys);
 
 /*
  * Gives up the references of an event that are to be looked up again, and returns
  * whether there are any. The other call claims those that were given up for this reason.
  */
-extern bool atlas_unresolved_give_up(const pg_uuid_t *id, const char *reason);
-extern int	atlas_unresolved_claim_given_up(const pg_uuid_t *id, const char *reason,
+extern bool atlas_unresolved_give_up(const AtlasEventKey *key, const char *reason);
+extern int	atlas_unresolved_claim_given_up(const AtlasEventKey *key, const char *reason,
 											AtlasUnresolved **items);
 
 /* Removes those that are linked now. */

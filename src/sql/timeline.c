@@ -51,9 +51,11 @@ static AtlasStatement select_timeline = {
 	"          ORDER BY l.event_id DESC LIMIT $5)"
 	"        ORDER BY event_id DESC LIMIT $5) t,"
 	"       LATERAL (SELECT * FROM @extschema@.atlas_events e"
-	"                 WHERE e.event_id OPERATOR(pg_catalog.=) t.event_id OFFSET 0) e"
+	"                 WHERE e.tenant_id OPERATOR(pg_catalog.=) $1"
+	"                   AND e.event_id OPERATOR(pg_catalog.=) t.event_id OFFSET 0) e"
 	"       LEFT JOIN @extschema@.atlas_event_queue q"
-	"              ON q.event_id OPERATOR(pg_catalog.=) e.event_id"
+	"              ON q.tenant_id OPERATOR(pg_catalog.=) $1"
+	"             AND q.event_id OPERATOR(pg_catalog.=) e.event_id"
 	" ORDER BY t.event_id DESC",
 	.nparameters = 5,
 	.parameters = {TEXTOID, TEXTOID, TEXTOID, UUIDOID, INT8OID},

@@ -39,7 +39,11 @@
 
 #define MONTHS_AHEAD 2
 
-/* The indexes of a partition; its columns and the rest are those of the parent. */
+/*
+ * The indexes of a partition; its columns and the rest are those of the parent. Each ends
+ * with the event, so that no two entries are equal. The other one, which is not unique, is
+ * told so: otherwise PostgreSQL looks for equal entries before it splits a page.
+ */
 typedef struct PartitionIndexes
 {
 	const char *primary_key;
@@ -48,12 +52,12 @@ typedef struct PartitionIndexes
 
 static const PartitionIndexes indexes[ATLAS_NTABLES] = {
 	[ATLAS_EVENTS] = {
-		.primary_key = "event_id",
+		.primary_key = "tenant_id, event_id",
 		.other = "tenant_id, object_type, object_id, event_id",
 	},
 	[ATLAS_EVENT_LINKS] = {
 		.primary_key = "tenant_id, object_type, object_id, event_id",
-		.other = "event_id",
+		.other = "tenant_id, event_id",
 	},
 };
 
@@ -253,7 +257,8 @@ build_partition(AtlasTableId table, const IdRange *range)
 							 schema_name, name, schema_name, parent));
 	execute_utility(psprintf("ALTER TABLE %s.%s ADD PRIMARY KEY (%s)",
 							 schema_name, name, indexes[table].primary_key));
-	execute_utility(psprintf("CREATE INDEX ON %s.%s (%s)", schema_name, name, indexes[table].other));
+	execute_utility(psprintf("CREATE INDEX ON %s.%s (%s) WITH (deduplicate_items = off)",
+							 schema_name, name, indexes[table].other));
 	/* Without a policy of its own, so that it is read through the parent only. */
 	execute_utility(psprintf("ALTER TABLE %s.%s ENABLE ROW LEVEL SECURITY", schema_name, name));
 	execute_utility(psprintf("ALTER TABLE %s.%s ATTACH PARTITION %s.%s FOR VALUES FROM ('%s') TO ('%s')",

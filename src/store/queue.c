@@ -1,23 +1,9 @@
 /*
  * queue.c
- *		The queue: events are added, claimed without reading what is dead, put off,
- *		and taken out.
+ *		The queue: events are added, found, put off, and taken out.
  *
- * A long-running snapshot keeps the rows that were removed from the queue from
- * being vacuumed, so "the first rows of the queue" get ever more expensive to
- * find. The linker therefore remembers where it was. Event ids are no use for that,
- * because transactions do not commit in the order in which they write. The transaction
- * ids in the queue are: whatever was not visible to a snapshot was written by a
- * transaction that was in progress then, or began later.
- *
- * So a pass first goes through the transactions that the snapshot of the pass
- * before had in progress, then through all from its xmax to that of its own, each
- * in order of (submitted_xid, event_id), which is the order of the index. Rows that
- * came by a restore or from another server have foreign transaction ids, and locked
- * rows are skipped. Sweeps over the whole queue find both.
- *
- * Claimed rows are locked with FOR UPDATE SKIP LOCKED: several linkers and
- * sessions can work side by side.
+ * The statements here that look for events of any tenant say so: one linker serves all
+ * tenants. All others name the tenant.
  */
 #include "postgres.h"
 
@@ -25,13 +11,11 @@
 #include "catalog/pg_type.h"
 #include "storage/lock.h"
 #include "utils/builtins.h"
-#include "utils/memutils.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
-#include "utils/xid8.h"
 
 #include "base/arrays.h"
 #include "base/statement.h"
+#include "store/event_keys.h"
 #include "store/queue.h"
 #include "store/rows.h"
 
@@ -41,6 +25,7 @@ enum
 	QUEUE_SUBMITTED_XID,
 	QUEUE_NEXT_ATTEMPT_AT,
 	QUEUE_ATTEMPTS,
+	QUEUE_DEPTH,
 	QUEUE_TENANT_ID,
 	QUEUE_LAST_ERROR
 };
@@ -54,6 +39,7 @@ static AtlasTable queue_table = {
 		[QUEUE_SUBMITTED_XID] = {"submitted_xid", XID8OID},
 		[QUEUE_NEXT_ATTEMPT_AT] = {"next_attempt_at", TIMESTAMPTZOID},
 		[QUEUE_ATTEMPTS] = {"attempts", INT2OID},
+		[QUEUE_DEPTH] = {"depth", INT2OID},
 		[QUEUE_TENANT_ID] = {"tenant_id", TEXTOID},
 		[QUEUE_LAST_ERROR] = {"last_error", TEXTOID},
 	},
@@ -61,123 +47,54 @@ static AtlasTable queue_table = {
 
 static AtlasStatement find_queued = {
 	.sql =
-	"SELECT event_id, submitted_xid, attempts,"
-	"       COALESCE(next_attempt_at OPERATOR(pg_catalog.=) 'infinity', false)"
-	"  FROM @extschema@.atlas_event_queue"
-	" WHERE event_id OPERATOR(pg_catalog.=) ANY ($1)"
-	" ORDER BY event_id",
-	.nparameters = 1,
-	.parameters = {UUIDARRAYOID},
-};
-
-/*
- * Index Cond on atlas_event_queue_cursor_idx, no sort. That index is for statements
- * only that compare submitted_xid, like this one and those below.
- */
-static AtlasStatement claim_range = {
-	.sql =
-	"SELECT event_id, submitted_xid"
-	"  FROM @extschema@.atlas_event_queue"
-	" WHERE next_attempt_at IS NULL"
-	"   AND (submitted_xid, event_id) OPERATOR(pg_catalog.>) ($1, $2)"
-	"   AND submitted_xid OPERATOR(pg_catalog.<=) $3"
-	" ORDER BY next_attempt_at, submitted_xid, event_id"
-	" LIMIT $4"
-	"   FOR UPDATE SKIP LOCKED",
-	.nparameters = 4,
-	.parameters = {XID8OID, UUIDOID, XID8OID, INT8OID},
-};
-
-/*
- * Which of these transactions have events in the queue. LIMIT keeps it a lookup for
- * each of them: a join could read the whole queue.
- */
-static AtlasStatement find_unfinished = {
-	.sql =
-	"SELECT x"
-	"  FROM pg_catalog.unnest($1) AS x,"
-	"       LATERAL (SELECT FROM @extschema@.atlas_event_queue q"
-	"                 WHERE q.next_attempt_at IS NULL"
-	"                   AND q.submitted_xid OPERATOR(pg_catalog.=) x"
-	"                 LIMIT 1) AS found"
-	" ORDER BY x",
-	.nparameters = 1,
-	.parameters = {XID8ARRAYOID},
-};
-
-/*
- * Is there an event that the pass before must have seen, and did not get? Its
- * transaction had ended when that pass began.
- */
-static AtlasStatement find_left = {
-	.sql =
-	"SELECT EXISTS (SELECT FROM @extschema@.atlas_event_queue q"
-	"                WHERE q.next_attempt_at IS NULL"
-	"                  AND q.submitted_xid OPERATOR(pg_catalog.>=) $1"
-	"                  AND q.submitted_xid OPERATOR(pg_catalog.<) $2"
-	"                  AND q.submitted_xid OPERATOR(pg_catalog.<>) ALL ($3))"
-	"    OR EXISTS (SELECT"
-	"                 FROM pg_catalog.unnest($4) AS x,"
-	"                      LATERAL (SELECT FROM @extschema@.atlas_event_queue q"
-	"                                WHERE q.next_attempt_at IS NULL"
-	"                                  AND q.submitted_xid OPERATOR(pg_catalog.=) x"
-	"                                LIMIT 1) AS found"
-	"                WHERE x OPERATOR(pg_catalog.<>) ALL ($3))",
-	.nparameters = 4,
-	.parameters = {XID8OID, XID8OID, XID8ARRAYOID, XID8ARRAYOID},
-};
-
-/* Index Cond on the same index. */
-static AtlasStatement claim_due = {
-	.sql =
-	"SELECT event_id"
-	"  FROM @extschema@.atlas_event_queue"
-	" WHERE next_attempt_at OPERATOR(pg_catalog.<=) $1 AND submitted_xid OPERATOR(pg_catalog.>=) '0'"
-	" ORDER BY next_attempt_at"
-	" LIMIT $2"
-	"   FOR UPDATE SKIP LOCKED",
-	.nparameters = 2,
-	.parameters = {TIMESTAMPTZOID, INT8OID},
-};
-
-static AtlasStatement claim_again = {
-	.sql =
-	"SELECT event_id"
-	"  FROM @extschema@.atlas_event_queue"
-	" WHERE event_id OPERATOR(pg_catalog.=) ANY ($1)"
-	"   AND (next_attempt_at IS NULL OR next_attempt_at OPERATOR(pg_catalog.<>) 'infinity')"
-	"   FOR UPDATE SKIP LOCKED",
-	.nparameters = 1,
-	.parameters = {UUIDARRAYOID},
+	"SELECT q.tenant_id, q.event_id, q.submitted_xid, q.attempts,"
+	"       COALESCE(q.next_attempt_at OPERATOR(pg_catalog.=) 'infinity', false)"
+	"  FROM " ATLAS_KEYS ","
+	"       LATERAL (SELECT * FROM @extschema@.atlas_event_queue q"
+	"                 WHERE " ATLAS_IS_KEY("q") " OFFSET 0) q"
+	" ORDER BY q.event_id, q.tenant_id",
+	.nparameters = ATLAS_KEYS_NPARAMETERS,
+	.parameters = {ATLAS_KEYS_PARAMETERS},
 };
 
 static AtlasStatement delete_queued = {
 	.sql =
-	"DELETE FROM @extschema@.atlas_event_queue WHERE event_id OPERATOR(pg_catalog.=) ANY ($1)",
-	.nparameters = 1,
-	.parameters = {UUIDARRAYOID},
+	"DELETE FROM @extschema@.atlas_event_queue q USING " ATLAS_KEYS
+	" WHERE " ATLAS_FINDS_KEY("q"),
+	.nparameters = ATLAS_KEYS_NPARAMETERS,
+	.parameters = {ATLAS_KEYS_PARAMETERS},
 };
 
 static AtlasStatement defer_queued = {
 	.sql =
 	"UPDATE @extschema@.atlas_event_queue q"
-	"   SET next_attempt_at = d.next_attempt_at, last_error = d.last_error"
-	"  FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3))"
-	"       AS d (event_id, next_attempt_at, last_error)"
-	" WHERE q.event_id OPERATOR(pg_catalog.=) d.event_id",
-	.nparameters = 3,
-	.parameters = {UUIDARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID},
+	"   SET next_attempt_at = k.next_attempt_at, last_error = k.last_error"
+	"  FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3),"
+	"                  pg_catalog.unnest($4)) AS k (tenant_id, event_id, next_attempt_at, last_error)"
+	" WHERE " ATLAS_FINDS_KEY("q"),
+	.nparameters = 4,
+	.parameters = {TEXTARRAYOID, UUIDARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID},
 };
 
+/*
+ * What is FAILED leaves the cursor. In the place of a transaction id it has a number of its
+ * tenant, so that the cursor's index has the FAILED events of a tenant in the order of
+ * their ids, for a page of the view atlas_pending_events.
+ */
 static AtlasStatement fail_queued = {
 	.sql =
 	"UPDATE @extschema@.atlas_event_queue"
-	"   SET attempts = $2, last_error = $3, next_attempt_at = $4"
-	" WHERE event_id OPERATOR(pg_catalog.=) $1",
-	.nparameters = 4,
-	.parameters = {UUIDOID, INT2OID, TEXTOID, TIMESTAMPTZOID},
+	"   SET attempts = $3, last_error = $4, next_attempt_at = $5,"
+	"       submitted_xid = CASE WHEN $5 OPERATOR(pg_catalog.=) 'infinity'"
+	"                            THEN (pg_catalog.hashtextextended(tenant_id, 0)"
+	"                                  OPERATOR(pg_catalog.&) 9223372036854775807)::pg_catalog.text::pg_catalog.xid8"
+	"                            ELSE submitted_xid END"
+	" WHERE tenant_id OPERATOR(pg_catalog.=) $1 AND event_id OPERATOR(pg_catalog.=) $2",
+	.nparameters = 5,
+	.parameters = {TEXTOID, UUIDOID, INT2OID, TEXTOID, TIMESTAMPTZOID},
 };
 
+/* Of any tenant: whoever repairs the cause repairs it for all of them. */
 static AtlasStatement retry_failed = {
 	.sql =
 	"UPDATE @extschema@.atlas_event_queue"
@@ -189,6 +106,7 @@ static AtlasStatement retry_failed = {
 	.parameters = {UUIDOID},
 };
 
+/* Of any tenant. */
 static AtlasStatement has_work = {
 	.sql =
 	"SELECT EXISTS (SELECT FROM @extschema@.atlas_event_queue"
@@ -201,6 +119,7 @@ static AtlasStatement has_work = {
 	.parameters = {TIMESTAMPTZOID},
 };
 
+/* Of any tenant. */
 static AtlasStatement next_due = {
 	.sql =
 	"SELECT LEAST((SELECT pg_catalog.min(next_attempt_at) FROM @extschema@.atlas_event_queue"
@@ -224,243 +143,30 @@ atlas_queue_rows_add(AtlasRows *rows, const pg_uuid_t *event_id, const text *ten
 	atlas_rows_set_pointer(rows, QUEUE_EVENT_ID, event_id);
 	atlas_rows_set(rows, QUEUE_SUBMITTED_XID, UInt64GetDatum(xid));
 	atlas_rows_set(rows, QUEUE_ATTEMPTS, Int16GetDatum(0));
+	atlas_rows_set(rows, QUEUE_DEPTH, Int16GetDatum(0));
 	atlas_rows_set_pointer(rows, QUEUE_TENANT_ID, tenant);
 }
 
 int
-atlas_queue_find(const pg_uuid_t *ids, int nids, AtlasQueued *queued)
+atlas_queue_find(const AtlasEventKey *keys, int nkeys, AtlasQueued *queued)
 {
-	Datum		value = atlas_uuid_array(ids, nids);
+	Datum		values[ATLAS_KEYS_NPARAMETERS];
 	bool		isnull;
 
-	(void) atlas_execute(&find_queued, &value, NULL, false, 0);
+	atlas_event_keys_values(keys, nkeys, values);
+	(void) atlas_execute(&find_queued, values, NULL, false, 0);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		HeapTuple	row = SPI_tuptable->vals[i];
 		TupleDesc	tupdesc = SPI_tuptable->tupdesc;
 
-		queued[i].event_id = *DatumGetUUIDP(SPI_getbinval(row, tupdesc, 1, &isnull));
-		queued[i].submitted_xid = DatumGetUInt64(SPI_getbinval(row, tupdesc, 2, &isnull));
-		queued[i].attempts = DatumGetInt16(SPI_getbinval(row, tupdesc, 3, &isnull));
-		queued[i].is_failed = DatumGetBool(SPI_getbinval(row, tupdesc, 4, &isnull));
+		queued[i].key.tenant = atlas_result_text(row, tupdesc, 1);
+		queued[i].key.id = *DatumGetUUIDP(SPI_getbinval(row, tupdesc, 2, &isnull));
+		queued[i].submitted_xid = DatumGetUInt64(SPI_getbinval(row, tupdesc, 3, &isnull));
+		queued[i].attempts = DatumGetInt16(SPI_getbinval(row, tupdesc, 4, &isnull));
+		queued[i].is_failed = DatumGetBool(SPI_getbinval(row, tupdesc, 5, &isnull));
 	}
 	return (int) SPI_processed;
-}
-
-/* ----- Claiming ----- */
-
-/* A transaction id of a snapshot with its epoch; it is older than the next. */
-static uint64
-widen_xid(TransactionId xid, FullTransactionId next)
-{
-	uint32		epoch = EpochFromFullTransactionId(next);
-
-	if (xid > XidFromFullTransactionId(next))
-		epoch--;
-	return U64FromFullTransactionId(FullTransactionIdFromEpochAndXid(epoch, xid));
-}
-
-/* Notes what is in progress now, for the next pass to begin with. */
-static void
-take_snapshot(AtlasCursor *cursor)
-{
-	Snapshot	snapshot = GetLatestSnapshot();
-	FullTransactionId next = ReadNextFullTransactionId();
-
-	cursor->next_xid = widen_xid(snapshot->xmax, next);
-	cursor->nnext_unfinished = snapshot->xcnt;
-	cursor->next_unfinished = MemoryContextAlloc(cursor->context,
-												 sizeof(uint64) * Max(snapshot->xcnt, 1));
-	for (uint32 i = 0; i < snapshot->xcnt; i++)
-		cursor->next_unfinished[i] = widen_xid(snapshot->xip[i], next);
-}
-
-/* Transaction ids as a parameter of a statement. */
-static Datum
-xid_array(const uint64 *xids, int nxids)
-{
-	AtlasColumn column;
-
-	atlas_column_init(&column, nxids);
-	for (int i = 0; i < nxids; i++)
-		atlas_column_add(&column, UInt64GetDatum(xids[i]));
-	return atlas_column_array(&column, XID8OID);
-}
-
-/* Moves to the beginning of a transaction, or of the range of them. */
-static void
-enter_range(AtlasCursor *cursor)
-{
-	cursor->position_xid = cursor->current < cursor->nunfinished ?
-		cursor->unfinished[cursor->current] : cursor->first_xid;
-	memset(&cursor->position_id, 0, sizeof(pg_uuid_t));
-}
-
-/* Begins a pass: it goes as far as the snapshot that is taken now. */
-static void
-begin_pass(AtlasCursor *cursor)
-{
-	bool		isnull;
-
-	if (cursor->sweep_next)
-	{
-		cursor->first_xid = 0;
-		cursor->nunfinished = 0;
-		cursor->sweep_next = false;
-	}
-	take_snapshot(cursor);
-	/* A sweep goes to the end: foreign transaction ids may lie anywhere. */
-	cursor->last_xid = cursor->first_xid == 0 ? PG_UINT64_MAX : cursor->next_xid - 1;
-	if (cursor->nunfinished > 0)
-	{
-		Datum		value = xid_array(cursor->unfinished, cursor->nunfinished);
-
-		/* Of those that have ended, most wrote nothing to the queue. */
-		cursor->nunfinished = (int) atlas_execute(&find_unfinished, &value, NULL, false, 0);
-		for (int i = 0; i < cursor->nunfinished; i++)
-			cursor->unfinished[i] = DatumGetUInt64(SPI_getbinval(SPI_tuptable->vals[i],
-																 SPI_tuptable->tupdesc, 1, &isnull));
-	}
-	cursor->current = 0;
-	cursor->in_pass = true;
-	enter_range(cursor);
-}
-
-/* Remembers what this pass has seen, for the next one to go on from there. */
-static void
-end_pass(AtlasCursor *cursor)
-{
-	if (cursor->previous_unfinished != NULL)
-		pfree(cursor->previous_unfinished);
-	cursor->previous_seen = false;
-	cursor->previous_xid = cursor->first_xid;
-	cursor->previous_unfinished = cursor->unfinished;
-	cursor->nprevious_unfinished = cursor->nunfinished;
-	cursor->first_xid = cursor->next_xid;
-	cursor->unfinished = cursor->next_unfinished;
-	cursor->nunfinished = cursor->nnext_unfinished;
-	cursor->next_unfinished = NULL;
-	cursor->nnext_unfinished = 0;
-	cursor->in_pass = false;
-}
-
-bool
-atlas_queue_left_some(AtlasCursor *cursor)
-{
-	Datum		values[4];
-	bool		isnull;
-
-	/* The rows that a pass has linked are dead now, and are not to be read again and again. */
-	if (cursor->previous_seen)
-		return cursor->left_some;
-
-	values[0] = UInt64GetDatum(cursor->previous_xid);
-	values[1] = UInt64GetDatum(cursor->first_xid);
-	values[2] = xid_array(cursor->unfinished, cursor->nunfinished);
-	values[3] = xid_array(cursor->previous_unfinished, cursor->nprevious_unfinished);
-	(void) atlas_execute(&find_left, values, NULL, false, 0);
-	cursor->left_some = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
-												   1, &isnull));
-	cursor->previous_seen = true;
-	return cursor->left_some;
-}
-
-/* Copies the ids of the rows found; the second column may be the position. */
-static int
-take_ids(pg_uuid_t *ids)
-{
-	bool		isnull;
-
-	for (uint64 i = 0; i < SPI_processed; i++)
-		ids[i] = *DatumGetUUIDP(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc,
-											  1, &isnull));
-	return (int) SPI_processed;
-}
-
-/* Claims from the range that the cursor is in, and moves on in it. */
-static int
-claim_from_range(AtlasCursor *cursor, int limit, pg_uuid_t *ids)
-{
-	Datum		values[4];
-	bool		isnull;
-	int			nclaimed;
-
-	values[0] = UInt64GetDatum(cursor->position_xid);
-	values[1] = UUIDPGetDatum(&cursor->position_id);
-	values[2] = UInt64GetDatum(cursor->current < cursor->nunfinished ?
-							   cursor->unfinished[cursor->current] : cursor->last_xid);
-	values[3] = Int64GetDatum(limit);
-	nclaimed = (int) atlas_execute(&claim_range, values, NULL, false, 0);
-	if (nclaimed == 0)
-		return 0;
-
-	(void) take_ids(ids);
-	cursor->position_id = ids[nclaimed - 1];
-	cursor->position_xid = DatumGetUInt64(SPI_getbinval(SPI_tuptable->vals[nclaimed - 1],
-														SPI_tuptable->tupdesc, 2, &isnull));
-	return nclaimed;
-}
-
-/*
- * Claims up to limit events that are due at once, and locks their rows in the queue.
- * Fewer than limit: the pass is over.
- */
-static int
-claim_new(AtlasCursor *cursor, int limit, pg_uuid_t *ids)
-{
-	int			nclaimed = 0;
-
-	if (!cursor->in_pass)
-		begin_pass(cursor);
-	for (;;)
-	{
-		nclaimed += claim_from_range(cursor, limit - nclaimed, ids + nclaimed);
-		if (nclaimed == limit)
-			return nclaimed;
-		if (cursor->current >= cursor->nunfinished)
-			break;
-		cursor->current++;
-		enter_range(cursor);
-	}
-	end_pass(cursor);
-	return nclaimed;
-}
-
-/* Claims up to limit events whose time for another attempt has come. */
-static int
-claim_again_due(int limit, pg_uuid_t *ids)
-{
-	Datum		values[2];
-
-	values[0] = TimestampTzGetDatum(GetCurrentTimestamp());
-	values[1] = Int64GetDatum(limit);
-	(void) atlas_execute(&claim_due, values, NULL, false, 0);
-	return take_ids(ids);
-}
-
-int
-atlas_queue_claim_batch(AtlasCursor *cursor, int limit, pg_uuid_t *ids)
-{
-	/* Events that were put off get a share, however many new ones there are. */
-	int			share = limit > 1 ? Max(limit / 10, 1) : 0;
-	int			ndue = claim_again_due(share, ids);
-	int			nnew = claim_new(cursor, limit - ndue, ids + ndue);
-
-	if (ndue < share || ndue + nnew == limit)
-		return ndue + nnew;
-
-	/* They also get the room that is left. Those of the share are claimed once more with it. */
-	memmove(ids, ids + ndue, sizeof(pg_uuid_t) * nnew);
-	return nnew + claim_again_due(limit - nnew, ids + nnew);
-}
-
-int
-atlas_queue_claim_again(pg_uuid_t *ids, int nids)
-{
-	Datum		value = atlas_uuid_array(ids, nids);
-
-	(void) atlas_execute(&claim_again, &value, NULL, false, 0);
-	return take_ids(ids);
 }
 
 /*
@@ -485,42 +191,57 @@ is_ending(uint64 xid)
 }
 
 int
-atlas_queue_ending(const pg_uuid_t *ids, int nids, pg_uuid_t *ending)
+atlas_queue_ending(const AtlasEventKey *keys, int nkeys, AtlasEventKey *ending)
 {
-	AtlasQueued *queued = palloc(sizeof(AtlasQueued) * Max(nids, 1));
-	int			nqueued = atlas_queue_find(ids, nids, queued);
+	AtlasQueued *queued = palloc(sizeof(AtlasQueued) * Max(nkeys, 1));
+	int			nqueued = atlas_queue_find(keys, nkeys, queued);
 	int			nending = 0;
 
 	for (int i = 0; i < nqueued; i++)
 		if (is_ending(queued[i].submitted_xid))
-			ending[nending++] = queued[i].event_id;
+			ending[nending++] = queued[i].key;
 	return nending;
 }
 
 /* ----- Putting off and taking out ----- */
 
 void
-atlas_queue_remove(const AtlasColumn *ids)
+atlas_queue_remove(const AtlasEventKey *keys, int nkeys)
 {
-	Datum		value = atlas_column_array(ids, UUIDOID);
+	ItemPointerData *places = palloc(sizeof(ItemPointerData) * Max(nkeys, 1));
+	int		   *left = palloc(sizeof(int) * Max(nkeys, 1));
+	AtlasEventKey *keys_left = palloc(sizeof(AtlasEventKey) * Max(nkeys, 1));
+	int			nleft;
+	Datum		values[ATLAS_KEYS_NPARAMETERS];
 
-	if (ids->nvalues > 0)
-		(void) atlas_execute(&delete_queued, &value, NULL, false, 0);
+	if (nkeys == 0)
+		return;
+	for (int i = 0; i < nkeys; i++)
+		places[i] = keys[i].place;
+	nleft = atlas_rows_delete(&queue_table, places, nkeys, left);
+	if (nleft == 0)
+		return;
+	for (int i = 0; i < nleft; i++)
+		keys_left[i] = keys[left[i]];
+	atlas_event_keys_values(keys_left, nleft, values);
+	(void) atlas_execute(&delete_queued, values, NULL, false, 0);
 }
 
 void
 atlas_deferrals_init(AtlasDeferrals *deferrals, int size)
 {
+	atlas_column_init(&deferrals->tenants, size);
 	atlas_column_init(&deferrals->ids, size);
 	atlas_column_init(&deferrals->times, size);
 	atlas_column_init(&deferrals->reasons, size);
 }
 
 void
-atlas_deferrals_add(AtlasDeferrals *deferrals, const pg_uuid_t *id, TimestampTz until,
+atlas_deferrals_add(AtlasDeferrals *deferrals, const AtlasEventKey *key, TimestampTz until,
 					const char *reason)
 {
-	atlas_column_add(&deferrals->ids, UUIDPGetDatum(id));
+	atlas_column_add_pointer(&deferrals->tenants, key->tenant);
+	atlas_column_add(&deferrals->ids, UUIDPGetDatum(&key->id));
 	atlas_column_add(&deferrals->times, TimestampTzGetDatum(until));
 	atlas_column_add(&deferrals->reasons, CStringGetTextDatum(reason));
 }
@@ -528,24 +249,26 @@ atlas_deferrals_add(AtlasDeferrals *deferrals, const pg_uuid_t *id, TimestampTz 
 void
 atlas_queue_defer(const AtlasDeferrals *deferrals)
 {
-	Datum		values[3];
+	Datum		values[4];
 
-	values[0] = atlas_column_array(&deferrals->ids, UUIDOID);
-	values[1] = atlas_column_array(&deferrals->times, TIMESTAMPTZOID);
-	values[2] = atlas_column_array(&deferrals->reasons, TEXTOID);
+	values[0] = atlas_column_array(&deferrals->tenants, TEXTOID);
+	values[1] = atlas_column_array(&deferrals->ids, UUIDOID);
+	values[2] = atlas_column_array(&deferrals->times, TIMESTAMPTZOID);
+	values[3] = atlas_column_array(&deferrals->reasons, TEXTOID);
 	(void) atlas_execute(&defer_queued, values, NULL, false, 0);
 }
 
 void
-atlas_queue_note_failure(const pg_uuid_t *id, int attempts, const char *message,
+atlas_queue_note_failure(const AtlasEventKey *key, int attempts, const char *message,
 						 TimestampTz next_attempt_at)
 {
-	Datum		values[4];
+	Datum		values[5];
 
-	values[0] = UUIDPGetDatum(id);
-	values[1] = Int16GetDatum(attempts);
-	values[2] = CStringGetTextDatum(message);
-	values[3] = TimestampTzGetDatum(next_attempt_at);
+	values[0] = PointerGetDatum(key->tenant);
+	values[1] = UUIDPGetDatum(&key->id);
+	values[2] = Int16GetDatum(attempts);
+	values[3] = CStringGetTextDatum(message);
+	values[4] = TimestampTzGetDatum(next_attempt_at);
 	(void) atlas_execute(&fail_queued, values, NULL, false, 0);
 }
 

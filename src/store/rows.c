@@ -6,7 +6,8 @@
  * running an INSERT would cost as much again as the writing itself. A table is written
  * with a regular INSERT where that would do more (the table has triggers, rules,
  * policies that concern the owner, CHECK constraints, indexes that compute something, or
- * columns that are not ours), or would be refused.
+ * columns that are not ours), or would be refused. Rows are deleted in the same way, by
+ * their places, from tables without triggers and rules.
  */
 #include "postgres.h"
 
@@ -25,6 +26,7 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/rls.h"
+#include "utils/snapmgr.h"
 
 #include "base/compat.h"
 #include "base/extension.h"
@@ -84,17 +86,17 @@ open_table(const AtlasTable *table)
 }
 
 /*
- * May this role insert into the table, and does no policy check the rows? An INSERT
- * asks this only of the table that it names, whoever owns the partitions.
+ * May this role insert into the table, or delete from it, and does no policy check the
+ * rows? A statement asks this only of the table that it names, whoever owns the partitions.
  */
 static bool
-may_insert(Relation relation)
+may_write(Relation relation, AclMode mode)
 {
 	const FormData_pg_class *form = relation->rd_rel;
 	bool		is_free = form->relowner == GetUserId() && !form->relforcerowsecurity;
 
 	return (is_free || check_enable_rls(RelationGetRelid(relation), InvalidOid, true) != RLS_ENABLED) &&
-		pg_class_aclcheck(RelationGetRelid(relation), GetUserId(), ACL_INSERT) == ACLCHECK_OK;
+		pg_class_aclcheck(RelationGetRelid(relation), GetUserId(), mode) == ACLCHECK_OK;
 }
 
 /* Would an INSERT write the row, and do no more? */
@@ -223,7 +225,7 @@ open_parts(const AtlasRows *rows, Relation root, List **parts)
 	int			nrows = rows->nrows;
 
 	*parts = NIL;
-	if (!is_plain(root) || !may_insert(root))
+	if (!is_plain(root) || !may_write(root, ACL_INSERT))
 		return false;
 	for (int from = 0; from < nrows;)
 	{
@@ -389,4 +391,64 @@ atlas_rows_write(const AtlasRows *rows)
 		return;
 	if (!atlas_direct_access || !write_directly(rows))
 		atlas_rows_insert(rows);
+}
+
+/* ----- Deleting ----- */
+
+/* Would a DELETE remove rows from the table, and do no more? */
+static bool
+is_plainly_deleted_from(Relation relation)
+{
+	return atlas_direct_access && relation->rd_rel->relkind == RELKIND_RELATION &&
+		relation->trigdesc == NULL && relation->rd_rules == NULL &&
+		may_write(relation, ACL_DELETE);
+}
+
+/* Deletes a row. Returns false if there is another version of it now, or none. */
+static bool
+delete_row(Relation relation, const ItemPointerData *place, CommandId command, TupleTableSlot *slot)
+{
+	ItemPointerData tid = *place;
+	TM_FailureData failure;
+
+	/* What this transaction itself has changed must not be tried. */
+	if (!ItemPointerIsValid(&tid) ||
+		!table_tuple_fetch_row_version(relation, &tid, GetActiveSnapshot(), slot))
+		return false;
+	ExecClearTuple(slot);
+	return table_tuple_delete(relation, &tid, command, GetActiveSnapshot(), InvalidSnapshot,
+							  true, &failure, false) == TM_Ok;
+}
+
+int
+atlas_rows_delete(const AtlasTable *table, const ItemPointerData *places, int nplaces, int *left)
+{
+	Relation	relation = open_table(table);
+	bool		is_direct = is_plainly_deleted_from(relation);
+	CommandId	command = InvalidCommandId;
+	TupleTableSlot *slot = NULL;
+	int			nleft = 0;
+
+	if (is_direct)
+	{
+		PreventCommandIfReadOnly("DELETE");
+		CheckCmdReplicaIdentity(relation, CMD_DELETE);
+		PushActiveSnapshot(GetTransactionSnapshot());
+		command = GetCurrentCommandId(true);
+		slot = table_slot_create(relation, NULL);
+	}
+	for (int i = 0; i < nplaces; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!is_direct || !delete_row(relation, &places[i], command, slot))
+			left[nleft++] = i;
+	}
+	if (is_direct)
+	{
+		ExecDropSingleTupleTableSlot(slot);
+		PopActiveSnapshot();
+		CommandCounterIncrement();
+	}
+	table_close(relation, NoLock);
+	return nleft;
 }

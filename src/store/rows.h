@@ -5,6 +5,8 @@
 #ifndef ATLAS_ROWS_H
 #define ATLAS_ROWS_H
 
+#include "storage/itemptr.h"
+
 #include "base/arrays.h"
 #include "base/statement.h"
 #include "base/tables.h"
@@ -69,5 +71,13 @@ extern void atlas_rows_write(const AtlasRows *rows);
 
 /* The same by an INSERT, which skips rows that are there if the table says so. */
 extern void atlas_rows_insert(const AtlasRows *rows);
+
+/*
+ * Deletes the rows at these places, unless a DELETE would do more than that. Returns how
+ * many a DELETE is needed for, because it would, or because the row has been changed in
+ * this transaction; left says which. It has room for nplaces.
+ */
+extern int	atlas_rows_delete(const AtlasTable *table, const ItemPointerData *places, int nplaces,
+							  int *left);
 
 #endif							/* ATLAS_ROWS_H */

@@ -298,17 +298,21 @@ write_events(const AtlasOpenSubmissions *open)
 static void
 set_replayed_statuses(AtlasSubmission **duplicates, int nduplicates)
 {
-	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * nduplicates);
+	AtlasEventKey *keys = palloc(sizeof(AtlasEventKey) * nduplicates);
 	AtlasQueued *queued = palloc(sizeof(AtlasQueued) * nduplicates);
 	int			nqueued;
 	int			next = 0;
+	text	   *tenant = atlas_session_tenant();
 
 	for (int i = 0; i < nduplicates; i++)
-		ids[i] = duplicates[i]->event_id;
-	nqueued = atlas_queue_find(ids, nduplicates, queued);
+	{
+		keys[i].tenant = tenant;
+		keys[i].id = duplicates[i]->event_id;
+	}
+	nqueued = atlas_queue_find(keys, nduplicates, queued);
 	for (int i = 0; i < nqueued; i++)
 	{
-		const pg_uuid_t *id = &queued[i].event_id;
+		const pg_uuid_t *id = &queued[i].key.id;
 
 		while (next < nduplicates && atlas_event_id_compare(&duplicates[next]->event_id, id) < 0)
 			next++;

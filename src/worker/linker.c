@@ -182,7 +182,7 @@ must_leave(void)
  * false if the linker is to leave.
  */
 static bool
-recover(const pg_uuid_t *suspects, int nsuspects)
+recover(const AtlasEventKey *suspects, int nsuspects)
 {
 	if (nsuspects > 0)
 		ereport(LOG,
@@ -293,7 +293,7 @@ link_until_empty(TimestampTz *idle_since)
 static void
 work(void)
 {
-	pg_uuid_t  *suspects;
+	AtlasEventKey *suspects;
 	int			nsuspects;
 	bool		has_work = false;
 	TimestampTz idle_since;

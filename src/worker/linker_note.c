@@ -18,7 +18,11 @@
 #include "worker/linker_note.h"
 
 static AtlasStatement select_note = {
-	.sql = "SELECT batch FROM @extschema@.atlas_linker_state",
+	.sql =
+	"SELECT b.tenant_id, b.event_id"
+	"  FROM @extschema@.atlas_linker_state"
+	"       LEFT JOIN LATERAL ROWS FROM (pg_catalog.unnest(tenants), pg_catalog.unnest(batch))"
+	"                      AS b (tenant_id, event_id) ON true",
 };
 
 static AtlasStatement delete_note = {
@@ -27,38 +31,39 @@ static AtlasStatement delete_note = {
 
 static AtlasStatement insert_note = {
 	.sql =
-	"INSERT INTO @extschema@.atlas_linker_state (started_at, batch)"
-	" VALUES (pg_catalog.now(), $1)",
-	.nparameters = 1,
-	.parameters = {UUIDARRAYOID},
+	"INSERT INTO @extschema@.atlas_linker_state (started_at, tenants, batch)"
+	" VALUES (pg_catalog.now(), $1, $2)",
+	.nparameters = ATLAS_KEYS_NPARAMETERS,
+	.parameters = {ATLAS_KEYS_PARAMETERS},
 };
 
+/* A note that suspects no event is one row of nulls. */
 bool
-atlas_linker_note_read(pg_uuid_t **ids, int *nids)
+atlas_linker_note_read(AtlasEventKey **keys, int *nkeys)
 {
 	bool		isnull;
-	Datum	   *values;
 
-	*ids = NULL;
-	*nids = 0;
-	if (atlas_execute(&select_note, NULL, NULL, false, 1) == 0)
+	*keys = NULL;
+	*nkeys = 0;
+	if (atlas_execute(&select_note, NULL, NULL, false, 0) == 0)
 		return false;
-	deconstruct_array(DatumGetArrayTypeP(SPI_getbinval(SPI_tuptable->vals[0],
-													   SPI_tuptable->tupdesc, 1, &isnull)),
-					  UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, &values, NULL, nids);
-	*ids = palloc(sizeof(pg_uuid_t) * Max(*nids, 1));
-	for (int i = 0; i < *nids; i++)
-		(*ids)[i] = *DatumGetUUIDP(values[i]);
+	(void) SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull);
+	if (isnull)
+		return true;
+	*nkeys = (int) SPI_processed;
+	*keys = palloc(sizeof(AtlasEventKey) * *nkeys);
+	atlas_event_keys_take(*keys, 1, 2);
 	return true;
 }
 
 void
-atlas_linker_note_write(const pg_uuid_t *ids, int nids)
+atlas_linker_note_write(const AtlasEventKey *keys, int nkeys)
 {
-	Datum		value = atlas_uuid_array(ids, nids);
+	Datum		values[ATLAS_KEYS_NPARAMETERS];
 
+	atlas_event_keys_values(keys, nkeys, values);
 	(void) atlas_execute(&delete_note, NULL, NULL, false, 0);
-	(void) atlas_execute(&insert_note, &value, NULL, false, 0);
+	(void) atlas_execute(&insert_note, values, NULL, false, 0);
 	/* Unlike the linker's other transactions, this one waits for the disk. */
 	ForceSyncCommit();
 }

@@ -5,17 +5,17 @@
 #ifndef ATLAS_LINKER_NOTE_H
 #define ATLAS_LINKER_NOTE_H
 
-#include "utils/uuid.h"
+#include "store/event_keys.h"
 
 /*
  * Reads the note of the linker before. Returns false if there is none, because that linker
- * ended in good order. ids are the events that it was linking, if it noted them. This, and
+ * ended in good order. keys are the events that it was linking, if it noted them. This, and
  * the other functions, run inside SPI_connect() as the owner of the extension.
  */
-extern bool atlas_linker_note_read(pg_uuid_t **ids, int *nids);
+extern bool atlas_linker_note_read(AtlasEventKey **keys, int *nkeys);
 
 /* Notes that a linker works at these events. Durable at commit. */
-extern void atlas_linker_note_write(const pg_uuid_t *ids, int nids);
+extern void atlas_linker_note_write(const AtlasEventKey *keys, int nkeys);
 
 /* Removes the note, because this linker ends in good order. */
 extern void atlas_linker_note_clear(void);

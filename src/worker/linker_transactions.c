@@ -170,10 +170,10 @@ atlas_step_round(bool *has_work)
  * terminated because it came to no end.
  */
 static bool
-read_note(pg_uuid_t **ids, int *nids)
+read_note(AtlasEventKey **keys, int *nkeys)
 {
 	bool		was_terminated;
-	bool		found = atlas_linker_note_read(ids, nids);
+	bool		found = atlas_linker_note_read(keys, nkeys);
 
 	LWLockAcquire(atlas_shared->lock, LW_SHARED);
 	was_terminated = atlas_linker.slot->was_terminated;
@@ -184,26 +184,25 @@ read_note(pg_uuid_t **ids, int *nids)
 		atlas_linker.batch_size = 1;
 	if (!was_terminated || atlas_linker.was_evicted)
 		return found;
-	*nids = 0;
+	*nkeys = 0;
 	return false;
 }
 
 /* Writes the note that the next linker finds if this one is killed. */
 bool
-atlas_step_begin(pg_uuid_t **suspects, int *nsuspects)
+atlas_step_begin(AtlasEventKey **suspects, int *nsuspects)
 {
 	AtlasIdentity saved;
-	pg_uuid_t  *ids;
+	AtlasEventKey *keys;
 
 	if (!begin_step("beginning", &saved))
 		return false;
-	if (read_note(&ids, nsuspects))
+	if (read_note(&keys, nsuspects))
 		atlas_linker.careful_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 													CAREFUL_SECONDS * INT64CONST(1000));
 	else
 		atlas_linker_note_write(NULL, 0);
-	*suspects = MemoryContextAlloc(TopMemoryContext, sizeof(pg_uuid_t) * Max(*nsuspects, 1));
-	memcpy(*suspects, ids, sizeof(pg_uuid_t) * *nsuspects);
+	*suspects = atlas_event_keys_copy(keys, *nsuspects, TopMemoryContext);
 	atlas_linker.state_noted = true;
 	end_step(&saved);
 	return true;
@@ -223,7 +222,7 @@ add_counts(const AtlasLinkCounts *counts)
  * Unresolved references are given up before they are looked up once more.
  */
 bool
-atlas_step_suspect(pg_uuid_t id)
+atlas_step_suspect(AtlasEventKey key)
 {
 	AtlasIdentity saved;
 	const char *reason = atlas_linker.was_evicted ? EVICTED_MESSAGE : KILLED_MESSAGE;
@@ -233,10 +232,10 @@ atlas_step_suspect(pg_uuid_t id)
 
 	if (!begin_step("counting an attempt", &saved))
 		return false;
-	queued = atlas_queue_claim_again(&id, 1) > 0;
+	queued = atlas_queue_claim_again(&key, 1) > 0;
 	if (queued)
-		atlas_link_failed(&id, false, reason);
-	unresolved = atlas_unresolved_give_up(&id, reason);
+		atlas_link_failed(&key, false, reason);
+	unresolved = atlas_unresolved_give_up(&key, reason);
 	if (queued || unresolved)
 		ForceSyncCommit();
 	end_step(&saved);
@@ -245,9 +244,9 @@ atlas_step_suspect(pg_uuid_t id)
 
 	if (!begin_step("linking one event", &saved))
 		return false;
-	if (atlas_queue_claim_again(&id, 1) > 0)
-		atlas_link(&id, 1, &counts);
-	atlas_retry_given_up(&id, reason);
+	if (atlas_queue_claim_again(&key, 1) > 0)
+		atlas_link(&key, 1, &counts);
+	atlas_retry_given_up(&key, reason);
 	ForceSyncCommit();
 	end_step(&saved);
 	add_counts(&counts);
@@ -256,11 +255,11 @@ atlas_step_suspect(pg_uuid_t id)
 
 /* Notes a batch for the linker after this one, unless there is nothing to note. */
 static void
-note_batch(const pg_uuid_t *ids, int nids)
+note_batch(const AtlasEventKey *keys, int nkeys)
 {
-	if (nids > 0 || atlas_linker.batch_noted)
-		atlas_linker_note_write(ids, nids);
-	atlas_linker.batch_noted = nids > 0;
+	if (nkeys > 0 || atlas_linker.batch_noted)
+		atlas_linker_note_write(keys, nkeys);
+	atlas_linker.batch_noted = nkeys > 0;
 }
 
 bool
@@ -298,23 +297,27 @@ link_noted_batch(int *claimed)
 {
 	AtlasIdentity saved;
 	AtlasLinkCounts counts = {0};
-	pg_uuid_t  *ids = MemoryContextAlloc(TopMemoryContext, sizeof(pg_uuid_t) * atlas_linker.batch_size);
+	AtlasEventKey *keys;
+	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "atlas_events noted batch",
+												  ALLOCSET_DEFAULT_SIZES);
 
 	if (!begin_step("noting a batch", &saved))
 		return false;
-	*claimed = atlas_queue_claim_batch(&atlas_linker.cursor, atlas_linker.batch_size, ids);
-	note_batch(ids, *claimed);
+	keys = palloc(sizeof(AtlasEventKey) * atlas_linker.batch_size);
+	*claimed = atlas_queue_claim_batch(&atlas_linker.cursor, atlas_linker.batch_size, keys);
+	note_batch(keys, *claimed);
+	keys = atlas_event_keys_copy(keys, *claimed, context);
 	end_step(&saved);
 
 	if (*claimed > 0)
 	{
 		if (!begin_step("linking", &saved))
 			return false;
-		atlas_link(ids, atlas_queue_claim_again(ids, *claimed), &counts);
+		atlas_link(keys, atlas_queue_claim_again(keys, *claimed), &counts);
 		end_step(&saved);
 		add_counts(&counts);
 	}
-	pfree(ids);
+	MemoryContextDelete(context);
 	return true;
 }
 
@@ -338,12 +341,12 @@ atlas_step_retry_unresolved(int *claimed)
 	{
 		if (atlas_linker_is_careful())
 		{
-			pg_uuid_t  *ids;
+			AtlasEventKey *keys;
 
 			if (!begin_step("noting a batch", &saved))
 				return false;
-			ids = palloc(sizeof(pg_uuid_t) * atlas_linker.batch_size);
-			note_batch(ids, atlas_unresolved_due_events(atlas_linker.batch_size, ids));
+			keys = palloc(sizeof(AtlasEventKey) * atlas_linker.batch_size);
+			note_batch(keys, atlas_unresolved_due_events(atlas_linker.batch_size, keys));
 			end_step(&saved);
 		}
 		if (!begin_step("linking again", &saved))

@@ -6,7 +6,7 @@
 #define ATLAS_LINKER_TRANSACTIONS_H
 
 #include "base/shmem.h"
-#include "store/queue.h"
+#include "store/queue_claim.h"
 
 /* A linker is alone in its process. */
 typedef struct AtlasLinker
@@ -40,10 +40,10 @@ extern AtlasLinker atlas_linker;
 extern bool atlas_step_round(bool *has_work);
 
 /* Notes that this linker is at work. Returns the events that the one before was linking. */
-extern bool atlas_step_begin(pg_uuid_t **suspects, int *nsuspects);
+extern bool atlas_step_begin(AtlasEventKey **suspects, int *nsuspects);
 
 /* Links one event that may have killed the linker before. */
-extern bool atlas_step_suspect(pg_uuid_t id);
+extern bool atlas_step_suspect(AtlasEventKey key);
 
 /* Links a batch. *claimed is less than the batch size if nothing is left. */
 extern bool atlas_step_batch(int *claimed);

@@ -23,7 +23,7 @@
 #define LAUNCHER_SECONDS 5		/* by which the launcher may be late */
 
 /*
- * The oldest event is looked for at the beginning of the queue's cursor, which has the
+ * Of all tenants, as the view says. The oldest event is looked for at the beginning of the queue's cursor, which has the
  * order of the transactions, and among the events that wait for another attempt.
  */
 static AtlasStatement select_queue = {
@@ -36,14 +36,15 @@ static AtlasStatement select_queue = {
 	"                WHERE next_attempt_at OPERATOR(pg_catalog.<) 'infinity' AND submitted_xid OPERATOR(pg_catalog.>=) '0'),"
 	"       pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-)"
 	"       (SELECT pg_catalog.min(e.received_at)"
-	"          FROM ((SELECT event_id FROM @extschema@.atlas_event_queue"
+	"          FROM ((SELECT tenant_id, event_id FROM @extschema@.atlas_event_queue"
 	"                  WHERE next_attempt_at IS NULL AND submitted_xid OPERATOR(pg_catalog.>=) '0'"
 	"                  ORDER BY next_attempt_at, submitted_xid, event_id LIMIT 1)"
 	"                UNION ALL"
-	"                (SELECT event_id FROM @extschema@.atlas_event_queue"
+	"                (SELECT tenant_id, event_id FROM @extschema@.atlas_event_queue"
 	"                  WHERE next_attempt_at OPERATOR(pg_catalog.<) 'infinity' AND submitted_xid OPERATOR(pg_catalog.>=) '0')) q,"
-	"               @extschema@.atlas_events e"
-	"         WHERE e.event_id OPERATOR(pg_catalog.=) q.event_id)",
+	"               LATERAL (SELECT e.received_at FROM @extschema@.atlas_events e"
+	"                         WHERE e.tenant_id OPERATOR(pg_catalog.=) q.tenant_id"
+	"                           AND e.event_id OPERATOR(pg_catalog.=) q.event_id OFFSET 0) e)",
 };
 
 /* What is known of the workers, besides the slot of this database. */
