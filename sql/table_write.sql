@@ -166,6 +166,40 @@ SELECT * FROM obeyed('CREATE RULE r AS ON INSERT TO %1$s DO ALSO INSERT INTO dba
 SELECT * FROM obeyed('CREATE RULE r AS ON INSERT TO %1$s DO INSTEAD INSERT INTO dba.notes VALUES (NEW.tenant_id || ''instead'')');
 
 -- ---------------------------------------------------------------------
+-- What is taken out of the queue
+-- ---------------------------------------------------------------------
+CREATE FUNCTION dba.delete_trigger() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM dba.note(concat_ws(' ', lower(TG_WHEN), lower(TG_OP), lower(TG_LEVEL), upper('x')));
+    RETURN OLD;
+END
+$$;
+CREATE FUNCTION dba.touch_trigger() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE TG_ARGV[0] USING NEW.event_id;
+    RETURN NEW;
+END
+$$;
+SELECT n, change, o.links, o.left_in_queue, o.last_error, o.answer
+  FROM (VALUES (1, 'nothing', ''),
+               (2, 'a trigger before each row', 'CREATE TRIGGER t BEFORE DELETE ON atlas_event_queue FOR EACH ROW EXECUTE FUNCTION dba.delete_trigger()'),
+               (3, 'a trigger after each row', 'CREATE TRIGGER t AFTER DELETE ON atlas_event_queue FOR EACH ROW EXECUTE FUNCTION dba.delete_trigger()'),
+               (4, 'a trigger that keeps the rows', 'CREATE TRIGGER t BEFORE DELETE ON atlas_event_queue FOR EACH ROW EXECUTE FUNCTION dba.skip_trigger()'),
+               (5, 'a rule', 'CREATE RULE r AS ON DELETE TO atlas_event_queue DO ALSO INSERT INTO dba.notes VALUES (''rule'')'),
+               (6, 'no replica identity', 'SET LOCAL client_min_messages = error; ALTER TABLE atlas_event_queue REPLICA IDENTITY NOTHING;
+                 CREATE PUBLICATION regress_atlas FOR TABLE atlas_event_queue WITH (publish = ''delete'')'),
+               (7, 'a trigger of the links that changes the row',
+                'CREATE TRIGGER t AFTER INSERT ON atlas_event_links FOR EACH ROW
+                 EXECUTE FUNCTION dba.touch_trigger(''UPDATE public.atlas_event_queue SET attempts = 3 WHERE event_id = $1'')'),
+               (8, 'a trigger of the links that deletes the row',
+                'CREATE TRIGGER t AFTER INSERT ON atlas_event_links FOR EACH ROW
+                 EXECUTE FUNCTION dba.touch_trigger(''DELETE FROM public.atlas_event_queue WHERE event_id = $1'')'))
+       AS changes (number, change, statement), unnest(ARRAY[1, 104]) n,
+       obeyed('atlas_event_queue', NULL, n, statement,
+              'SELECT string_agg(n || '' times '' || note, ''; '' ORDER BY note COLLATE "C") FROM (SELECT note, count(*) AS n FROM dba.notes GROUP BY note) notes') o
+ ORDER BY number, n;
+
+-- ---------------------------------------------------------------------
 -- Columns and constraints
 -- ---------------------------------------------------------------------
 SELECT * FROM obeyed('ALTER TABLE %1$s ADD COLUMN note text NOT NULL DEFAULT upper(''note''); ALTER TABLE %1$s ADD COLUMN dropped int; ALTER TABLE %1$s DROP COLUMN dropped',

@@ -37,3 +37,14 @@ SELECT table_name, attname FROM atlas_tables(), pg_attribute
 -- Everything that is published can be: it has a key of its own, or partitions that have one
 SELECT table_name FROM atlas_tables(), pg_class
  WHERE pg_class.oid = table_name::regclass AND is_published AND relreplident NOT IN ('d', 'f');
+
+-- Every key and index of a table with a tenant begins with it, but for those that serve all tenants at once
+SELECT indexrelid::regclass AS index
+  FROM atlas_tables(), pg_inherits RIGHT JOIN pg_index ON inhrelid = indrelid
+ WHERE coalesce(inhparent, indrelid) = table_name::regclass AND tenant_column IS NOT NULL
+   AND tenant_column IS DISTINCT FROM (SELECT attname FROM pg_attribute WHERE attrelid = indrelid AND attnum = indkey[0])
+ ORDER BY 1;
+
+-- And row security compares the tenant with that of the session
+SELECT table_name, polname, pg_get_expr(polqual, polrelid) AS rows
+  FROM atlas_tables(), pg_policy WHERE polrelid = table_name::regclass ORDER BY 1;

@@ -129,7 +129,7 @@ SELECT event_id, pg_current_xact_id() FROM atlas_events
  WHERE tenant_id = '' AND $condition ORDER BY event_id DESC LIMIT 200000
     ON CONFLICT DO NOTHING;
 UPDATE atlas_event_queue SET next_attempt_at = 'infinity', submitted_xid = (hashtextextended(tenant_id, 0) & 9223372036854775807)::text::xid8, attempts = 5
- WHERE tenant_id = '' AND event_id IN (SELECT event_id FROM atlas_event_queue ORDER BY event_id LIMIT 100);
+ WHERE tenant_id = '' AND event_id IN (SELECT event_id FROM atlas_event_queue WHERE tenant_id = '' ORDER BY event_id LIMIT 100);
 END
 	all_pages_ok("$name, unheard of", @these);
 	$node->safe_psql('atlas', 'ANALYZE atlas_event_queue');

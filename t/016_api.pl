@@ -202,7 +202,7 @@ for my $restore (
 
 fails_ok($node, 'atlas', 'DROP EXTENSION atlas_events', '2BP01',
 	'atlas_events cannot be dropped while the API stands on it');
-my $events = 'SELECT count(*), string_agg(e::text, chr(10) ORDER BY event_id) FROM atlas_event_logs e';
+my $events = 'SELECT count(*), string_agg(e::text, chr(10) ORDER BY event_id) FROM atlas_events e';
 my $before = $node->safe_psql('atlas', $events);
 like($before, qr/^2\|/, 'there are events');
 $node->safe_psql('atlas', 'DROP EXTENSION atlas_events_api');

@@ -142,15 +142,6 @@ sub rows_of
 	return $rows;
 }
 
-# The log's order ends with the queue's id, after the event's own, which is unique.
-sub is_by_unique_id
-{
-	my ($sort, $table) = @_;
-
-	return $sort->{'Sort Key'}[-1] eq 'q.event_id DESC'
-	  && ($sort->{'Node Type'} eq 'Incremental Sort' || rows_of($table, executed($sort)) == 1);
-}
-
 # Whatever is sorted has not been read from that table, and what is read of it
 # is found by an index. (The queue, whose rows are narrow, may be sorted.)
 sub reads_a_page_ok
@@ -158,8 +149,7 @@ sub reads_a_page_ok
 	my ($nodes, $table, $most, $name) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	my @whole = grep { $_->{'Node Type'} =~ /Seq Scan|Bitmap/ && ($_->{'Relation Name'} // '') =~ $table } @$nodes;
-	my @sorts = grep { $_->{'Node Type'} =~ /Sort/ && rows_of($table, executed($_)) > 0 && !is_by_unique_id($_, $table) }
-	  @$nodes;
+	my @sorts = grep { $_->{'Node Type'} =~ /Sort/ && rows_of($table, executed($_)) > 0 } @$nodes;
 	my $rows = rows_of($table, @$nodes);
 
 	is(join(', ', map { @{ $_->{'Sort Key'} } } @sorts), '', "$name: nothing is sorted");
@@ -224,6 +214,14 @@ for my $period ([ 'forty days ago', 45, 35 ], [ 'the last hundred days', 100, -1
 	{
 		my ($what, $rest, $parameters) = @$page;
 		my @nodes = plan_of(undef, 'event_logs_of_period', $rest, $parameters, %request);
+
+		# The planner knows nothing of the status, and takes each one to be rare. So a period
+		# that has no more than some 10,000 events of the tenant is read from end to end.
+		if ($what =~ /linked/ && $days[0] < 100)
+		{
+			cmp_ok(rows_of(qr/^atlas_events_\d/, @nodes), '<=', 10_000, "$what of $when reads the period at most");
+			next;
+		}
 		reads_a_page_ok(\@nodes, qr/^atlas_event(?:s|_links)_\d/, 1500, "$what of $when");
 	}
 }
