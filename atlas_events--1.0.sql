@@ -72,7 +72,8 @@ Events that occurred a microsecond earlier have smaller ids. Returns the smalles
 -- PENDING or FAILED, any other is LINKED. The log and the links are
 -- partitioned by event id, whose order is time order. Their parents have no
 -- index, and each partition has its own. A partition is made when the first
--- event of its month comes, and is not a member of the extension.
+-- event of its month comes, or of its year if it is old, and is not a member of
+-- the extension.
 -- ---------------------------------------------------------------------
 
 CREATE TABLE atlas_events (
@@ -90,7 +91,7 @@ CREATE TABLE atlas_events (
     related_objects jsonb
 ) PARTITION BY RANGE (event_id);
 
-COMMENT ON TABLE atlas_events IS 'The event log: one row per event, never updated, and one partition per month';
+COMMENT ON TABLE atlas_events IS 'The event log: one row per event, never updated, in partitions by month, and by year for what is old';
 COMMENT ON COLUMN atlas_events.event_id IS 'UUIDv7 whose time is occurred_at, so that its order is timeline order';
 COMMENT ON COLUMN atlas_events.occurred_at IS 'When it happened, as the submitter says, or else when it was received';
 COMMENT ON COLUMN atlas_events.received_at IS 'When submit_event() received it';
@@ -138,7 +139,7 @@ CREATE TABLE atlas_event_links (
     object_id text COLLATE "C" NOT NULL
 ) PARTITION BY RANGE (event_id);
 
-COMMENT ON TABLE atlas_event_links IS 'Related objects of linked events: one row per event and object, and one partition per month';
+COMMENT ON TABLE atlas_event_links IS 'Related objects of linked events: one row per event and object, in the same partitions as the log';
 COMMENT ON COLUMN atlas_event_links.event_id IS 'The event';
 COMMENT ON COLUMN atlas_event_links.linked_at IS 'When the object was linked';
 COMMENT ON COLUMN atlas_event_links.tenant_id IS 'Tenant of the event';
