@@ -447,9 +447,13 @@ Takes one event, or all of every tenant when event_id is null.';
 
 CREATE FUNCTION atlas_timeline(
     object_type text,
-    object_id text,
+    object_id text DEFAULT NULL,
     before_event uuid DEFAULT NULL,
     max_events int DEFAULT 50,
+    external_id text DEFAULT NULL,
+    name text DEFAULT NULL,
+    since timestamptz DEFAULT NULL,
+    until timestamptz DEFAULT NULL,
     OUT event_id uuid,
     OUT occurred_at timestamptz,
     OUT role text,
@@ -465,9 +469,9 @@ CREATE FUNCTION atlas_timeline(
     AS 'MODULE_PATHNAME', 'atlas_timeline'
     LANGUAGE C STABLE ROWS 50;
 
-COMMENT ON FUNCTION atlas_timeline(text, text, uuid, int) IS
+COMMENT ON FUNCTION atlas_timeline(text, text, uuid, int, text, text, timestamptz, timestamptz) IS
 'The events of an object of the session''s tenant, newest first.
-role is PRIMARY where it is the primary object of the event, and RELATED where it is a related object. before_event continues after the last event of the previous page, and max_events is the size of a page.';
+role is PRIMARY where it is the primary object of the event, and RELATED where it is a related object. The object is named by object_id, by external_id, or by both. An object_id without an object has the events that it had, or none; for an external_id the object is looked up, and PT404 is raised if it is not there, PT409 if the ids name two objects. before_event continues after the last event of the previous page, and max_events is the size of a page. Only events of this name are returned if name is given, and only those with since <= occurred_at < until.';
 
 -- Each branch has its own constant status and its own order, so that a page
 -- reads the newest events only, and a filter on the status skips the other
@@ -602,7 +606,7 @@ REVOKE ALL ON FUNCTION
     atlas_object_types_changed(),
     atlas_link_events(int),
     atlas_retry_failed(uuid),
-    atlas_timeline(text, text, uuid, int),
+    atlas_timeline(text, text, uuid, int, text, text, timestamptz, timestamptz),
     atlas_status(),
     atlas_tables()
     FROM PUBLIC;
