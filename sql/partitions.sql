@@ -39,6 +39,10 @@ SET LOCAL timezone = 'Asia/Kolkata';
 CREATE FUNCTION month(ago int) RETURNS timestamp LANGUAGE sql AS $$
     SELECT date_trunc('month', now() AT TIME ZONE 'UTC') - make_interval(months => ago)
 $$;
+SAVEPOINT before;
+SELECT submit((month(13) - interval '1 microsecond')::text);
+SELECT until = month(13) AS ends_where_months_begin FROM partitions;
+ROLLBACK TO before;
 SELECT submit((month(3) - interval '1 microsecond')::text, month(3)::text, (month(2) - interval '0.1 ms')::text, month(13)::text);
 SELECT atlas_link_events();
 CREATE VIEW months AS
@@ -59,7 +63,8 @@ SELECT submit('2024-02-29 12:00:00', '2023-12-31 23:59:59.9999', '2024-12-31 23:
 SELECT atlas_link_events();
 SELECT * FROM partitions WHERE until <= '2025-01-01';
 SELECT tableoid::regclass AS partition, name FROM atlas_events WHERE occurred_at < '2025-01-01' ORDER BY event_id;
--- The year of the month that is just too young ends with it, however many months that are.
+-- The year ends where the months begin, however many months it has, and whether or not
+-- the first of them is there.
 SELECT submit((month(13) - interval '1 microsecond')::text);
 SELECT atlas_link_events();
 SELECT parent, since = date_trunc('year', month(14)) AS begins_a_year, until = month(13) AS ends_where_months_begin,

@@ -76,8 +76,10 @@ sub partitions_ok
 # ----- Where the line is -----
 
 make_database($node, 'line');
-submit_at('line', '2026-11-14 12:00', '2025-10-01 00:00', '2025-09-30 23:59:59.999999');
-partitions_ok('line', '2025_01_to_2025_09 2025_10 2026_11', 'a year ends where the months begin');
+submit_at('line', '2025-09-30 23:59:59.999999');
+partitions_ok('line', '2025_01_to_2025_09', 'a year ends where the months begin');
+submit_at('line', '2026-11-14 12:00', '2025-10-01 00:00');
+partitions_ok('line', '2025_01_to_2025_09 2025_10 2026_11', 'and the months begin there');
 submit_at('line', '2025-11-20', '2025-12-31', '2025-01-01', '2024-12-31 23:59');
 partitions_ok('line', '2024 2025_01_to_2025_09 2025_10 2025_11 2025_12 2026_11', 'young months of the same year come later');
 
