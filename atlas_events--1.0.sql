@@ -73,7 +73,8 @@ Events that occurred a microsecond earlier have smaller ids. Returns the smalles
 -- for a few that serve all tenants at once and say so. The log and the links are
 -- partitioned by event id, whose order is time order. Their parents have no
 -- index, and each partition has its own. A partition is made when the first
--- event of its month comes, and is not a member of the extension.
+-- event of its month comes, or of its year if it is old, and is not a member of
+-- the extension.
 -- ---------------------------------------------------------------------
 
 CREATE TABLE atlas_events (
@@ -91,7 +92,7 @@ CREATE TABLE atlas_events (
     related_objects jsonb
 ) PARTITION BY RANGE (event_id);
 
-COMMENT ON TABLE atlas_events IS 'The event log: one row per event, never updated, and one partition per month';
+COMMENT ON TABLE atlas_events IS 'The event log: one row per event, never updated, in partitions by month, and by year for what is old';
 COMMENT ON COLUMN atlas_events.event_id IS 'UUIDv7 whose time is occurred_at, so that its order is timeline order
 Events of the same time are in the order in which they were submitted.';
 COMMENT ON COLUMN atlas_events.occurred_at IS 'When it happened, as the submitter says, or else when it was received';
@@ -147,7 +148,7 @@ CREATE TABLE atlas_event_links (
     object_id text COLLATE "C" NOT NULL
 ) PARTITION BY RANGE (event_id);
 
-COMMENT ON TABLE atlas_event_links IS 'Related objects of linked events: one row per event and object, and one partition per month';
+COMMENT ON TABLE atlas_event_links IS 'Related objects of linked events: one row per event and object, in the same partitions as the log';
 COMMENT ON COLUMN atlas_event_links.event_id IS 'The event';
 COMMENT ON COLUMN atlas_event_links.linked_at IS 'When the object was linked';
 COMMENT ON COLUMN atlas_event_links.tenant_id IS 'Tenant of the event';
@@ -463,9 +464,13 @@ Takes one event, or all of every tenant when event_id is null.';
 
 CREATE FUNCTION atlas_timeline(
     object_type text,
-    object_id text,
+    object_id text DEFAULT NULL,
     before_event uuid DEFAULT NULL,
     max_events int DEFAULT 50,
+    external_id text DEFAULT NULL,
+    name text DEFAULT NULL,
+    since timestamptz DEFAULT NULL,
+    until timestamptz DEFAULT NULL,
     OUT event_id uuid,
     OUT occurred_at timestamptz,
     OUT role text,
@@ -481,9 +486,9 @@ CREATE FUNCTION atlas_timeline(
     AS 'MODULE_PATHNAME', 'atlas_timeline'
     LANGUAGE C STABLE ROWS 50;
 
-COMMENT ON FUNCTION atlas_timeline(text, text, uuid, int) IS
+COMMENT ON FUNCTION atlas_timeline(text, text, uuid, int, text, text, timestamptz, timestamptz) IS
 'The events of an object of the session''s tenant, newest first.
-role is PRIMARY where it is the primary object of the event, and RELATED where it is a related object. before_event continues after the last event of the previous page, and max_events is the size of a page.';
+role is PRIMARY where it is the primary object of the event, and RELATED where it is a related object. The object is named by object_id, by external_id, or by both. An object_id without an object has the events that it had, or none; for an external_id the object is looked up, and PT404 is raised if it is not there, PT409 if the ids name two objects. before_event continues after the last event of the previous page, and max_events is the size of a page. Only events of this name are returned if name is given, and only those with since <= occurred_at < until.';
 
 -- What each event is, LINKED or not, is looked up in the queue for the rows that are read,
 -- one by one. Nothing but a sub-SELECT of one value makes sure of that: a join, or EXISTS,
@@ -643,7 +648,7 @@ REVOKE ALL ON FUNCTION
     atlas_object_types_changed(),
     atlas_link_events(int),
     atlas_retry_failed(uuid),
-    atlas_timeline(text, text, uuid, int),
+    atlas_timeline(text, text, uuid, int, text, text, timestamptz, timestamptz),
     atlas_status(),
     atlas_tables()
     FROM PUBLIC;

@@ -162,13 +162,13 @@ RESET atlas_events.max_batch_size;
 -- Nothing is left of what was refused, also without test.error_of()
 -- ---------------------------------------------------------------------
 SELECT submit_event('CONVERSATION', '404', 'refused', related_objects => ARRAY[('USER', '7', NULL)]::atlas_object[],
-                    idempotency_key => 'errors-2', occurred_at => '2023-07-01');
+                    idempotency_key => 'errors-2', occurred_at => '2019-07-01');
 SELECT submit_event('CONVERSATION', '1', 'refused', external_id => '9002', idempotency_key => 'errors-2');
 SELECT name FROM atlas_events ORDER BY event_id;
 SELECT idempotency_key FROM atlas_event_keys;
 SELECT count(*) FROM atlas_event_queue;
 -- Not even a partition.
-SELECT to_regclass('atlas_events_2023_07');
+SELECT to_regclass('atlas_events_2019');
 
 SELECT atlas_unregister_object_type('SEAT');
 DROP FUNCTION sized, related, batch;

@@ -4,11 +4,11 @@ SELECT test.clean();
 -- ---------------------------------------------------------------------
 -- The time, to the microsecond
 -- ---------------------------------------------------------------------
--- Submitted backwards, around the ends of milliseconds, seconds and a month.
+-- Submitted backwards, around the ends of milliseconds, seconds and a year.
 CREATE TABLE submitted AS
 SELECT n, at, submit_event('CONVERSATION', '1', 'x', occurred_at => at) AS id
   FROM (SELECT row_number() OVER (ORDER BY at DESC) AS n, at
-          FROM (VALUES (timestamptz '2025-03-01 00:00Z'), ('2025-03-01 00:00:00.001Z'), ('2025-03-14 15:09:26.535897Z')) v (base),
+          FROM (VALUES (timestamptz '2024-01-01 00:00Z'), ('2024-01-01 00:00:00.001Z'), ('2024-01-14 15:09:26.535897Z')) v (base),
                generate_series(-2, 2) offset_, LATERAL (SELECT base + offset_ * interval '1 us' AS at) t) times
  ORDER BY n;
 SELECT count(*), bool_and(id < previous) AS falling
@@ -33,7 +33,7 @@ SELECT test.clean();
 TRUNCATE submitted;
 INSERT INTO submitted
 SELECT n, at, submit_event('CONVERSATION', '1', n::text, occurred_at => at)
-  FROM (SELECT n, timestamptz '2025-03-01 12:00Z' AS at FROM generate_series(1, 1000) n) t;
+  FROM (SELECT n, timestamptz '2024-01-01 12:00Z' AS at FROM generate_series(1, 1000) n) t;
 SELECT count(*), bool_and(id > previous) AS rising
   FROM (SELECT id, lag(id, 1, '00000000-0000-0000-0000-000000000000') OVER (ORDER BY n) AS previous FROM submitted) s;
 
@@ -42,7 +42,7 @@ SET atlas_events.max_batch_size = 40000;
 SELECT count(*), count(DISTINCT id), bool_and(id > previous) AS rising, bool_and(id > (SELECT id FROM submitted WHERE submitted.n = 1000)) AS later
   FROM (SELECT id, lag(id, 1, '00000000-0000-0000-0000-000000000000') OVER (ORDER BY n) AS previous
           FROM unnest(submit_events((SELECT array_agg(ROW('CONVERSATION', '1', NULL, 'x', NULL, NULL, NULL, NULL,
-                                                          '2025-03-01 12:00Z', NULL)::atlas_event)
+                                                          '2024-01-01 12:00Z', NULL)::atlas_event)
                                        FROM generate_series(1, 40000)))) WITH ORDINALITY i (id, n)) s;
 RESET atlas_events.max_batch_size;
 DELETE FROM atlas_events WHERE name = 'x';

@@ -30,8 +30,8 @@ RESET ROLE;
 GRANT EXECUTE ON FUNCTION submit_event(text) TO regress_atlas_submitter;
 GRANT EXECUTE ON FUNCTION atlas_timeline TO regress_atlas_reader;
 
--- A submitter has no right on any table, and makes a month.
-SELECT to_regclass('atlas_events_2022_02') IS NULL AS new_month;
+-- A submitter has no right on any table, and makes a partition.
+SELECT to_regclass('atlas_events_2022') IS NULL AS new_partition;
 SET ROLE regress_atlas_submitter;
 SELECT submit_event('{"objectType":"CUSTOMER","externalId":"195959","name":"submitted","occurredAt":"2022-02-03T04:05:06Z",
     "relatedObjects":[{"objectType":"USER","objectId":"7"}],"idempotencyKey":"privileges"}') ->> 'processingStatus';
@@ -42,7 +42,7 @@ SELECT code FROM test.error_of($$SELECT * FROM atlas_events$$);
 SELECT code FROM test.error_of($$SELECT * FROM crm."Customers"$$);
 RESET ROLE;
 SELECT relname, pg_get_userbyid(relowner) = (SELECT pg_get_userbyid(extowner) FROM pg_extension WHERE extname = 'atlas_events') AS owner_of_the_extension
-  FROM pg_class WHERE oid = 'atlas_events_2022_02'::regclass;
+  FROM pg_class WHERE oid = 'atlas_events_2022'::regclass;
 SELECT atlas_link_events();
 
 -- A reader of timelines needs no right on any table either.

@@ -77,7 +77,7 @@ $$;
 -- Helpers
 -- ---------------------------------------------------------------------
 -- Submits so many events in one call, as the submitter, with two related objects each.
-CREATE FUNCTION submit(events int, at text DEFAULT '2025-02-03') RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION submit(events int, at text DEFAULT '2023-02-03') RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     related CONSTANT public.atlas_object[] := '{"(USER,7,)","(CUSTOMER,,195959)"}';
 BEGIN
@@ -116,7 +116,7 @@ END
 $$;
 -- The three tables, each with one event and with more rows than are written at once.
 CREATE VIEW tables (relation, partition, many) AS VALUES
-    ('atlas_events', 'atlas_events_2025_02', 104), ('atlas_event_queue', 'atlas_event_queue', 104), ('atlas_event_links', 'atlas_event_links_2025_02', 52);
+    ('atlas_events', 'atlas_events_2023', 104), ('atlas_event_queue', 'atlas_event_queue', 104), ('atlas_event_links', 'atlas_event_links_2023', 52);
 CREATE FUNCTION obeyed(statement text, question text DEFAULT 'SELECT string_agg(n || '' times '' || note, ''; '' ORDER BY note COLLATE "C") FROM
     (SELECT note, count(*) AS n FROM dba.notes GROUP BY note) notes')
     RETURNS TABLE (relation text, events int, error text, log bigint, queued bigint, links bigint, left_in_queue bigint, last_error text, answer text)
@@ -290,18 +290,18 @@ CREATE VIEW places AS
       FROM atlas_events e LEFT JOIN atlas_event_links l USING (event_id) GROUP BY e.event_id, e.name, e.object_type, e.object_id, e.occurred_at, e.tableoid;
 SELECT times, submit_at(VARIADIC times) AS stored, atlas_link_events() AS linked
   FROM (VALUES ('{2024-01-15}'::text[]), ('{2024-01-19,2024-01-16}'), ('{2024-02-12}'), ('{2024-03-31,2024-02-10}'), ('{2024-05-14}'), ('{2024-05-31,2024-05-15}'),
-               ('{2025-02-28,2024-01-09,2024-04-20,2024-08-01,2024-01-20,2025-02-01}'), ('{2025-02-27,2024-03-30,2024-06-30,2024-01-17,2024-02-11}')) v (times);
+               ('{2023-02-28,2024-01-09,2024-04-20,2024-08-01,2024-01-20,2023-02-01}'), ('{2023-02-27,2024-03-30,2024-06-30,2024-01-17,2024-02-11}')) v (times);
 SELECT * FROM places ORDER BY name;
 -- A default partition, which is taken from for a new one.
 CREATE TABLE rest PARTITION OF atlas_events DEFAULT;
 CREATE TABLE links_rest PARTITION OF atlas_event_links DEFAULT;
-SELECT submit_at('2024-11-10', '2025-02-02', '2024-09-10', '2024-12-31'), submit_at('2024-10-10');
+SELECT submit_at('2022-11-10', '2023-02-02', '2022-09-10', '2022-12-31'), submit_at('2022-10-10');
 SELECT atlas_link_events();
 CREATE TABLE sept (LIKE atlas_events);
-WITH moved AS (DELETE FROM rest WHERE name = '2024-09-10' RETURNING *) INSERT INTO sept SELECT * FROM moved;
-SELECT attach('atlas_events', 'sept', '2024-09-01', '2024-10-01');
-SELECT submit_at('2024-09-11', '2024-10-11');
-SELECT name, log, links FROM places WHERE name BETWEEN '2024-09-01' AND '2024-12-31' ORDER BY name;
+WITH moved AS (DELETE FROM rest WHERE name = '2022-09-10' RETURNING *) INSERT INTO sept SELECT * FROM moved;
+SELECT attach('atlas_events', 'sept', '2022-09-01', '2022-10-01');
+SELECT submit_at('2022-09-11', '2022-10-11');
+SELECT name, log, links FROM places WHERE name BETWEEN '2022-09-01' AND '2022-12-31' ORDER BY name;
 
 -- ---------------------------------------------------------------------
 -- Transactions

@@ -47,10 +47,47 @@ SELECT atlas_unregister_object_type('CUSTOMER');
 SELECT count(*) FROM atlas_timeline('CUSTOMER', 'c19a7d78-37a1-4ee4-9e68-aae0d4c93f7e');
 ROLLBACK;
 
+-- By the id in the submitter's own system, or by both ids. It is only in the object's row,
+-- so the object must be there.
+SELECT role, name FROM atlas_timeline('CUSTOMER', external_id => '195959');
+SELECT count(*) FROM atlas_timeline('customer', 'C19A7D78-37A1-4EE4-9E68-AAE0D4C93F7E', external_id => '195959');
+SELECT count(*) FROM atlas_timeline('CONVERSATION', external_id => '9002');
+SELECT * FROM atlas_timeline('CUSTOMER', external_id => 'nobody');
+SELECT * FROM atlas_timeline('CUSTOMER', 'c4444444-0000-4000-8000-000000000004', external_id => '195959');
+SELECT * FROM atlas_timeline('CUSTOMER', 'not an id', external_id => '195959');
+SELECT * FROM atlas_timeline('CUSTOMER', 'c2222222-0000-4000-8000-000000000002', external_id => '195959');
+SELECT * FROM atlas_timeline('USER', external_id => '7');
+BEGIN;
+DELETE FROM crm."Customers" WHERE "externalId" = '195959';
+SELECT * FROM atlas_timeline('CUSTOMER', external_id => '195959');
+ROLLBACK;
+
+-- Of a name: it is compared as it is.
+SELECT role, name FROM atlas_timeline('CUSTOMER', 'c19a7d78-37a1-4ee4-9e68-aae0d4c93f7e', name => 'both');
+SELECT role, name FROM atlas_timeline('USER', '7', name => 'both');
+SELECT count(*) FROM atlas_timeline('CUSTOMER', 'c19a7d78-37a1-4ee4-9e68-aae0d4c93f7e', name => 'BOTH');
+SELECT count(*) FROM atlas_timeline('CUSTOMER', 'c19a7d78-37a1-4ee4-9e68-aae0d4c93f7e', name => '');
+
+-- Of a period, since <= occurred_at < until, to the microsecond. Times that no event can have bound nothing.
+SELECT since, until, array_agg(name ORDER BY occurred_at) AS names
+  FROM (VALUES ('2025-01-02 08:00', '2025-01-03 08:00'), ('2025-01-02 08:00:00.000001', '2025-01-03 08:00:00.000001'),
+               ('2025-01-02 08:00', NULL), (NULL, '2025-01-02 08:00'), (NULL, '2024-05-01 08:00'), ('2025-02-06 08:00:00.000001', NULL),
+               ('2025-02-06 08:00', '2025-02-06 08:00'), ('2025-02-07', '2024-01-01'), ('-infinity', 'infinity'), ('infinity', NULL), (NULL, '-infinity'),
+               ('0001-01-01', '12000-01-01'), ('12000-01-01', NULL), (NULL, '1969-12-31')) v (since, until)
+  LEFT JOIN LATERAL (SELECT name, occurred_at FROM atlas_timeline('CUSTOMER', 'c19a7d78-37a1-4ee4-9e68-aae0d4c93f7e',
+                                                                 since => v.since::timestamptz, until => v.until::timestamptz)) t ON true
+ GROUP BY since, until ORDER BY since, until;
+
+-- All together, in pages.
+SELECT t.name, t.event_id AS last FROM atlas_timeline('CUSTOMER', NULL, NULL, 1, '195959', NULL, '2025-01-01', '2025-02-06') t \gset
+\echo :name
+SELECT name FROM atlas_timeline('CUSTOMER', NULL, :'last', 1, '195959', NULL, '2025-01-01', '2025-02-06');
+SELECT name FROM atlas_timeline('CUSTOMER', NULL, :'last', 10, '195959', 'related', '2025-01-01', '2025-02-06');
+
 -- What is asked wrongly.
 SELECT * FROM atlas_timeline('STARSHIP', '1');
 SELECT * FROM atlas_timeline(NULL, '1');
-SELECT * FROM atlas_timeline('USER', NULL);
+SELECT * FROM atlas_timeline('USER');
 SELECT * FROM atlas_timeline('USER', '7', max_events => 0);
 
 -- ---------------------------------------------------------------------

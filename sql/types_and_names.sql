@@ -1,5 +1,6 @@
 -- Names of object types: upper and lower case, blanks, hyphens and aliases.
 BEGIN;
+SELECT test.clean();
 
 -- Submits an event about an object, and says under which type it was stored.
 CREATE FUNCTION stored_type(given text, id text) RETURNS text LANGUAGE plpgsql AS $$

@@ -224,7 +224,7 @@ my %calls = (
 	'atlas_discover_object_types(regnamespace)' => 'count(*) FROM atlas_discover_object_types()',
 	'atlas_link_events(integer)' => 'atlas_link_events()',
 	'atlas_retry_failed(uuid)' => 'atlas_retry_failed()',
-	'atlas_timeline(text,text,uuid,integer)' => q(count(*) FROM atlas_timeline('TICKET', '1')),
+	'atlas_timeline(text,text,uuid,integer,text,text,timestamp with time zone,timestamp with time zone)' => q(count(*) FROM atlas_timeline('TICKET', '1')),
 	'atlas_status()' => 'atlas_status()');
 
 # In the order of what they need.

@@ -26,17 +26,19 @@ CREATE FUNCTION atlas_api_private.store_events(events text) RETURNS json
 
 COMMENT ON FUNCTION atlas_api_private.store_events(text) IS 'See submit_events(text)';
 
-CREATE FUNCTION atlas_api_private.timeline(object_type text, object_id text, before_event uuid, max_events int)
+CREATE FUNCTION atlas_api_private.timeline(
+    object_type text, object_id text, before_event uuid, max_events int,
+    external_id text, event_name text, since timestamptz, until timestamptz)
     RETURNS TABLE (
         "eventId" uuid, "occurredAt" timestamptz, role text, name text, description text, icon text,
         payload jsonb, "objectType" text, "objectId" text, "externalId" text, "processingStatus" text)
     LANGUAGE sql STABLE BEGIN ATOMIC
     SELECT t.event_id, t.occurred_at, t.role, t.name, t.description, t.icon, t.payload,
            t.object_type, t.object_id, t.external_id, t.processing_status
-      FROM atlas_timeline($1, $2, $3, $4) t;
+      FROM atlas_timeline($1, $2, $3, $4, $5, $6, $7, $8) t;
 END;
 
-COMMENT ON FUNCTION atlas_api_private.timeline(text, text, uuid, int) IS 'See atlas_timeline()';
+COMMENT ON FUNCTION atlas_api_private.timeline(text, text, uuid, int, text, text, timestamptz, timestamptz) IS 'See atlas_timeline()';
 
 CREATE VIEW atlas_api_private.object_types AS
     SELECT object_type, relation, id_column, external_id_column, aliases FROM atlas_object_types;

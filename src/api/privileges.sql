@@ -70,16 +70,17 @@ BEGIN
         TO atlas_submitter;
     EXECUTE format('GRANT USAGE ON SCHEMA %1$s TO atlas_submitter, atlas_reader;
         GRANT EXECUTE ON FUNCTION %1$s.submit_event(text, text), %1$s.submit_events(text) TO atlas_submitter;
-        GRANT EXECUTE ON FUNCTION %1$s.atlas_timeline(text, text, uuid, int) TO atlas_reader;
+        GRANT EXECUTE ON FUNCTION %1$s.atlas_timeline(text, text, uuid, int, text, text, timestamptz, timestamptz) TO atlas_reader;
         GRANT SELECT ON %1$s.atlas_event_logs, %1$s.atlas_pending_events, %1$s.atlas_events, %1$s.atlas_event_queue,
             %1$s.atlas_event_links, %1$s.atlas_event_unresolved TO atlas_reader;
         GRANT EXECUTE ON FUNCTION %1$s.atlas_status() TO atlas_admin', core);
 
     GRANT SELECT ON atlas_api.event_logs, atlas_api.event_logs_of_period TO atlas_reader;
-    GRANT EXECUTE ON FUNCTION atlas_api.event(uuid), atlas_api.timeline(text, text, uuid, int),
-        atlas_api_private.timeline_page(text, text, uuid, int),
-        atlas_api_private.timeline(text, text, uuid, int), atlas_api_private.url_encode(text),
-        atlas_api_private.set_next_page(text, text, uuid, int)
+    GRANT EXECUTE ON FUNCTION atlas_api.event(uuid), atlas_api.timeline(text, text, uuid, int, text, text, text, text),
+        atlas_api_private.timeline_page(text, text, uuid, int, text, text, timestamptz, timestamptz),
+        atlas_api_private.timeline(text, text, uuid, int, text, text, timestamptz, timestamptz),
+        atlas_api_private.event_time(text), atlas_api_private.url_encode(text),
+        atlas_api_private.set_next_page(uuid, int, text[])
         TO atlas_reader;
     GRANT SELECT ON atlas_api.status TO atlas_admin;
 END

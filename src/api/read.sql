@@ -34,40 +34,60 @@ END;
 
 COMMENT ON FUNCTION atlas_api_private.url_encode(text) IS 'A text as a value in the query of a URL, in ASCII only';
 
+CREATE FUNCTION atlas_api_private.event_time(time_of_rfc3339 text) RETURNS timestamptz
+    AS '$libdir/atlas_events', 'atlas_event_time' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+COMMENT ON FUNCTION atlas_api_private.event_time(text) IS
+'A time as RFC 3339 writes it; null when the text is not such a time, or when no event can have it';
+
 -- A proxy that serves this under a path of its own tells so in X-Forwarded-Prefix,
 -- and calls the size of a page "limit", a name that PostgREST reserves for itself.
-CREATE FUNCTION atlas_api_private.set_next_page(object_type text, object_id text, before uuid, page_size int)
+CREATE FUNCTION atlas_api_private.set_next_page(before uuid, page_size int, VARIADIC parameters text[])
     RETURNS void
     LANGUAGE sql BEGIN ATOMIC
     SELECT pg_catalog.set_config('response.headers', pg_catalog.json_build_array(pg_catalog.json_build_object(
-               'Link', pg_catalog.format('<%s?objectType=%s&objectId=%s&before=%s&%s=%s>; rel="next"',
+               'Link', pg_catalog.format('<%s?%s&before=%s&%s=%s>; rel="next"',
                    CASE WHEN prefix IS NULL THEN '/rpc/timeline' ELSE prefix || '/timeline' END,
-                   atlas_api_private.url_encode(object_type), atlas_api_private.url_encode(object_id),
+                   (SELECT pg_catalog.string_agg(pg_catalog.format('%s=%s', parameters[n],
+                               atlas_api_private.url_encode(parameters[n + 1])), '&' ORDER BY n)
+                      FROM pg_catalog.generate_series(1, pg_catalog.array_length(parameters, 1), 2) n
+                     WHERE parameters[n + 1] IS NOT NULL),
                    before, CASE WHEN prefix IS NULL THEN 'pageSize' ELSE 'limit' END, page_size)))::text, true)
       FROM (SELECT pg_catalog.substring(nullif(pg_catalog.current_setting('request.headers', true), '')::json
                        ->> 'x-forwarded-prefix', '^/[A-Za-z0-9/._~-]*$') AS prefix) p;
 END;
 
-COMMENT ON FUNCTION atlas_api_private.set_next_page(text, text, uuid, int) IS 'Adds a header Link to the answer that leads to the next page of a timeline';
+COMMENT ON FUNCTION atlas_api_private.set_next_page(uuid, int, text[]) IS
+'Adds a header Link to the answer that leads to the next page of a timeline
+parameters are the names and values of the others; those whose value is null are left out.';
 
 CREATE FUNCTION atlas_api_private.timeline_page(
     object_type text, object_id text, before_event uuid, page_size int,
+    external_id text, event_name text, since timestamptz, until timestamptz,
     OUT page json, OUT next_before uuid)
     LANGUAGE sql STABLE BEGIN ATOMIC
     SELECT coalesce(json_agg(t.event ORDER BY t.n) FILTER (WHERE t.n <= page_size), '[]'),
            CASE WHEN count(*) > page_size THEN (array_agg(t.id ORDER BY t.n))[page_size] END
       FROM (SELECT row_to_json(e) AS event, e."eventId" AS id, row_number() OVER () AS n
-              FROM atlas_api_private.timeline($1, $2, before_event, page_size + 1) e) t;
+              FROM atlas_api_private.timeline($1, $2, before_event, page_size + 1, $5, $6, $7, $8) e) t;
 END;
 
-COMMENT ON FUNCTION atlas_api_private.timeline_page(text, text, uuid, int) IS 'A page of atlas_timeline() as JSON, and the event after which the next page begins, null when there is no next page';
+COMMENT ON FUNCTION atlas_api_private.timeline_page(text, text, uuid, int, text, text, timestamptz, timestamptz) IS 'A page of atlas_timeline() as JSON, and the event after which the next page begins, null when there is no next page';
 
+-- What is empty counts as not given, but for the times.
 CREATE FUNCTION atlas_api.timeline(
     "objectType" text DEFAULT NULL, "objectId" text DEFAULT NULL,
-    before uuid DEFAULT NULL, "pageSize" int DEFAULT 50) RETURNS json
+    before uuid DEFAULT NULL, "pageSize" int DEFAULT 50,
+    "externalId" text DEFAULT NULL, name text DEFAULT NULL,
+    since text DEFAULT NULL, until text DEFAULT NULL) RETURNS json
     LANGUAGE plpgsql VOLATILE AS
 $$
 DECLARE
+    object_id text := nullif("objectId", '');
+    external_id text := nullif("externalId", '');
+    event_name text := nullif(name, '');
+    first_time timestamptz := atlas_api_private.event_time(since);
+    end_time timestamptz := atlas_api_private.event_time(until);
     problems json;
     this record;
     raised_message text;
@@ -77,30 +97,36 @@ BEGIN
     SELECT pg_catalog.json_agg(p) INTO problems
       FROM (SELECT '/' || parameter AS field, code, message
               FROM (VALUES ('objectType', 'required', 'objectType is required', coalesce("objectType", '') = ''),
-                           ('objectId', 'required', 'objectId is required', coalesce("objectId", '') = ''),
+                           ('objectId', 'required', 'objectId or externalId is required', coalesce(object_id, external_id) IS NULL),
                            ('limit', 'invalid', 'must be from 1 to 1000',
-                            NOT coalesce("pageSize", 0) BETWEEN 1 AND 1000)) c (parameter, code, message, failed)
+                            NOT coalesce("pageSize", 0) BETWEEN 1 AND 1000),
+                           ('since', 'invalid', 'must be a time of RFC 3339 from 1970 on, such as 2026-11-20T09:30:00Z',
+                            since IS NOT NULL AND first_time IS NULL),
+                           ('until', 'invalid', 'must be a time of RFC 3339 from 1970 on, such as 2026-11-20T09:30:00Z',
+                            until IS NOT NULL AND end_time IS NULL)) c (parameter, code, message, failed)
              WHERE failed) p;
     IF problems IS NOT NULL THEN
         RETURN atlas_api_private.error_response(400, atlas_api_private.problems_in_words(problems), NULL, problems);
     END IF;
     SELECT p.page, p.next_before INTO this
-      FROM atlas_api_private.timeline_page("objectType", "objectId", before, "pageSize") p;
+      FROM atlas_api_private.timeline_page("objectType", object_id, before, "pageSize",
+                                           external_id, event_name, first_time, end_time) p;
     IF this.next_before IS NOT NULL THEN
-        PERFORM atlas_api_private.set_next_page("objectType", "objectId", this.next_before, "pageSize");
+        PERFORM atlas_api_private.set_next_page(this.next_before, "pageSize", 'objectType', "objectType",
+            'objectId', object_id, 'externalId', external_id, 'name', event_name, 'since', since, 'until', until);
     END IF;
     RETURN this.page;
 EXCEPTION
-    WHEN SQLSTATE 'PT400' THEN
+    WHEN SQLSTATE 'PT400' OR SQLSTATE 'PT404' OR SQLSTATE 'PT409' THEN
         GET STACKED DIAGNOSTICS raised_message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
             hint = PG_EXCEPTION_HINT;
         RETURN atlas_api_private.answer_error(SQLSTATE, raised_message, detail, hint, NULL);
 END
 $$;
 
-COMMENT ON FUNCTION atlas_api.timeline(text, text, uuid, int) IS
+COMMENT ON FUNCTION atlas_api.timeline(text, text, uuid, int, text, text, text, text) IS
 'The timeline of an object
-Its events, newest first, as primary and as related object. As long as there are more events, a header Link leads to the next page (rel="next"), which begins after the last event of this one. pageSize is from 1 to 1000.';
+Its events, newest first, as primary and as related object. The object is named by objectId, by externalId, or by both; the answer is 404 if there is no object with this externalId, and 409 if the two name different objects. name selects the events of this name, and since and until, times of RFC 3339, those that occurred at since or later and before until. As long as there are more events, a header Link leads to the next page (rel="next"), which begins after the last event of this one. pageSize is from 1 to 1000.';
 
 CREATE VIEW atlas_api.rejections WITH (security_barrier = true) AS
     SELECT rejection_id AS "rejectionId", rejected_at AS "rejectedAt", request_id AS "requestId",

@@ -22,8 +22,8 @@
 #include "utils/syscache.h"
 
 #include "base/extension.h"
-#include "base/invalidation.h"
 #include "base/identity.h"
+#include "base/invalidation.h"
 #include "base/statement.h"
 #include "base/tenant.h"
 #include "event/validation.h"

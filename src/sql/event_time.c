@@ -3,7 +3,7 @@
  *		event_id_at(): the event id where a time begins, so that a period of time can
  *		be looked up as a range of ids, for which there is an index.
  *
- * The Events API has the same for times that come in a URL.
+ * The Events API has the same for times that come in a URL, and the times themselves.
  */
 #include "postgres.h"
 
@@ -17,6 +17,7 @@
 
 PG_FUNCTION_INFO_V1(event_id_at);
 PG_FUNCTION_INFO_V1(atlas_first_event_id);
+PG_FUNCTION_INFO_V1(atlas_event_time);
 
 Datum
 event_id_at(PG_FUNCTION_ARGS)
@@ -42,4 +43,17 @@ atlas_first_event_id(PG_FUNCTION_ARGS)
 		!atlas_event_id_first(time, id))
 		PG_RETURN_NULL();
 	PG_RETURN_UUID_P(id);
+}
+
+/* The time that RFC 3339 writes so; null when it is none, or out of range. */
+Datum
+atlas_event_time(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t	id;
+	TimestampTz time;
+
+	if (!atlas_parse_rfc3339(text_to_cstring(PG_GETARG_TEXT_PP(0)), &time) ||
+		!atlas_event_id_first(time, &id))
+		PG_RETURN_NULL();
+	PG_RETURN_TIMESTAMPTZ(time);
 }

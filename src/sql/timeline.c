@@ -2,64 +2,25 @@
  * timeline.c
  *		atlas_timeline(): the events of an object, newest first.
  *
- * An object is the primary one of some events and a related one of others. Both lists are
- * read by index from the newest partition on, no further than a page, and merged. The
- * statement runs as the owner of the extension, so that a reader needs nothing but EXECUTE
- * on the function. The tenant is that of the session.
+ * The page is read as the owner of the extension, so that a reader needs nothing but
+ * EXECUTE on the function. The tenant is that of the session.
  */
 #include "postgres.h"
 
-#include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
-#include "miscadmin.h"
+#include "read/timeline.h"
 #include "utils/builtins.h"
+#include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "base/event_id.h"
 #include "base/identity.h"
-#include "base/statement.h"
 #include "base/tenant.h"
 #include "event/validation.h"
 #include "objects/lookup.h"
 #include "objects/registry.h"
-
-#define TIMELINE_NCOLUMNS 11
-
-/* The plan is an Index Scan Backward on both tables, with Append in order of the partitions. */
-static AtlasStatement select_timeline = {
-	.sql =
-	"SELECT e.event_id, e.occurred_at, t.role, e.name, e.description, e.icon, e.payload,"
-	"       e.object_type, e.object_id, e.external_id,"
-	"       CASE WHEN q.event_id IS NULL THEN 'LINKED'"
-	"            WHEN q.next_attempt_at OPERATOR(pg_catalog.=) 'infinity' THEN 'FAILED'"
-	"            ELSE 'PENDING' END"
-	"  FROM ((SELECT p.event_id, 'PRIMARY' AS role"
-	"           FROM @extschema@.atlas_events p"
-	"          WHERE p.tenant_id OPERATOR(pg_catalog.=) $1"
-	"            AND p.object_type OPERATOR(pg_catalog.=) $2"
-	"            AND p.object_id OPERATOR(pg_catalog.=) $3"
-	"            AND p.event_id OPERATOR(pg_catalog.<) $4"
-	"          ORDER BY p.event_id DESC LIMIT $5)"
-	"        UNION ALL"
-	"        (SELECT l.event_id, 'RELATED' AS role"
-	"           FROM @extschema@.atlas_event_links l"
-	"          WHERE l.tenant_id OPERATOR(pg_catalog.=) $1"
-	"            AND l.object_type OPERATOR(pg_catalog.=) $2"
-	"            AND l.object_id OPERATOR(pg_catalog.=) $3"
-	"            AND l.event_id OPERATOR(pg_catalog.<) $4"
-	"          ORDER BY l.event_id DESC LIMIT $5)"
-	"        ORDER BY event_id DESC LIMIT $5) t,"
-	"       LATERAL (SELECT * FROM @extschema@.atlas_events e"
-	"                 WHERE e.tenant_id OPERATOR(pg_catalog.=) $1"
-	"                   AND e.event_id OPERATOR(pg_catalog.=) t.event_id OFFSET 0) e"
-	"       LEFT JOIN @extschema@.atlas_event_queue q"
-	"              ON q.tenant_id OPERATOR(pg_catalog.=) $1"
-	"             AND q.event_id OPERATOR(pg_catalog.=) e.event_id"
-	" ORDER BY t.event_id DESC",
-	.nparameters = 5,
-	.parameters = {TEXTOID, TEXTOID, TEXTOID, UUIDOID, INT8OID},
-};
 
 PG_FUNCTION_INFO_V1(atlas_timeline);
 
@@ -93,57 +54,96 @@ require_field(bool given, const char *field, const char *message)
 	atlas_raise(&error);
 }
 
-/* Returns the rows of the statement. */
-static void
-put_timeline(ReturnSetInfo *result)
+/* An argument of type text; NULL when it is null. */
+static text *
+text_argument(FunctionCallInfo fcinfo, int number)
 {
-	Datum		values[TIMELINE_NCOLUMNS];
-	bool		nulls[TIMELINE_NCOLUMNS];
-
-	for (uint64 row = 0; row < SPI_processed; row++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		for (int i = 0; i < TIMELINE_NCOLUMNS; i++)
-			values[i] = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, i + 1,
-									  &nulls[i]);
-		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
-	}
+	return PG_ARGISNULL(number) ? NULL : PG_GETARG_TEXT_PP(number);
 }
 
 /*
- * Without before_event the page begins with the newest event, whose id is below the
- * largest uuid.
+ * The id of the object, as our tables have it. An object that is named by its id alone is not
+ * looked up: it may be gone, and its events stay. An external id is only in the object's
+ * own row, so the object must be there.
  */
+static text *
+object_argument(AtlasObjectType *type, text *tenant, text *object_id, text *external_id)
+{
+	AtlasLookup lookup = {.tenant = tenant, .object_id = object_id, .external_id = external_id};
+	AtlasError	error = {0};
+
+	if (external_id == NULL)
+		return atlas_stored_id(type, object_id);
+	(void) atlas_connect(type, false);
+	if (object_id != NULL)
+		lookup.object_id = atlas_stored_id(type, object_id);
+	atlas_lookup_one(type, &lookup);
+	atlas_refuse_lookup(type, &lookup, &error);
+	if (error.status != 0)
+		atlas_raise(&error);
+	return lookup.found_id;
+}
+
+/*
+ * The id with which a time begins. A time that no event can have is before all of them or
+ * after all. The end of a period that is a whole millisecond is the bound between two
+ * milliseconds: a partition that begins with it need not be opened.
+ */
+static void
+id_of_time(TimestampTz time, bool is_end, pg_uuid_t *id)
+{
+	if (!atlas_event_id_first(time, id))
+		memset(id, time < 0 ? 0 : 0xff, UUID_LEN);
+	else if (is_end && time % 1000 == 0)
+		atlas_event_id_floor(time, id);
+}
+
+/*
+ * The range of the ids: from that of since up to that of until, and below before_event.
+ * The ids of all events are below the largest uuid.
+ */
+static void
+range_arguments(FunctionCallInfo fcinfo, AtlasTimelineQuery *query)
+{
+	memset(&query->low, 0, UUID_LEN);
+	memset(&query->high, 0xff, UUID_LEN);
+	if (!PG_ARGISNULL(6))
+		id_of_time(PG_GETARG_TIMESTAMPTZ(6), false, &query->low);
+	if (!PG_ARGISNULL(7))
+		id_of_time(PG_GETARG_TIMESTAMPTZ(7), true, &query->high);
+	if (!PG_ARGISNULL(2) && atlas_event_id_compare(PG_GETARG_UUID_P(2), &query->high) < 0)
+		query->high = *PG_GETARG_UUID_P(2);
+}
+
 Datum
 atlas_timeline(PG_FUNCTION_ARGS)
 {
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	int			max_events = PG_ARGISNULL(3) ? 50 : PG_GETARG_INT32(3);
+	AtlasTimelineObject object;
+	AtlasTimelineQuery query = {.objects = &object, .nobjects = 1};
 	AtlasObjectType *type;
-	pg_uuid_t	newest;
-	Datum		values[5];
+	text	   *tenant;
+	text	   *object_id = text_argument(fcinfo, 1);
+	text	   *external_id = text_argument(fcinfo, 4);
 	AtlasIdentity saved;
 
 	require_field(!PG_ARGISNULL(0), "/objectType", "objectType is required");
-	require_field(!PG_ARGISNULL(1), "/objectId", "objectId is required");
-	if (max_events < 1)
+	require_field(object_id != NULL || external_id != NULL, "/objectId", "objectId or externalId is required");
+	query.max_events = PG_ARGISNULL(3) ? 50 : PG_GETARG_INT32(3);
+	if (query.max_events < 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("max_events must be at least 1")));
+	query.name = text_argument(fcinfo, 5);
+	range_arguments(fcinfo, &query);
 	InitMaterializedSRF(fcinfo, 0);
 
-	memset(&newest, 0xff, sizeof(newest));
-	values[0] = PointerGetDatum(atlas_session_tenant());
-	type = type_argument(PG_GETARG_TEXT_PP(0));
-	values[1] = CStringGetTextDatum(type->name);
-	values[2] = PointerGetDatum(atlas_stored_id(type, PG_GETARG_TEXT_PP(1)));
-	values[3] = PG_ARGISNULL(2) ? UUIDPGetDatum(&newest) : PG_GETARG_DATUM(2);
-	values[4] = Int64GetDatum(max_events);
-
 	SPI_connect();
+	query.tenant = tenant = atlas_session_tenant();
+	type = type_argument(PG_GETARG_TEXT_PP(0));
+	object.object_type = cstring_to_text(type->name);
+	object.object_id = object_argument(type, tenant, object_id, external_id);
 	atlas_become_owner(&saved);
-	(void) atlas_execute(&select_timeline, values, NULL, true, 0);
-	put_timeline(result);
+	atlas_read_timeline(&query, (ReturnSetInfo *) fcinfo->resultinfo);
 	atlas_return(&saved);
 	SPI_finish();
 	return (Datum) 0;

@@ -1,14 +1,19 @@
 /*
  * partitions.c
- *		Monthly partitions of the log and of the links.
+ *		Partitions of the log, and of the tables that go with it, by event id.
  *
- * A partition is made when the first event of its month comes, in the
- * transaction that brings it, or ahead of time by the linker. It is created as
- * a table of its own, indexed, and then attached, which takes SHARE UPDATE
- * EXCLUSIVE on the parent: other sessions go on reading and writing. Only a
- * session that needs another new month waits.
+ * A partition is made when the first event of its month comes, or of its year if the
+ * month is old (see partition_range.c), in the transaction that brings the event, or
+ * ahead of time by the linker. It is created as a table of its own, indexed, and then
+ * attached, which takes SHARE UPDATE EXCLUSIVE on the parent: other sessions go on
+ * reading and writing. Only a session that needs another new partition waits.
  *
- * Partitions that a DBA has made, of any width, are used as they are; a month
+ * The log decides the bounds, and the other tables take the same ones, so that what
+ * belongs to the same events can be dropped together. When a partition of another table
+ * is needed, that of the log is found or made first. All sessions take the lock of the
+ * log before that of another table.
+ *
+ * Partitions that a DBA has made, of any width, are used as they are; a month or year
  * that they cover in part gets a partition for the gap.
  */
 #include "postgres.h"
@@ -21,7 +26,6 @@
 #include "executor/spi.h"
 #include "partitioning/partbounds.h"
 #include "partitioning/partdesc.h"
-#include "pgtime.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -35,6 +39,7 @@
 #include "base/extension.h"
 #include "base/invalidation.h"
 #include "base/tables.h"
+#include "store/partition_range.h"
 #include "store/partitions.h"
 
 #define MONTHS_AHEAD 2
@@ -61,21 +66,12 @@ static const PartitionIndexes indexes[ATLAS_NTABLES] = {
 	},
 };
 
-/* The ids from low up to high, without high. */
-typedef struct IdRange
-{
-	pg_uuid_t	low;
-	pg_uuid_t	high;
-	bool		bounded_low;
-	bool		bounded_high;
-} IdRange;
-
 /* A range that is known to have a partition, so that most calls end there. */
 typedef struct KnownRange
 {
 	Oid			parent;
 	Oid			partition;
-	IdRange		range;
+	AtlasIdRange		range;
 	bool		valid;
 } KnownRange;
 
@@ -98,85 +94,85 @@ atlas_partition_init(void)
 	atlas_listen_to_relations(partitioned_table_changed);
 }
 
-/* Is the id within the bounds that a range has? */
-static bool
-in_range(const IdRange *range, const pg_uuid_t *id)
-{
-	return (!range->bounded_low || atlas_event_id_compare(&range->low, id) <= 0) &&
-		(!range->bounded_high || atlas_event_id_compare(id, &range->high) < 0);
-}
-
 /* Is it remembered which partition the id goes to? */
 static bool
 is_known(AtlasTableId table, const pg_uuid_t *id)
 {
-	return known[table].valid && in_range(&known[table].range, id);
+	return known[table].valid && atlas_range_has(&known[table].range, id);
+}
+
+/* Finds the last bound of the partitions that is not above the id; -1 if there is none. */
+static int
+bound_below(Relation parent, PartitionDesc desc, const pg_uuid_t *id, bool *is_equal)
+{
+	PartitionKey key = RelationGetPartitionKey(parent);
+	Datum		value = UUIDPGetDatum(id);
+
+	return partition_range_datum_bsearch(key->partsupfunc, key->partcollation, desc->boundinfo,
+										 1, &value, is_equal);
 }
 
 /*
- * Finds the range between two partition bounds that contains the id, and the
- * partition that it is of; InvalidOid when it is a gap.
+ * The range between a bound and the next one, and the partition that it is of: the default
+ * one, or InvalidOid, when it is a gap.
  */
 static Oid
-find_range(Relation parent, const pg_uuid_t *id, bool omit_detached, IdRange *range)
+range_above(PartitionDesc desc, int bound, AtlasIdRange *range)
 {
-	PartitionKey key = RelationGetPartitionKey(parent);
-	PartitionDesc desc = RelationGetPartitionDesc(parent, omit_detached);
 	PartitionBoundInfo bounds = desc->boundinfo;
-	Datum		value = UUIDPGetDatum(id);
+
+	if (bound >= 0 && bounds->kind[bound][0] == PARTITION_RANGE_DATUM_VALUE)
+	{
+		range->low = *DatumGetUUIDP(bounds->datums[bound][0]);
+		range->bounded_low = true;
+	}
+	if (bound + 1 < bounds->ndatums &&
+		bounds->kind[bound + 1][0] == PARTITION_RANGE_DATUM_VALUE)
+	{
+		range->high = *DatumGetUUIDP(bounds->datums[bound + 1][0]);
+		range->bounded_high = true;
+	}
+	if (bounds->indexes[bound + 1] >= 0)
+		return desc->oids[bounds->indexes[bound + 1]];
+	return bounds->default_index >= 0 ? desc->oids[bounds->default_index] : InvalidOid;
+}
+
+/* Finds the range between two bounds that has the id, and its partition, as above. */
+static Oid
+find_range(Relation parent, const pg_uuid_t *id, bool omit_detached, AtlasIdRange *range)
+{
+	PartitionDesc desc = RelationGetPartitionDesc(parent, omit_detached);
 	bool		is_equal;
-	int			below;
+
+	memset(range, 0, sizeof(*range));
+	return desc->nparts == 0 ? InvalidOid :
+		range_above(desc, bound_below(parent, desc, id, &is_equal), range);
+}
+
+Oid
+atlas_partition_at(Relation parent, const pg_uuid_t *id, AtlasIdRange *range)
+{
+	return find_range(parent, id, true, range);
+}
+
+Oid
+atlas_partition_below(Relation parent, const pg_uuid_t *id, AtlasIdRange *range)
+{
+	PartitionDesc desc = RelationGetPartitionDesc(parent, true);
+	bool		is_equal = false;
+	int			bound;
 
 	memset(range, 0, sizeof(*range));
 	if (desc->nparts == 0)
 		return InvalidOid;
-
-	below = partition_range_datum_bsearch(key->partsupfunc, key->partcollation, bounds,
-										  1, &value, &is_equal);
-	if (below >= 0 && bounds->kind[below][0] == PARTITION_RANGE_DATUM_VALUE)
-	{
-		range->low = *DatumGetUUIDP(bounds->datums[below][0]);
-		range->bounded_low = true;
-	}
-	if (below + 1 < bounds->ndatums &&
-		bounds->kind[below + 1][0] == PARTITION_RANGE_DATUM_VALUE)
-	{
-		range->high = *DatumGetUUIDP(bounds->datums[below + 1][0]);
-		range->bounded_high = true;
-	}
-
-	if (bounds->indexes[below + 1] >= 0)
-		return desc->oids[bounds->indexes[below + 1]];
-	return bounds->default_index >= 0 ? desc->oids[bounds->default_index] : InvalidOid;
+	bound = bound_below(parent, desc, id, &is_equal);
+	return range_above(desc, is_equal ? bound - 1 : bound, range);
 }
 
-/* The part of the id's month that lies within a gap. */
-static void
-month_within(const pg_uuid_t *id, IdRange *gap)
-{
-	TimestampTz time = atlas_event_id_time(id);
-	pg_uuid_t	start,
-				end;
-
-	atlas_event_id_floor(atlas_month_start(time, 0), &start);
-	atlas_event_id_floor(atlas_month_start(time, 1), &end);
-	if (!gap->bounded_low || atlas_event_id_compare(&gap->low, &start) < 0)
-		gap->low = start;
-	if (!gap->bounded_high || atlas_event_id_compare(&end, &gap->high) < 0)
-		gap->high = end;
-	gap->bounded_low = gap->bounded_high = true;
-}
-
-/* The name that a partition gets: that of the table, and the month with which it begins. */
 static char *
-partition_name(AtlasTableId table, const pg_uuid_t *low)
+partition_name(AtlasTableId table, const AtlasIdRange *range)
 {
-	struct pg_tm tm;
-	fsec_t		fsec;
-
-	if (timestamp2tm(atlas_event_id_time(low), NULL, &tm, &fsec, NULL, NULL) != 0)
-		elog(ERROR, "timestamp out of range");
-	return psprintf("%s_%04d_%02d", atlas_tables[table].name, tm.tm_year, tm.tm_mon);
+	return atlas_range_name(atlas_tables[table].name, range);
 }
 
 /*
@@ -185,7 +181,7 @@ partition_name(AtlasTableId table, const pg_uuid_t *low)
  * is made, and says what the caller can do.
  */
 static void
-refuse_if_used_here(AtlasTableId table, const IdRange *range)
+refuse_if_used_here(AtlasTableId table, const AtlasIdRange *range)
 {
 	Relation	parent = table_open(atlas_relation(table), NoLock);
 	bool		is_used = parent->rd_refcnt > 1 || AfterTriggerPendingOnRel(RelationGetRelid(parent));
@@ -195,8 +191,8 @@ refuse_if_used_here(AtlasTableId table, const IdRange *range)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("partition \"%s\" cannot be made while a query of this session uses table \"%s\"",
-						partition_name(table, &range->low), atlas_tables[table].name),
-				 errdetail("The first event of a month makes a partition, which PostgreSQL does not attach to a table that a loop, a cursor or a trigger of the same session is at work on."),
+						partition_name(table, range), atlas_tables[table].name),
+				 errdetail("The first event of a month, or of a year if it is old, makes a partition, which PostgreSQL does not attach to a table that a loop, a cursor or a trigger of the same session is at work on."),
 				 errhint("Submit or link such events after that query: collect what it finds in an array or a temporary table first.")));
 }
 
@@ -233,6 +229,13 @@ use_settings_of(Oid parent_relid)
 	set_locally("search_path", "pg_catalog, pg_temp");
 }
 
+/* A bound of a partition, as ATTACH takes it. */
+static const char *
+bound_value(const pg_uuid_t *bound, bool is_bounded, const char *unbounded)
+{
+	return is_bounded ? psprintf("'%s'", atlas_event_id_string(bound)) : unbounded;
+}
+
 /*
  * Creates, indexes and attaches a partition; the parent is locked. LIKE copies what
  * the columns and the CHECK constraints of the parent are, which ATTACH compares;
@@ -240,13 +243,13 @@ use_settings_of(Oid parent_relid)
  * columns, and refuses a table that has an identity column already.
  */
 static void
-build_partition(AtlasTableId table, const IdRange *range)
+build_partition(AtlasTableId table, const AtlasIdRange *range)
 {
 	const AtlasExtension *extension = atlas_extension();
 	const char *parent = atlas_tables[table].name;
 	Oid			schema = extension->schema;
 	char	   *schema_name = pstrdup(extension->schema_name);
-	char	   *name = partition_name(table, &range->low);
+	char	   *name = partition_name(table, range);
 	Oid			partition;
 
 	/* A table that was detached keeps its name. */
@@ -261,10 +264,10 @@ build_partition(AtlasTableId table, const IdRange *range)
 							 schema_name, name, indexes[table].other));
 	/* Without a policy of its own, so that it is read through the parent only. */
 	execute_utility(psprintf("ALTER TABLE %s.%s ENABLE ROW LEVEL SECURITY", schema_name, name));
-	execute_utility(psprintf("ALTER TABLE %s.%s ATTACH PARTITION %s.%s FOR VALUES FROM ('%s') TO ('%s')",
+	execute_utility(psprintf("ALTER TABLE %s.%s ATTACH PARTITION %s.%s FOR VALUES FROM (%s) TO (%s)",
 							 schema_name, parent, schema_name, name,
-							 atlas_event_id_string(&range->low),
-							 atlas_event_id_string(&range->high)));
+							 bound_value(&range->low, range->bounded_low, "MINVALUE"),
+							 bound_value(&range->high, range->bounded_high, "MAXVALUE")));
 
 	/* The names may have changed hands: see atlas_plan(). */
 	partition = get_relname_relid(name, schema);
@@ -284,13 +287,13 @@ add_partition_context(void *name)
 
 /* Makes the partition for a range that has none; an error says what it was about. */
 static void
-create_partition(AtlasTableId table, const IdRange *range)
+create_partition(AtlasTableId table, const AtlasIdRange *range)
 {
 	ErrorContextCallback context = {.callback = add_partition_context};
 	int			guc_level;
 
 	refuse_if_used_here(table, range);
-	context.arg = partition_name(table, &range->low);
+	context.arg = partition_name(table, range);
 	context.previous = error_context_stack;
 	error_context_stack = &context;
 	guc_level = NewGUCNestLevel();
@@ -302,11 +305,11 @@ create_partition(AtlasTableId table, const IdRange *range)
 
 /* Says whether the id has a partition, and remembers it; else gives the gap. */
 static bool
-has_partition(AtlasTableId table, Oid parent_relid, const pg_uuid_t *id, IdRange *gap)
+has_partition(AtlasTableId table, Oid parent_relid, const pg_uuid_t *id, AtlasIdRange *gap)
 {
 	Relation	parent = table_open(parent_relid, AccessShareLock);
 	Oid			partition;
-	IdRange		ignored;
+	AtlasIdRange		ignored;
 	bool		detaching;
 	uint64		before = invalidations;
 
@@ -333,11 +336,30 @@ has_partition(AtlasTableId table, Oid parent_relid, const pg_uuid_t *id, IdRange
 	return true;
 }
 
-void
-atlas_partition_ensure(AtlasTableId table, const pg_uuid_t *ids, int nids)
+/*
+ * Narrows a gap to the range of the partition that is made for an id: that of the log's
+ * partition. Where the log has only its default partition, or is the table itself, the
+ * range is a month or a year.
+ */
+static void
+choose_range(AtlasTableId table, const pg_uuid_t *id, TimestampTz now, AtlasIdRange *gap)
+{
+	Oid			log = atlas_relation(ATLAS_EVENTS);
+	AtlasIdRange range;
+
+	if (table != ATLAS_EVENTS && has_partition(ATLAS_EVENTS, log, id, &range) &&
+		known[ATLAS_EVENTS].partition != get_default_partition_oid(log))
+		atlas_range_narrow(gap, &range);
+	else
+		atlas_range_for_new_partition(gap, id, now);
+}
+
+/* Finds or makes a partition of one table for each of the ids. */
+static void
+ensure_partitions(AtlasTableId table, const pg_uuid_t *ids, int nids)
 {
 	Oid			parent = atlas_relation(table);
-	IdRange		gap;
+	AtlasIdRange gap;
 
 	/* An INSERT takes this lock as well. While it is held, what is known of partitions stays true. */
 	LockRelationOid(parent, RowExclusiveLock);
@@ -350,22 +372,42 @@ atlas_partition_ensure(AtlasTableId table, const pg_uuid_t *ids, int nids)
 		LockRelationOid(parent, ShareUpdateExclusiveLock);
 		if (has_partition(table, parent, &ids[i], &gap))
 			continue;
-		month_within(&ids[i], &gap);
+		choose_range(table, &ids[i], GetCurrentTimestamp(), &gap);
 		create_partition(table, &gap);
 		(void) has_partition(table, parent, &ids[i], &gap);
 	}
 }
 
+/* Does the log have a partition for the id? */
+static bool
+is_in_log(const pg_uuid_t *id)
+{
+	AtlasIdRange ignored;
+
+	return is_known(ATLAS_EVENTS, id) ||
+		has_partition(ATLAS_EVENTS, atlas_relation(ATLAS_EVENTS), id, &ignored);
+}
+
+void
+atlas_partition_ensure(AtlasTableId table, const pg_uuid_t *ids, int nids)
+{
+	if (table != ATLAS_EVENTS)
+		for (int i = 0; i < nids; i++)
+			if (!is_known(table, &ids[i]) && !is_in_log(&ids[i]))
+				ensure_partitions(ATLAS_EVENTS, &ids[i], 1);
+	ensure_partitions(table, ids, nids);
+}
+
 Oid
 atlas_partition_of(AtlasTableId table, const Datum *ids, int first, int *end)
 {
-	IdRange		range;
+	AtlasIdRange range;
 
 	if (!is_known(table, DatumGetUUIDP(ids[first])) &&
 		!has_partition(table, atlas_relation(table), DatumGetUUIDP(ids[first]), &range))
 		return InvalidOid;
 	for (int i = first + 1; i < *end; i++)
-		if (!in_range(&known[table].range, DatumGetUUIDP(ids[i])))
+		if (!atlas_range_has(&known[table].range, DatumGetUUIDP(ids[i])))
 			*end = i;
 	return known[table].partition;
 }
@@ -378,19 +420,21 @@ atlas_partition_ahead(AtlasTableId table, TimestampTz now)
 	for (int months = 0; months <= MONTHS_AHEAD; months++)
 	{
 		pg_uuid_t	id;
-		IdRange		gap;
+		AtlasIdRange gap;
 
 		atlas_event_id_floor(atlas_month_start(now, months), &id);
 		if (is_known(table, &id) || has_partition(table, parent, &id, &gap))
 			continue;
 		if (!gap.bounded_low && !gap.bounded_high)
 			return;				/* no partition yet */
+		if (table != ATLAS_EVENTS && !is_in_log(&id))
+			return;
 		if (!ConditionalLockRelationOid(parent, ShareUpdateExclusiveLock))
 			return;
 		if (has_partition(table, parent, &id, &gap))
 			continue;
-		month_within(&id, &gap);
-		if (OidIsValid(get_relname_relid(partition_name(table, &gap.low),
+		choose_range(table, &id, now, &gap);
+		if (OidIsValid(get_relname_relid(partition_name(table, &gap),
 										 atlas_extension()->schema)))
 			return;
 		create_partition(table, &gap);

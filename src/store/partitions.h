@@ -1,20 +1,22 @@
 /*
  * partitions.h
- *		Monthly partitions of the log and of the links.
+ *		Partitions of the log, and of the tables that go with it, by event id.
  */
 #ifndef ATLAS_PARTITIONS_H
 #define ATLAS_PARTITIONS_H
 
 #include "datatype/timestamp.h"
+#include "utils/relcache.h"
 #include "utils/uuid.h"
 
 #include "base/tables.h"
+#include "store/partition_range.h"
 
 extern void atlas_partition_init(void);
 
 /*
- * Makes sure that each of these event ids has a partition of the table to go to. Makes the
- * missing ones, oldest first. To be called before the first row of the call is
+ * Makes sure that each of these event ids has a partition of the table to go to, and one of
+ * the log. Makes the missing ones, oldest first. To be called before the first row of the call is
  * written, as the owner of the extension, inside SPI_connect(). The ids must be
  * in ascending order.
  */
@@ -27,9 +29,18 @@ extern void atlas_partition_ensure(AtlasTableId table, const pg_uuid_t *ids, int
 extern Oid	atlas_partition_of(AtlasTableId table, const Datum *ids, int first, int *end);
 
 /*
- * Makes the partitions of the coming months, once there is one at all. Leaves
- * it for another time when the table is locked or the name is taken, as it is
- * in the middle of a restore.
+ * Where to look for ids below this one, the greatest first: the partition of a table that
+ * is open, and the range in which it has them. InvalidOid when there is a gap below the id.
+ */
+extern Oid	atlas_partition_below(Relation parent, const pg_uuid_t *id, AtlasIdRange *range);
+
+/* The same for one id. */
+extern Oid	atlas_partition_at(Relation parent, const pg_uuid_t *id, AtlasIdRange *range);
+
+/*
+ * Makes the partitions of the coming months, once there is one at all, and those of
+ * other tables once the log has them. Leaves it for another time when the table is
+ * locked or the name is taken, as it is in the middle of a restore.
  */
 extern void atlas_partition_ahead(AtlasTableId table, TimestampTz now);
 

@@ -157,11 +157,9 @@ test('a since or until that is no time of RFC 3339 is 400, and named', async () 
 	assertError(await get(`/events?Since=${DAY(1)}`, { as: reader }), 400)
 })
 
-test('other paths have no since and until', async () => {
-	for (const path of ['/rejections', '/object-types', `/timeline?objectType=CUSTOMER&objectId=${CUSTOMER}`, `/events/${ids.A}`]) {
-		const answer = await get(`${path}${path.includes('?') ? '&' : '?'}since=${DAY(1)}`, { as: reader })
-		assertError(answer, 400)
-	}
+test('paths without a period have no since and until', async () => {
+	for (const path of ['/rejections', '/object-types', `/events/${ids.A}`])
+		assertError(await get(`${path}?since=${DAY(1)}`, { as: reader }), 400)
 	assertError(await request('POST', `${BASE_URL}/v1/events?since=${DAY(1)}`, { as: submitter, body: event() }), 400,
 		{ details: 'Unknown query parameters: since.' })
 })

@@ -1,7 +1,7 @@
 /*
  * timeline.test.mjs
  *		GET /v1/timeline: the events of an object, newest first, page by page
- *		along the header Link.
+ *		along the header Link; by either id, of a name, and of a period.
  */
 import { before, test } from 'node:test'
 import assert from 'node:assert/strict'
@@ -10,6 +10,7 @@ import { BASE_URL, CUSTOMER, POSTGREST_URL, assertError, event, get, getDirectly
 
 const { submitter, reader } = newTenant()
 const TICKET = '19734'
+const EXTERNAL_ID = '195959'
 const COUNT = 25
 const OBJECT = `objectType=CUSTOMER&objectId=${CUSTOMER}`
 
@@ -133,11 +134,88 @@ test('an object without events, and one that does not exist, have an empty timel
 		}
 })
 
+/* Both ways, through nginx and directly; the answers must be the same. */
+async function timeline(query, as) {
+	const answer = await get(`/timeline?${query}`, { as })
+	const direct = await getDirectly(`/rpc/timeline?${query.replace('limit', 'pageSize')}`, { as })
+	assert.equal(direct.status, answer.status, direct.text)
+	if (answer.status === 200) assert.deepEqual(direct.json, answer.json)
+	return answer
+}
+
+const names = ({ status, json, text }) => {
+	assert.equal(status, 200, text)
+	return json.map(({ name }) => name).join('')
+}
+
+test('an object can be named by its externalId, or by both ids', async () => {
+	const byId = await timeline(`${OBJECT}&limit=5`, reader)
+	for (const query of [`objectType=customer&externalId=${EXTERNAL_ID}`, `${OBJECT}&externalId=${EXTERNAL_ID}`])
+		assert.deepEqual((await timeline(`${query}&limit=5`, reader)).json, byId.json)
+	assert.deepEqual((await timeline(`${OBJECT}&externalId=&limit=5`, reader)).json, byId.json)
+})
+
+test('pages by externalId go on along the header Link', async () => {
+	assertPages(await pages(`${BASE_URL}/v1/timeline?objectType=CUSTOMER&externalId=${EXTERNAL_ID}&limit=4`), 4)
+	assertPages(await pages(`${POSTGREST_URL}/rpc/timeline?objectType=CUSTOMER&externalId=${EXTERNAL_ID}&pageSize=4`), 4)
+})
+
+test('an externalId that no object has is 404, and one of another object than objectId is 409', async () => {
+	for (const query of ['objectType=CUSTOMER&externalId=nobody', 'objectType=CUSTOMER&objectId=nobody&externalId=195959', 'objectType=USER&externalId=1'])
+		assertError(await timeline(query, reader), 404, { code: 'PT404' })
+	const other = sql(`SELECT external_id FROM customers WHERE external_id <> '${EXTERNAL_ID}' LIMIT 1`)
+	assertError(await timeline(`${OBJECT}&externalId=${other}`, reader), 409, { code: 'PT409' })
+})
+
+const DAY = (n) => `2026-03-0${n}T12:00:00Z`
+const period = newTenant()
+
+before(async () => {
+	const events = [['A', 1], ['B', 2], ['A', 3], ['C d&e=é', 4], ['A', 5]].map(([name, day]) => event({ name, occurredAt: DAY(day) }))
+	assert.equal((await post('/events/batch', events, { as: period.submitter })).status, 200)
+})
+
+for (const [query, expected] of [
+	['name=A', 'AAA'], ['name=B', 'B'], ['name=b', ''], ['name=', 'AC d&e=éABA'], ['name=C+d%26e%3D%C3%A9', 'C d&e=é'],
+	[`since=${DAY(2)}&until=${DAY(4)}`, 'AB'], [`until=${DAY(2)}`, 'A'], [`since=${DAY(4)}`, 'AC d&e=é'], [`until=${DAY(4)}&since=${DAY(2)}`, 'AB'],
+	[`since=${DAY(4)}&until=${DAY(4)}`, ''], [`since=${DAY(5)}&until=${DAY(1)}`, ''],
+	['since=2026-03-04T12:00:00.000001Z', 'A'], ['since=2026-03-04T17:30:00%2B05:30', 'AC d&e=é'], ['since=2026-03-04t05:00:00-07:00', 'AC d&e=é'],
+	['since=1970-01-01T00:00:00Z&until=9999-12-31T23:59:59Z', 'AC d&e=éABA'], [`name=A&since=${DAY(2)}&until=${DAY(5)}`, 'A'],
+])
+	test(`the events of ${query} are selected`, async () => {
+		assert.equal(names(await timeline(`${OBJECT}&${query}`, period.reader)), expected)
+		assert.equal(names(await timeline(`${query}&${OBJECT}`, period.reader)), expected)
+	})
+
+test('a name is no filter of PostgREST', async () => {
+	assert.equal(names(await get(`/timeline?${OBJECT}&name=eq.A`, { as: period.reader })), '')
+})
+
+test('pages of a name and a period go on along the header Link', async () => {
+	for (const query of ['name=A', `name=A&since=${DAY(1)}&until=${DAY(6)}`, `since=${encodeURIComponent('2026-03-01T12:00:00+00:00')}&name=A`]) {
+		const first = await get(`/timeline?${OBJECT}&limit=2&${query}`, { as: period.reader })
+		const second = await request('GET', BASE_URL + nextOf(first), { as: period.reader })
+		assert.equal(names(first) + names(second), 'AAA')
+		assert.equal(nextOf(second), null)
+	}
+})
+
+test('a since or until that is no time of RFC 3339 is 400, and named', async () => {
+	for (const name of ['since', 'until'])
+		for (const value of ['yesterday', '', 'infinity', '2026-03-01', '2026-03-01T12:00:00', '2026-03-01+12:00:00Z', '2026-02-30T12:00:00Z',
+			'2026-03-01T12:00:00+01:00', '1969-12-31T23:59:59Z', '0000-01-01T00:00:00Z', 'null']) {
+			const answer = await timeline(`${OBJECT}&${name}=${value}`, reader)
+			assertError(answer, 400, { code: 'PT400' })
+			assert.deepEqual(answer.json.errors.map((problem) => problem.field), [`/${name}`])
+		}
+})
+
 for (const [what, query, field] of [
 	['an unknown object type', 'objectType=NOPE&objectId=1', '/objectType'],
 	['a missing objectType', 'objectId=1', '/objectType'],
 	['an empty objectType', 'objectType=&objectId=1', '/objectType'],
 	['a missing objectId', 'objectType=CUSTOMER', '/objectId'],
+	['an empty objectId and externalId', 'objectType=CUSTOMER&objectId=&externalId=', '/objectId'],
 	['limit=0', `${OBJECT}&limit=0`, '/limit'],
 	['limit=1001', `${OBJECT}&limit=1001`, '/limit'],
 	['limit=-1', `${OBJECT}&limit=-1`, '/limit'],

@@ -1,0 +1,1 @@
+SELECT * FROM atlas_timeline('ACCOUNT', md5('account-' || :rare)::uuid::text);

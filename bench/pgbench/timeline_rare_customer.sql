@@ -1,0 +1,1 @@
+SELECT * FROM atlas_timeline('CUSTOMER', md5('customer-' || :rare)::uuid::text);

@@ -1,0 +1,62 @@
+/*
+ * index_reader.h
+ *		Reading the rows of one of our tables by an index, without a statement.
+ */
+#ifndef ATLAS_INDEX_READER_H
+#define ATLAS_INDEX_READER_H
+
+#include "executor/tuptable.h"
+#include "utils/relcache.h"
+#include "utils/snapshot.h"
+#include "utils/uuid.h"
+
+#include "store/rows.h"
+
+#define ATLAS_MAX_READ_COLUMNS 12
+#define ATLAS_MAX_EQUAL_COLUMNS 3
+
+/* What is read of a table, and by which columns. */
+typedef struct AtlasReadShape
+{
+	int			ncolumns;
+	AtlasTableColumn columns[ATLAS_MAX_READ_COLUMNS];
+
+	/* Places of columns of type text, which are compared with values, and then of the event id. */
+	int			nequal;
+	int			keys[ATLAS_MAX_EQUAL_COLUMNS + 1];
+} AtlasReadShape;
+
+typedef struct AtlasIndexReader AtlasIndexReader;
+
+/*
+ * May the current role read all rows of this table, so that no policy hides any? The
+ * table is one that a statement would name, and not a partition.
+ */
+extern bool atlas_may_read_directly(Relation relation);
+
+/*
+ * Locks and opens a table, or a partition, to read rows that the snapshot sees. Returns NULL
+ * if it cannot be read by an index: it is not an ordinary table, its columns are others, or
+ * no index has the keys. With is_ordered, the index must give the rows in the order of the
+ * event ids.
+ */
+extern AtlasIndexReader *atlas_index_reader_open(Oid relid, const AtlasReadShape *shape,
+												 bool is_ordered, Snapshot snapshot);
+
+/* Looks for the rows with these values whose event ids are from low up to high, without high. */
+extern void atlas_index_reader_seek(AtlasIndexReader *reader, const Datum *values,
+									const pg_uuid_t *low, const pg_uuid_t *high);
+
+/* Looks for the row with these values and this event id. */
+extern void atlas_index_reader_seek_id(AtlasIndexReader *reader, const Datum *values,
+									   const pg_uuid_t *id);
+
+/* Goes to the next row, the greatest event id first. Returns false when there are no more. */
+extern bool atlas_index_reader_next(AtlasIndexReader *reader);
+
+/* A column of the row, by its place in the shape; good until the next call. */
+extern Datum atlas_index_reader_value(AtlasIndexReader *reader, int column, bool *isnull);
+
+extern void atlas_index_reader_close(AtlasIndexReader *reader);
+
+#endif							/* ATLAS_INDEX_READER_H */
