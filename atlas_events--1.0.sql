@@ -243,6 +243,47 @@ CREATE TRIGGER atlas_object_types_emptied
 ALTER TABLE atlas_object_types ENABLE ALWAYS TRIGGER atlas_object_types_changed;
 ALTER TABLE atlas_object_types ENABLE ALWAYS TRIGGER atlas_object_types_emptied;
 
+-- What the HTTP API has refused. The API's extension writes these rows, reads them and
+-- removes old ones.
+CREATE TABLE atlas_rejections (
+    tenant_id text COLLATE "C" NOT NULL DEFAULT '',
+    rejection_id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    rejected_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    request_id text COLLATE "C" NOT NULL,
+    role text NOT NULL,
+    subject text,
+    item_index int,
+    status smallint NOT NULL,
+    code text NOT NULL,
+    message text NOT NULL,
+    details text,
+    hint text,
+    errors jsonb,
+    request text,
+    PRIMARY KEY (tenant_id, rejection_id)
+);
+
+-- What is too old is removed for all tenants at once.
+CREATE INDEX atlas_rejections_rejected_at_idx ON atlas_rejections (rejected_at);
+
+COMMENT ON TABLE atlas_rejections IS 'Requests that the HTTP API has refused: one row per refused event
+The API keeps those of the last 30 days, at most 100,000 per tenant, unless the settings of PostgREST say otherwise.';
+COMMENT ON SEQUENCE atlas_rejections_rejection_id_seq IS 'Numbers of rejections';
+COMMENT ON COLUMN atlas_rejections.rejection_id IS 'Number of the rejection, in the order in which events were refused';
+COMMENT ON COLUMN atlas_rejections.rejected_at IS 'When the event was refused';
+COMMENT ON COLUMN atlas_rejections.tenant_id IS 'Tenant of the request; empty without tenants';
+COMMENT ON COLUMN atlas_rejections.request_id IS 'The requestId of the answer';
+COMMENT ON COLUMN atlas_rejections.role IS 'Role of the token';
+COMMENT ON COLUMN atlas_rejections.subject IS 'Claim "sub" of the token';
+COMMENT ON COLUMN atlas_rejections.item_index IS 'Place of the event in the batch, counted from 0; null when the request as a whole was refused';
+COMMENT ON COLUMN atlas_rejections.status IS 'HTTP status';
+COMMENT ON COLUMN atlas_rejections.code IS 'PT400, PT404, PT409, PT413 or PT500';
+COMMENT ON COLUMN atlas_rejections.message IS 'The constant phrase that belongs to the code';
+COMMENT ON COLUMN atlas_rejections.details IS 'Why the event was refused, the first 1,000 characters';
+COMMENT ON COLUMN atlas_rejections.hint IS 'What the client can do about it';
+COMMENT ON COLUMN atlas_rejections.errors IS 'The first ten problems of an invalid event, an array of {field, code, message}';
+COMMENT ON COLUMN atlas_rejections.request IS 'The event as it was sent, the first 1,000 characters';
+
 -- The linker notes here what it is working on, so that after a crash the next
 -- linker knows which events to treat with care. The table is never dumped. It has
 -- a key for publications of all tables: without a key the row could not be deleted.
@@ -277,6 +318,8 @@ SELECT pg_catalog.pg_extension_config_dump('atlas_event_unresolved', '');
 SELECT pg_catalog.pg_extension_config_dump('atlas_event_keys', '');
 SELECT pg_catalog.pg_extension_config_dump('atlas_object_types',
     'WHERE relation IN (SELECT oid FROM pg_catalog.pg_class)');
+SELECT pg_catalog.pg_extension_config_dump('atlas_rejections', '');
+SELECT pg_catalog.pg_extension_config_dump('atlas_rejections_rejection_id_seq', '');
 
 -- ---------------------------------------------------------------------
 -- Row security: a role with SELECT on these tables sees its own tenant's
@@ -288,6 +331,7 @@ ALTER TABLE atlas_event_queue ENABLE ROW LEVEL SECURITY;
 ALTER TABLE atlas_event_links ENABLE ROW LEVEL SECURITY;
 ALTER TABLE atlas_event_unresolved ENABLE ROW LEVEL SECURITY;
 ALTER TABLE atlas_event_keys ENABLE ROW LEVEL SECURITY;
+ALTER TABLE atlas_rejections ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY atlas_tenant ON atlas_events
     USING (tenant_id = @extschema@.atlas_tenant());
@@ -298,6 +342,8 @@ CREATE POLICY atlas_tenant ON atlas_event_links
 CREATE POLICY atlas_tenant ON atlas_event_unresolved
     USING (tenant_id = @extschema@.atlas_tenant());
 CREATE POLICY atlas_tenant ON atlas_event_keys
+    USING (tenant_id = @extschema@.atlas_tenant());
+CREATE POLICY atlas_tenant ON atlas_rejections
     USING (tenant_id = @extschema@.atlas_tenant());
 
 -- ---------------------------------------------------------------------

@@ -16,7 +16,7 @@ $node->safe_psql('atlas', <<'END');
 SET client_min_messages = warning;
 CREATE EXTENSION atlas_events_api;
 SELECT atlas_api_private.create_roles();
-INSERT INTO atlas_api_private.rejections (tenant_id, request_id, role, status, code, message)
+INSERT INTO atlas_rejections (tenant_id, request_id, role, status, code, message)
 VALUES ('', 'r1', 'atlas_submitter', 404, 'PT404', 'Object Not Found');
 END
 
@@ -54,7 +54,7 @@ cmp_ok(() = $at_once->{partitions} =~ /^atlas_events\|/mg, '>=', 6, 'there are p
 my $api = "SELECT (SELECT string_agg(concat_ws(' ', p.oid::regprocedure, p.proowner::regrole, p.proacl), chr(10)
 	           ORDER BY p.oid::regprocedure::text)
 	      FROM pg_proc p WHERE p.pronamespace IN ('atlas_api'::regnamespace, 'atlas_api_private'::regnamespace)),
-	   (SELECT count(*) FROM atlas_api_private.rejections)";
+	   (SELECT count(*) FROM atlas_rejections)";
 my $api_at_once = $node->safe_psql('atlas', $api);
 like($api_at_once, qr/atlas_api.*atlas_submitter.*\|1$/s, 'there is an API with its roles, and a rejection');
 

@@ -163,10 +163,11 @@ api_submit($node, 'atlas', event_of(externalId => "-$_"), claims => { tenant => 
 my $one = api_submit($node, 'atlas', event_of(name => 'Of a tenant'), claims => { tenant => 't1' });
 is($one->{status}, 200, 'there is an event of a tenant in the dump');
 
+my $rejections = 'SELECT count(*), string_agg(r::text, chr(10) ORDER BY rejection_id) FROM atlas_rejections r';
 my @same = (
 	[ grants => $grants ],
-	[ rejections => 'SELECT count(*), string_agg(r::text, chr(10) ORDER BY rejection_id) FROM atlas_api_private.rejections r' ],
-	[ 'sequence of rejections' => 'SELECT last_value, is_called FROM atlas_api_private.rejections_rejection_id_seq' ],
+	[ rejections => $rejections ],
+	[ 'sequence of rejections' => 'SELECT last_value, is_called FROM atlas_rejections_rejection_id_seq' ],
 	[ events => 'SELECT count(*), string_agg(e::text, chr(10) ORDER BY event_id) FROM atlas_events e' ],
 	[ links => 'SELECT count(*), string_agg(l::text, chr(10) ORDER BY event_id, object_type) FROM atlas_event_links l' ],
 	[ 'object types' => 'SELECT string_agg(t::text, chr(10) ORDER BY "objectType") FROM atlas_api.object_types t' ],
@@ -194,7 +195,7 @@ for my $restore (
 		0, [qr/^$/], [qr/^$/], "restored $database: no error, no warning");
 	is($node->safe_psql($database, $_->[1]), $expected{ $_->[0] }, "$database: same $_->[0]") foreach @same;
 	works_ok($database, 'public');
-	is($node->safe_psql($database, 'SELECT count(*), count(DISTINCT rejection_id) FROM atlas_api_private.rejections'),
+	is($node->safe_psql($database, 'SELECT count(*), count(DISTINCT rejection_id) FROM atlas_rejections'),
 		'5|5', "$database: a new rejection has an id of its own");
 }
 
@@ -207,6 +208,7 @@ my $before = $node->safe_psql('atlas', $events);
 like($before, qr/^2\|/, 'there are events');
 $node->safe_psql('atlas', 'DROP EXTENSION atlas_events_api');
 is($node->safe_psql('atlas', $events), $before, 'DROP EXTENSION atlas_events_api leaves the events as they are');
+is($node->safe_psql('atlas', $rejections), $expected{rejections}, 'and the rejections');
 is( $node->safe_psql('atlas',
 		"SELECT count(*) FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace WHERE nspname LIKE 'atlas\\_api%'"),
 	'0', 'and nothing of the API');

@@ -24,7 +24,7 @@ sub rejections
 	my ($columns, $condition) = @_;
 
 	return $node->safe_psql('atlas',
-		"SELECT $columns FROM atlas_api_private.rejections WHERE $condition");
+		"SELECT $columns FROM atlas_rejections WHERE $condition");
 }
 
 # The text of a batch of so many events of an unknown object.
@@ -159,18 +159,18 @@ $node->safe_psql('atlas', 'DROP TRIGGER fail ON atlas_events');
 for my $state ('XX000', '53100', '40001')
 {
 	$node->safe_psql('atlas', <<"END");
-CREATE TRIGGER fail BEFORE INSERT ON atlas_api_private.rejections
+CREATE TRIGGER fail BEFORE INSERT ON atlas_rejections
     FOR EACH ROW EXECUTE FUNCTION atlas_test.fail('$state');
 END
 	$offset = log_size($node);
 	refused_ok(api_submit($node, 'atlas', $unknown, %t1), 404, "a rejection that cannot be noted ($state) is answered");
 	is(submit_batch('[' . event_of() . ",$unknown]", %t1)->{body}{accepted}, 1, 'what is good of a batch is stored then');
 	like(log_since($node, $offset), qr/WARNING:  could not note a rejection: inside information/, 'and the server log says so');
-	$node->safe_psql('atlas', 'DROP TRIGGER fail ON atlas_api_private.rejections');
+	$node->safe_psql('atlas', 'DROP TRIGGER fail ON atlas_rejections');
 }
 
 my $holder = $node->background_psql('atlas');
-$holder->query_safe('BEGIN; LOCK TABLE atlas_api_private.rejections');
+$holder->query_safe('BEGIN; LOCK TABLE atlas_rejections');
 refused_ok(api_submit($node, 'atlas', $unknown, %t1), 404, 'nor does an answer wait until a lock on the rejections is gone');
 $holder->quit;
 
@@ -182,7 +182,7 @@ sub old_rejections
 	my ($tenant, $number, $age) = @_;
 
 	return $node->safe_psql('atlas', <<"END");
-INSERT INTO atlas_api_private.rejections (rejected_at, tenant_id, request_id, role, status, code, message)
+INSERT INTO atlas_rejections (rejected_at, tenant_id, request_id, role, status, code, message)
 SELECT now() - interval '$age', '$tenant', 'old', 'atlas_submitter', 404, 'PT404', 'Object Not Found'
   FROM generate_series(1, $number);
 END
@@ -192,7 +192,7 @@ for my $age ([ '31 days', {}, '29 days' ], [ '2 hours', { rejections_max_age => 
 {
 	my ($old, $settings, $recent) = @$age;
 
-	$node->safe_psql('atlas', 'TRUNCATE atlas_api_private.rejections');
+	$node->safe_psql('atlas', 'TRUNCATE atlas_rejections');
 	old_rejections('t1', 20, $old);
 	old_rejections('t2', 20, $old);
 	old_rejections('t2', 20, $recent);
@@ -203,7 +203,7 @@ for my $age ([ '31 days', {}, '29 days' ], [ '2 hours', { rejections_max_age => 
 		'0|120', 'rejections that are too old go when a hundred come, those of other tenants as well');
 }
 
-$node->safe_psql('atlas', 'TRUNCATE atlas_api_private.rejections');
+$node->safe_psql('atlas', 'TRUNCATE atlas_rejections');
 old_rejections($_, 150, '1 hour') for 't1', 't2';
 submit_batch(unknown_events(120), %t1, settings => { rejections_max_rows => 50 });
 is(rejections("string_agg(DISTINCT request_id, ','), count(*)", "tenant_id = 't1' AND request_id = 'old'"),
@@ -214,7 +214,7 @@ is(rejections('count(*)', "tenant_id = 't2'"), '150', 'those of other tenants al
 # ----- Sessions that are not PostgREST's -----
 
 $node->safe_psql('atlas', <<'END');
-TRUNCATE atlas_api_private.rejections;
+TRUNCATE atlas_rejections;
 CREATE ROLE app LOGIN;
 GRANT atlas_submitter TO app;
 CREATE ROLE auditor LOGIN;
@@ -230,7 +230,7 @@ is(scalar(api_rows($node, 'atlas', 'rejections', '', claims => { sub => 'other' 
 	1, 'a reader sees all of its tenant, and of no other');
 
 my $stored = $node->safe_psql('atlas', 'SELECT count(*) FROM atlas_events');
-my $noted = $node->safe_psql('atlas', 'SELECT json_agg(r) FROM atlas_api_private.rejections r');
+my $noted = $node->safe_psql('atlas', 'SELECT json_agg(r) FROM atlas_rejections r');
 
 for my $login ([ app => 'atlas_submitter' ], [ auditor => 'atlas_reader' ])
 {
@@ -244,16 +244,19 @@ for my $login ([ app => 'atlas_submitter' ], [ auditor => 'atlas_reader' ])
 	my ($output, $errors) = api_session($node, 'atlas', q{SELECT set_config('atlas_events.tenant', 't1', true);},
 		%forger, unchecked => 1);
 	like($errors, qr/ERROR:  42501: /, "$name may not set the tenant");
-	($output, $errors) = api_session($node, 'atlas',
-		"INSERT INTO atlas_api_private.rejections (tenant_id, request_id, role, status, code, message)
-		 VALUES ('t1', 'x', 'x', 404, 'PT404', 'x');", %forger, unchecked => 1);
-	like($errors, qr/ERROR:  42501: /, "$name may not write rejections");
+	for my $table ('public.atlas_rejections', 'atlas_api_private.rejections')
+	{
+		($output, $errors) = api_session($node, 'atlas',
+			"INSERT INTO $table (tenant_id, request_id, role, status, code, message)
+			 VALUES ('t1', 'x', 'x', 404, 'PT404', 'x');", %forger, unchecked => 1);
+		like($errors, qr/ERROR:  42501: /, "$name may not write to $table");
+	}
 }
 my %app = (login => 'app', role => 'atlas_submitter', unchecked => 1, claims => { sub => 'shop' });
 is(scalar(api_rows($node, 'atlas', 'rejections', '', %app)), 0, 'a login role sees no rejections of others by made-up claims');
 refused_ok(api_submit($node, 'atlas', $unknown, %app), 404, 'its own refused event is answered');
 api_call($node, 'atlas', q{atlas_api_private.note_rejections('[{"status": 404, "code": "PT404", "message": "x"}]')}, %app);
-is($node->safe_psql('atlas', 'SELECT json_agg(r) FROM atlas_api_private.rejections r'),
+is($node->safe_psql('atlas', 'SELECT json_agg(r) FROM atlas_rejections r'),
 	$noted, 'and leaves no rejection, nor does one that it makes up');
 is($node->safe_psql('atlas', 'SELECT count(*) FROM atlas_events'), $stored, 'and no event is stored');
 is(scalar(api_rows($node, 'atlas', 'event_logs', '', login => 'auditor', unchecked => 1, %t1)),

@@ -90,7 +90,7 @@ SET atlas_events.tenant = 't1';
 SELECT count(*) FROM atlas_test.submit(1, 1000);
 RESET atlas_events.tenant;
 
-INSERT INTO atlas_api_private.rejections (tenant_id, request_id, role, subject, status, code, message)
+INSERT INTO atlas_rejections (tenant_id, request_id, role, subject, status, code, message)
 SELECT CASE WHEN n % 2 = 0 THEN 't2' ELSE 't1' END, 'request', 'atlas_submitter', 'sub-' || n % 50, 404, 'PT404', 'Object Not Found'
   FROM generate_series(1, 100000) AS n;
 VACUUM ANALYZE;
@@ -120,11 +120,11 @@ sub plan_of
 	my $values = join ', ', map { quoted($_) } @$parameters;
 	my $set_mode = defined $mode ? "SET LOCAL plan_cache_mode = force_${mode}_plan;" : '';
 	my $executions = defined $mode ? '' : "EXECUTE page ($values) \\g /dev/null\n" x 8;
-	my ($stdout, $stderr) = api_session($node, 'atlas', <<"END", %reader, %request);
+	my ($stdout, $stderr) = api_session($node, 'atlas', <<"END", %reader, path => "/$view", %request);
 $set_mode
 PREPARE page AS $statement;
 $executions
-EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, FORMAT JSON) EXECUTE page ($values);
+EXPLAIN (ANALYZE, BUFFERS, COSTS OFF, TIMING OFF, FORMAT JSON) EXECUTE page ($values);
 END
 
 	die "no plan of $rest: $stderr" if $stderr ne '';
@@ -140,6 +140,14 @@ sub rows_of
 	$rows += ($_->{'Actual Rows'} + ($_->{'Rows Removed by Filter'} // 0)) * $_->{'Actual Loops'}
 	  foreach grep { ($_->{'Relation Name'} // '') =~ $table } @nodes;
 	return $rows;
+}
+
+# The pages that a plan reads, of the first of its nodes.
+sub blocks_of
+{
+	my ($top) = @_;
+
+	return $top->{'Shared Hit Blocks'} + $top->{'Shared Read Blocks'};
 }
 
 # Whatever is sorted has not been read from that table, and what is read of it
@@ -260,6 +268,93 @@ is( scalar(api_rows($node, 'atlas', 'event_logs', qq{WHERE "eventId" = '$middle'
 is( scalar(api_rows($node, 'atlas', 'event_logs', q{WHERE "processingStatus" = 'PENDING' LIMIT 2000}, %reader)),
 	1000, 'all pending events are in the log');
 
+# ----- Pending and failed events -----
+
+# A page costs the same whether few events are pending, or all of the tenant, or none.
+sub pending_pages_ok
+{
+	my ($when, $status, $cursor, $expected) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my @between = period(100, -1);
+
+	for my $page (
+		[ 'a page', 'WHERE "processingStatus" = $1 LIMIT $2 OFFSET $3', [ $status, 50, 0 ] ],
+		[ 'a page in order', 'WHERE "processingStatus" = $1 ORDER BY "eventId" DESC LIMIT $2 OFFSET $3', [ $status, 50, 0 ] ],
+		[
+			'a page further on',
+			'WHERE "processingStatus" = $1 AND "eventId" < $2 ORDER BY "eventId" DESC LIMIT $3 OFFSET $4',
+			[ $status, $cursor, 50, 0 ]
+		])
+	{
+		my ($what, $rest, $parameters) = @$page;
+
+		for my $mode ([ 'custom plan', 'custom' ], [ 'generic plan', 'generic' ], [ 'of a period', undef, @between ])
+		{
+			my ($how, $plan_mode, @request) = @$mode;
+			my @nodes = plan_of($plan_mode, 'pending_events', $rest, $parameters, @request);
+			my $rows = rows_of(qr/^atlas_event/, @nodes);
+			my $blocks = blocks_of($nodes[0]);
+
+			is(join(', ', map { $_->{'Relation Name'} } grep { $_->{'Node Type'} =~ /Seq Scan/ } @nodes),
+				'', "$when, $what $status ($how): nothing is read as a whole");
+			cmp_ok($rows, '<=', $expected * 3, "$when, $what $status ($how): it reads few rows");
+			cmp_ok($blocks, '<=', 50 + $expected * 30, "$when, $what $status ($how): it reads few pages");
+		}
+	}
+	return;
+}
+
+# What the log has, and what the queue has, for the same filter.
+sub same_as_log_ok
+{
+	my ($when, $rest, %request) = @_;
+	my $view = $request{headers} ? 'event_logs_of_period' : 'event_logs';
+
+	is_deeply(
+		[ api_rows($node, 'atlas', 'pending_events', $rest, %reader, %request) ],
+		[ api_rows($node, 'atlas', $view, $rest, %reader, %request) ],
+		"$when: the log has the same for $rest");
+	return;
+}
+
+my $newest = $newest[0]{eventId};
+pending_pages_ok('the newest 1,000', 'PENDING', $newest, 51);
+pending_pages_ok('the newest 1,000', 'FAILED', $newest, 0);
+
+# Ten of the pending events become FAILED, and so do those of another tenant.
+$node->safe_psql('atlas', <<'END');
+UPDATE atlas_event_queue SET next_attempt_at = 'infinity', attempts = 5, last_error = 'for a test',
+       submitted_xid = (hashtextextended(tenant_id, 0) & 9223372036854775807)::text::xid8
+ WHERE event_id IN (SELECT event_id FROM atlas_event_queue ORDER BY event_id DESC OFFSET 5 LIMIT 10);
+VACUUM ANALYZE atlas_event_queue;
+END
+for my $status (qw(PENDING FAILED))
+{
+	my $where = qq{WHERE "processingStatus" = '$status'};
+
+	same_as_log_ok('ten have failed', "$where LIMIT 2000");
+	same_as_log_ok('ten have failed', qq{$where AND "eventId" < '$newest' ORDER BY "eventId" DESC LIMIT 7});
+	same_as_log_ok('ten have failed', "$where LIMIT 2000", period(100, 50));
+	same_as_log_ok('ten have failed', "$where LIMIT 2000", period(1, -1));
+}
+is(scalar(api_rows($node, 'atlas', 'pending_events', '', %reader)), 1000, 'without a filter all of both are there');
+is( scalar(api_rows($node, 'atlas', 'pending_events', '', %reader, claims => { tenant => 't2' })),
+	0, 'and none of another tenant');
+pending_pages_ok('ten have failed', 'FAILED', $newest, 10);
+
+# All events of t1, and the failed ones among them.
+$node->safe_psql('atlas', <<'END');
+INSERT INTO atlas_event_queue (tenant_id, event_id, submitted_xid)
+SELECT tenant_id, event_id, pg_current_xact_id() FROM atlas_events WHERE tenant_id = 't1' ON CONFLICT DO NOTHING;
+VACUUM ANALYZE atlas_event_queue;
+END
+pending_pages_ok('all of the tenant', 'PENDING', $middle, 55);
+pending_pages_ok('all of the tenant', 'FAILED', $newest, 10);
+$node->safe_psql('atlas', 'DELETE FROM atlas_event_queue');
+pending_pages_ok('none, before a vacuum', 'FAILED', $newest, 0);
+$node->safe_psql('atlas', 'VACUUM ANALYZE atlas_event_queue');
+pending_pages_ok('none', $_, $middle, 0) foreach qw(PENDING FAILED);
+
 # ----- Many rejections -----
 
 for my $who ([ 'a reader', 100 ], [ 'a submitter', 5000, role => 'atlas_submitter', claims => { tenant => 't1', sub => 'sub-7' } ])
@@ -276,7 +371,7 @@ for my $who ([ 'a reader', 100 ], [ 'a submitter', 5000, role => 'atlas_submitte
 		for my $mode (qw(custom generic))
 		{
 			my @nodes = plan_of($mode, 'rejections', $rest, [ 50, 0 ], %request);
-			reads_a_page_ok(\@nodes, qr/^rejections$/, $most, "$what, for $name ($mode plan)");
+			reads_a_page_ok(\@nodes, qr/^atlas_rejections$/, $most, "$what, for $name ($mode plan)");
 		}
 	}
 }

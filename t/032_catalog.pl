@@ -168,7 +168,7 @@ index of another kind: CREATE INDEX ON atlas_event_keys USING hash (event_id)
 primary key: ALTER TABLE atlas_event_keys DROP CONSTRAINT atlas_event_keys_pkey
 check: ALTER TABLE atlas_event_queue ADD CHECK (attempts >= 0)
 check that was not validated:
-	ALTER TABLE atlas_api_private.rejections ADD CONSTRAINT c CHECK (status > 0) NOT VALID
+	ALTER TABLE atlas_rejections ADD CONSTRAINT c CHECK (status > 0) NOT VALID
 option of a table: ALTER TABLE atlas_event_queue SET (fillfactor = 50)
 option of a view: ALTER VIEW atlas_event_logs SET (security_invoker = false)
 view:
@@ -203,7 +203,7 @@ table that is not dumped:
 	 WHERE extname = 'atlas_events'
 rows that are not dumped:
 	UPDATE pg_extension SET extcondition[1] = 'WHERE false' WHERE extname = 'atlas_events'
-sequence: ALTER SEQUENCE atlas_api_private.rejections_rejection_id_seq CACHE 7
+sequence: ALTER SEQUENCE atlas_rejections_rejection_id_seq CACHE 7
 event trigger:
 	CREATE EVENT TRIGGER e ON sql_drop EXECUTE FUNCTION atlas_test.nothing();
 	ALTER EXTENSION atlas_events ADD EVENT TRIGGER e

@@ -16,7 +16,7 @@ my $subscriber = start_node('subscriber', streaming => 'logical', preload => 0);
 
 my @stored = qw(atlas_events atlas_event_links atlas_event_queue atlas_event_unresolved
   atlas_event_keys atlas_object_types);
-my @tables = (@stored, 'atlas_linker_state');
+my @tables = (@stored, 'atlas_rejections', 'atlas_linker_state');
 
 # A trigger that refuses the links of an event.
 my $refuse = <<'END';

@@ -45,6 +45,42 @@ CREATE VIEW atlas_api_private.object_types AS
 
 COMMENT ON VIEW atlas_api_private.object_types IS 'See atlas_object_types';
 
+-- Submitters have no right to the table, so the view has that of its owner, and is
+-- limited to the tenant as the policy of the table is. Rows are inserted through it.
+CREATE VIEW atlas_api_private.rejections WITH (security_barrier = true) AS
+    SELECT tenant_id, rejection_id, rejected_at, request_id, role, subject, item_index, status,
+           code, message, details, hint, errors, request
+      FROM atlas_rejections
+     WHERE tenant_id = atlas_tenant()
+     ORDER BY rejection_id DESC;
+
+COMMENT ON VIEW atlas_api_private.rejections IS 'The rows of atlas_rejections of the session''s tenant, newest first';
+
+-- The limit of rows applies to each tenant by itself, so that no tenant can push out
+-- the rejections of another one. The limit of age is the one statement that is for all
+-- tenants at once: what is old also goes if its tenant sends nothing any more.
+CREATE FUNCTION atlas_api_private.prune_rejections(before timestamptz, tenant text, keep bigint, most int) RETURNS void
+    LANGUAGE sql BEGIN ATOMIC
+    DELETE FROM atlas_rejections
+     WHERE (tenant_id, rejection_id) IN (
+            SELECT r.tenant_id, r.rejection_id FROM atlas_rejections r
+             WHERE r.rejected_at < before
+             ORDER BY r.rejected_at LIMIT most FOR UPDATE SKIP LOCKED);
+    DELETE FROM atlas_rejections
+     WHERE tenant_id = tenant
+       AND rejection_id IN (
+            SELECT r.rejection_id FROM atlas_rejections r
+             WHERE r.tenant_id = tenant
+               AND r.rejection_id <= (
+                    SELECT n.rejection_id FROM atlas_rejections n
+                     WHERE n.tenant_id = tenant
+                     ORDER BY n.rejection_id DESC OFFSET keep LIMIT 1)
+             ORDER BY r.rejection_id LIMIT most FOR UPDATE SKIP LOCKED);
+END;
+
+COMMENT ON FUNCTION atlas_api_private.prune_rejections(timestamptz, text, bigint, int) IS
+'Deletes rejections of all tenants that are from before a time, and the oldest ones of a tenant that are more than it is to keep: at most so many of each kind.';
+
 CREATE VIEW atlas_api.event_logs WITH (security_invoker = true) AS
     SELECT event_id AS "eventId", object_type AS "objectType", object_id AS "objectId",
            external_id AS "externalId", name, description, icon, payload,
@@ -71,6 +107,17 @@ COMMENT ON COLUMN atlas_api.event_logs."lastError" IS 'Why the last attempt fail
 COMMENT ON COLUMN atlas_api.event_logs."occurredAt" IS 'When it happened';
 COMMENT ON COLUMN atlas_api.event_logs."receivedAt" IS 'When it was submitted';
 COMMENT ON COLUMN atlas_api.event_logs."linkedAt" IS 'When it became LINKED; null until then';
+
+CREATE VIEW atlas_api_private.pending_events WITH (security_invoker = true) AS
+    SELECT event_id AS "eventId", object_type AS "objectType", object_id AS "objectId",
+           external_id AS "externalId", name, description, icon, payload,
+           related_objects AS "relatedObjects", processing_status AS "processingStatus",
+           attempts, last_error AS "lastError", occurred_at AS "occurredAt",
+           received_at AS "receivedAt", linked_at AS "linkedAt"
+      FROM atlas_pending_events
+     ORDER BY event_id DESC;
+
+COMMENT ON VIEW atlas_api_private.pending_events IS 'See atlas_pending_events';
 
 CREATE VIEW atlas_api.status AS
     SELECT preloaded, worker_state AS "workerState", submitted, linked, not_found AS "notFound", failed,

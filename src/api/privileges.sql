@@ -75,7 +75,9 @@ BEGIN
             %1$s.atlas_event_links, %1$s.atlas_event_unresolved TO atlas_reader;
         GRANT EXECUTE ON FUNCTION %1$s.atlas_status() TO atlas_admin', core);
 
-    GRANT SELECT ON atlas_api.event_logs, atlas_api.event_logs_of_period TO atlas_reader;
+    GRANT SELECT ON atlas_api.event_logs, atlas_api.event_logs_of_period, atlas_api.pending_events,
+        atlas_api_private.pending_events TO atlas_reader;
+    GRANT EXECUTE ON FUNCTION atlas_api_private.period_begin(), atlas_api_private.period_end() TO atlas_reader;
     GRANT EXECUTE ON FUNCTION atlas_api.event(uuid), atlas_api.timeline(text, text, uuid, int, text, text, text, text),
         atlas_api_private.timeline_page(text, text, uuid, int, text, text, timestamptz, timestamptz),
         atlas_api_private.timeline(text, text, uuid, int, text, text, timestamptz, timestamptz),

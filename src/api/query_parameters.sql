@@ -86,28 +86,50 @@ The request is as its client wrote it, GET /timeline?objectType=..., the path wi
 -- the bounds from settings of the transaction.
 -- ---------------------------------------------------------------------
 
--- CASE lets the bounds be conditions of an index under row security, which
--- COALESCE does not.
+-- The planner puts the bodies of these functions into a query. CASE lets the bounds be
+-- conditions of an index under row security, which COALESCE does not.
+CREATE FUNCTION atlas_api_private.period_begin() RETURNS uuid
+    LANGUAGE sql STABLE
+    RETURN CASE WHEN current_setting('atlas_api.since', true) <> ''
+                THEN current_setting('atlas_api.since')::uuid ELSE '00000000-0000-0000-0000-000000000000' END;
+
+COMMENT ON FUNCTION atlas_api_private.period_begin() IS 'The smallest event id of the period that the request has; the smallest uuid when the period has no begin';
+
+CREATE FUNCTION atlas_api_private.period_end() RETURNS uuid
+    LANGUAGE sql STABLE
+    RETURN CASE WHEN current_setting('atlas_api.until', true) <> ''
+                THEN current_setting('atlas_api.until')::uuid ELSE 'ffffffff-ffff-ffff-ffff-ffffffffffff' END;
+
+COMMENT ON FUNCTION atlas_api_private.period_end() IS 'The smallest event id after the period that the request has; the greatest uuid when the period has no end';
+
 CREATE VIEW atlas_api.event_logs_of_period WITH (security_invoker = true) AS
     SELECT *
       FROM atlas_api.event_logs
-     WHERE "eventId" >= CASE WHEN current_setting('atlas_api.since', true) <> ''
-                             THEN current_setting('atlas_api.since')::uuid ELSE '00000000-0000-0000-0000-000000000000' END
-       AND "eventId" < CASE WHEN current_setting('atlas_api.until', true) <> ''
-                            THEN current_setting('atlas_api.until')::uuid ELSE 'ffffffff-ffff-ffff-ffff-ffffffffffff' END;
+     WHERE "eventId" >= atlas_api_private.period_begin() AND "eventId" < atlas_api_private.period_end();
 
 COMMENT ON VIEW atlas_api.event_logs_of_period IS 'The event logs of a period, newest first
 The rows of event_logs between the since and the until that a client gave to the proxy. Without the proxy these are all rows.';
+
+-- The proxy asks this view when the client filters with processingStatus=eq.PENDING or
+-- FAILED, with or without a period: a page of the log would read the whole log for them.
+CREATE VIEW atlas_api.pending_events WITH (security_invoker = true) AS
+    SELECT *
+      FROM atlas_api_private.pending_events
+     WHERE "eventId" >= atlas_api_private.period_begin() AND "eventId" < atlas_api_private.period_end();
+
+COMMENT ON VIEW atlas_api.pending_events IS 'The events of the logs that are PENDING or FAILED, newest first
+The rows that event_logs has for them, found without reading the log, and between the since and the until that a client gave to the proxy.';
 
 DO $$
 DECLARE
     this record;
 BEGIN
     FOR this IN
-        SELECT attname, col_description(attrelid, attnum) AS description
-          FROM pg_attribute WHERE attrelid = 'atlas_api.event_logs'::regclass AND attnum > 0
+        SELECT view, attname, col_description(attrelid, attnum) AS description
+          FROM pg_attribute, unnest(ARRAY['event_logs_of_period', 'pending_events']) AS view
+         WHERE attrelid = 'atlas_api.event_logs'::regclass AND attnum > 0
     LOOP
-        EXECUTE format('COMMENT ON COLUMN atlas_api.event_logs_of_period.%I IS %L', this.attname, this.description);
+        EXECUTE format('COMMENT ON COLUMN atlas_api.%I.%I IS %L', this.view, this.attname, this.description);
     END LOOP;
 END
 $$;
@@ -147,5 +169,36 @@ END
 $$;
 
 COMMENT ON FUNCTION atlas_api_private.take_period(text) IS
-'Makes the parameters since and until of GET /events the bounds of event_logs_of_period in this transaction
+'Makes the parameters since and until of GET /events the bounds of event_logs_of_period and pending_events in this transaction
 The request is as its client wrote it, GET /events?since=..., the path without the prefix of the proxy. Raises PT400 when one of the two is not a time.';
+
+-- ---------------------------------------------------------------------
+-- The offset of the logs. Each row that is skipped costs as much as one that is sent,
+-- so a page that lies deep is found by the id of the event before it.
+-- ---------------------------------------------------------------------
+
+CREATE FUNCTION atlas_api_private.check_offset(headers jsonb) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS
+$$
+BEGIN
+    -- PostgREST ignores a Range of any other form.
+    IF EXISTS (
+        SELECT FROM (
+            SELECT substring(headers ->> 'range', '^([0-9]+)-[0-9]*$') AS first_row
+            UNION ALL
+            SELECT atlas_api_private.url_decode(substr(part, length(name) + 2))
+              FROM regexp_split_to_table(substring(headers ->> 'x-original-request', '\?(.*)$'), '[&;]') AS part,
+                   split_part(part, '=', 1) AS name
+             WHERE atlas_api_private.url_decode(name) = 'offset') o
+         WHERE first_row !~ '^0*([0-9]{1,3}|1000)$') THEN
+        RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = 'Bad Request',
+            DETAIL = 'An offset is a whole number from 0 to 1000, and so is the first row of a Range.',
+            HINT = 'Go on from a page with eventId=lt. and the eventId of its last event.';
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION atlas_api_private.check_offset(jsonb) IS
+'Raises PT400 for an offset that is too large, as a query parameter or in the header Range
+Query parameters are those of the header X-Original-Request, see check_parameters().';

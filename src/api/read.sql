@@ -132,8 +132,7 @@ CREATE VIEW atlas_api.rejections WITH (security_barrier = true) AS
     SELECT rejection_id AS "rejectionId", rejected_at AS "rejectedAt", request_id AS "requestId",
            role, subject, item_index AS index, status, code, message, details, hint, errors, request
       FROM atlas_api_private.rejections
-     WHERE tenant_id = atlas_api_private.tenant()
-       AND rejected_at >= now() - (SELECT atlas_api_private.rejection_age())
+     WHERE rejected_at >= now() - (SELECT atlas_api_private.rejection_age())
        AND ((SELECT atlas_api_private.is_reader()) OR
             (role = current_setting('role') AND subject = (SELECT atlas_api_private.subject())))
      ORDER BY rejection_id DESC

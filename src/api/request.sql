@@ -77,7 +77,7 @@ BEGIN
     END IF;
 
     headers := nullif(current_setting('request.headers', true), '');
-    IF headers ?| '{prefer,content-encoding,x-original-request}' THEN
+    IF headers ?| '{prefer,content-encoding,range,x-original-request}' THEN
         PERFORM atlas_api_private.check_headers(headers);
     END IF;
 
@@ -105,6 +105,8 @@ CREATE FUNCTION atlas_api_private.check_headers(headers jsonb) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp AS
 $$
+DECLARE
+    path text := current_setting('request.path', true);
 BEGIN
     -- An estimate would count the rows of all tenants.
     IF headers ->> 'prefer' ~ 'count *= *"?(planned|estimated)' THEN
@@ -119,12 +121,22 @@ BEGIN
         PERFORM atlas_api_private.check_parameters(headers ->> 'x-original-request'),
                 atlas_api_private.take_period(headers ->> 'x-original-request');
     END IF;
+    IF path IN ('/event_logs', '/event_logs_of_period', '/pending_events') THEN
+        PERFORM atlas_api_private.check_offset(headers);
+    END IF;
+
+    -- A filter is estimated to find few rows of a period, and a plan may be kept from a
+    -- time when the queue was empty. For both reasons a plan might read and sort all rows
+    -- for a page. Without these kinds of scans it reads an index in the order of the page.
+    IF path IN ('/event_logs_of_period', '/pending_events') THEN
+        PERFORM set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true);
+    END IF;
 END
 $$;
 
 COMMENT ON FUNCTION atlas_api_private.check_headers(jsonb) IS
 'Raises PT400 or PT415 for what the API does not do
-It does not count by estimate, decode bodies, or take query parameters that the OpenAPI document does not have. For the latter, and for the period of GET /events, the proxy sends the request as its client wrote it in the header X-Original-Request, see check_parameters() and take_period().';
+It does not count by estimate, decode bodies, skip many rows of the logs, or take query parameters that the OpenAPI document does not have. For parameters, and for the period of GET /events, the proxy sends the request as its client wrote it in the header X-Original-Request, see check_parameters(), take_period() and check_offset().';
 
 CREATE FUNCTION atlas_api_private.request_id() RETURNS text
     LANGUAGE sql STABLE

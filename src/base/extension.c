@@ -85,7 +85,14 @@ read_catalog(AtlasExtension *result)
 	return OidIsValid(result->oid);
 }
 
-/* Finds nothing as long as CREATE EXTENSION has not made all of our tables. */
+/* Only linkers need the table of the linker's note, and only the API that of rejections. */
+static bool
+is_needed_by_submit(AtlasTableId table)
+{
+	return table != ATLAS_LINKER_STATE && table != ATLAS_REJECTIONS;
+}
+
+/* Finds nothing as long as CREATE EXTENSION has not made the tables that take an event. */
 static bool
 read_extension(AtlasExtension *result)
 {
@@ -100,8 +107,7 @@ read_extension(AtlasExtension *result)
 	for (int i = 0; i < ATLAS_NTABLES; i++)
 	{
 		result->relations[i] = get_relname_relid(atlas_tables[i].name, result->schema);
-		/* Events are taken without the table of the linker's note; only linkers need it. */
-		if (!OidIsValid(result->relations[i]) && i != ATLAS_LINKER_STATE)
+		if (!OidIsValid(result->relations[i]) && is_needed_by_submit(i))
 			return false;
 	}
 	return true;

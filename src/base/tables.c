@@ -58,6 +58,14 @@ const AtlasTableFacts atlas_tables[ATLAS_NTABLES] = {
 		.name = "atlas_object_types",
 		.is_dumped = true,
 	},
+	/* A subscriber whose API refuses requests notes its own, with numbers of its own. */
+	[ATLAS_REJECTIONS] = {
+		.name = "atlas_rejections",
+		.tenant_column = "tenant_id",
+		.is_dumped = true,
+		.erased_by = "details, request",
+		.distributed_by = "tenant_id",
+	},
 	[ATLAS_LINKER_STATE] = {
 		.name = "atlas_linker_state",
 	},

@@ -350,7 +350,7 @@ test('no other function can be called, by nobody', async () => {
 	const functions = ['set_config', 'current_setting', 'pg_sleep', 'pg_read_file', 'pg_terminate_backend', 'pg_reload_conf', 'lo_import',
 		'query_to_xml', 'dblink', 'check_request', 'create_roles', 'store_event', 'store_events', 'answer_error', 'note_rejections',
 		'set_status', 'set_next_page', 'tenant', 'atlas_tenant', 'atlas_status', 'atlas_link_events', 'atlas_register_object_type']
-	const before = sql('SELECT count(*), max(rejection_id) FROM atlas_api_private.rejections')
+	const before = sql('SELECT count(*), max(rejection_id) FROM atlas_rejections')
 	for (const name of functions)
 		for (const as of [reader, admin]) {
 			const query = 'setting_name=atlas_events.tenant&new_value=victim&is_local=false'
@@ -362,7 +362,7 @@ test('no other function can be called, by nobody', async () => {
 	assert.equal((await postDirectly('/rpc/submit_event', event(), { as: reader })).status, 403)
 	assertError(await post('/events', event(), { as: reader }), 403)
 	assertError(await post('/events/batch', [event()], { as: reader }), 403)
-	assert.equal(sql('SELECT count(*), max(rejection_id) FROM atlas_api_private.rejections'), before)
+	assert.equal(sql('SELECT count(*), max(rejection_id) FROM atlas_rejections'), before)
 })
 
 test('no other schema can be reached', async () => {
@@ -378,7 +378,7 @@ test('no other schema can be reached', async () => {
 		}
 	for (const table of ['pg_tables', 'customers', 'atlas_events', 'atlas_event_logs'])
 		await assertRaw('GET', `/v1/${table}`, {}, 404)
-	for (const table of ['pg_catalog.pg_tables', 'public.customers', 'atlas_api_private.rejections'])
+	for (const table of ['pg_catalog.pg_tables', 'public.customers', 'public.atlas_rejections', 'atlas_api_private.rejections'])
 		assert.equal((await getDirectly(`/${table}`)).status, 404)
 })
 
@@ -402,7 +402,7 @@ test('a method that a path does not have is 405, and says which it has', async (
 })
 
 test('PostgREST itself changes nothing by PUT, PATCH, DELETE and POST to a view', async () => {
-	const counts = () => sql('SELECT (SELECT count(*) FROM atlas_events), (SELECT count(*) FROM atlas_api_private.rejections), (SELECT count(*) FROM atlas_object_types)')
+	const counts = () => sql('SELECT (SELECT count(*) FROM atlas_events), (SELECT count(*) FROM atlas_rejections), (SELECT count(*) FROM atlas_object_types)')
 	const before = counts()
 	for (const view of ['/event_logs', '/rejections', '/object_types', '/status', '/rpc/timeline', '/rpc/event'])
 		for (const method of ['POST', 'PUT', 'PATCH', 'DELETE']) {

@@ -191,6 +191,66 @@ test('a header Range asks for a part', async () => {
 	assert.equal(names(answer), 'EA')
 })
 
+for (const [query, headers] of [['offset=1001'], ['limit=1&offset=99999999999999999999'], ['offset=1&offset=1001'], ['o%66fset=1001'], ['offset=%31001'],
+	['offset=-1'], ['offset=0x3E9'], ['offset=(1001)'], ['offset=some'], ['since=2026-03-01T00:00:00Z&offset=1001'], ['processingStatus=eq.PENDING&offset=1001'],
+	['', { Range: '1001-1050' }], ['', { Range: '1001-' }], ['offset=1', { 'Range-Unit': 'items', Range: '001001-2000' }]])
+	test(`an offset beyond 1,000 is 400, and says how to go on: ${query} ${headers?.Range ?? ''}`, async () => {
+		const expected = { code: 'PT400', message: 'Bad Request', details: /from 0 to 1000/, hint: /eventId=lt\./ }
+		assertError(await get(`/events?${query}`, { as: reader, headers }), 400, expected)
+		assertError(await get(`/event_logs?${query.replace(/since=[^&]*&/, '')}`, { as: reader, headers }), 400, expected)
+		assert.equal((await request('HEAD', `${BASE_URL}/v1/events?${query}`, { as: reader, headers })).status, 400)
+	})
+
+test('an offset of 1,000 is taken, and other paths take any', async () => {
+	for (const [query, headers] of [['offset=1000'], ['offset=0001000&limit=5'], ['', { Range: '1000-1049' }], ['', { Range: 'rows=1001-1050' }], ['offset=1000', { Range: '1000-' }]]) {
+		const answer = await get(`/events?${query}`, { as: reader, headers })
+		assert.equal(answer.status, 200, answer.text)
+	}
+	for (const path of ['/rejections', '/object-types'])
+		assert.equal((await get(`${path}?offset=1001`, { as: reader, headers: { Range: '1001-1050' } })).status, 200, path)
+	const direct = await request('GET', `${POSTGREST_URL}/event_logs`, { as: reader, headers: { Range: '1001-1050' } })
+	assert.deepEqual([direct.status, direct.json.code], [400, 'PT400'])
+})
+
+/* What is LINKED has no part in it; the log has the same rows for each of these. */
+test('what is PENDING, and what has FAILED, is read from the queue, and is what the log has', () => withLinkingOff(async () => {
+	const { tenant, submitter, reader } = newTenant()
+	const relatedObjects = [{ objectType: 'CONVERSATION', objectId: '19733' }]
+	for (let day = 1; day <= 6; day++)
+		await post('/events', event({ name: `on day ${day}`, occurredAt: DAY(day), ...(day > 2 && { relatedObjects }) }), { as: submitter })
+	sql(`UPDATE atlas_event_queue SET next_attempt_at = 'infinity', attempts = 5, last_error = 'for a test',
+			submitted_xid = (hashtextextended(tenant_id, 0) & 9223372036854775807)::text::xid8
+		WHERE tenant_id = '${tenant}' AND event_id IN (SELECT event_id FROM atlas_events WHERE tenant_id = '${tenant}' AND name IN ('on day 3', 'on day 5'))`)
+	const namesOf = async (query, headers) => {
+		const { status, json, text } = await get(`/events?${query}`, { as: reader, headers })
+		assert.equal(status, 200, text)
+		return json.map(({ name }) => name.at(-1)).join('')
+	}
+	for (const [status, all, period] of [['PENDING', '64', '4'], ['FAILED', '53', '3']]) {
+		const filter = `processingStatus=eq.${status}`
+		assert.equal(await namesOf(filter), all)
+		assert.equal(await namesOf(`order=eventId.asc&${filter}`), [...all].reverse().join(''))
+		assert.equal(await namesOf(`${filter}&since=${DAY(3)}&until=${DAY(5)}`), period)
+		assert.equal(await namesOf(`until=${DAY(5)};${filter};since=${DAY(3)}`), period)
+		assert.equal(await namesOf(`${filter}&limit=1&offset=1`), all[1])
+		assert.equal(await namesOf(filter, { Range: '1-1' }), all[1])
+		assert.equal(await namesOf(`${filter}&processingStatus=eq.LINKED`), '')
+		assert.equal(await namesOf(`${filter}&or=(name.eq.on day 3,name.eq.on day 4)`), all[1])
+		const [newest] = (await get(`/events?${filter}&limit=1`, { as: reader })).json
+		assert.equal(await namesOf(`${filter}&eventId=lt.${newest.eventId}&order=eventId.desc`), all[1])
+		/* The encoded dot is for the log. */
+		const encoded = `processingStatus=eq%2E${status}`
+		assert.deepEqual((await get(`/events?${filter}`, { as: reader })).text, (await get(`/events?${encoded}`, { as: reader })).text)
+		assert.match((await get(`/events?${filter}`, { as: reader })).text, /^\[\{"eventId":.*"objectType":.*"linkedAt":null/)
+		assert.equal((await get(`/events?${filter}`, { as: reader, headers: { Prefer: 'count=exact' } })).headers.get('content-range'), '0-1/2')
+	}
+	assert.equal(await namesOf('processingStatus=eq.LINKED'), '21')
+	assert.equal(await namesOf('processingStatus=in.(PENDING,FAILED)'), '6543')
+	assert.equal(await namesOf('processingStatus=neq.LINKED&order=eventId.asc'), '3456')
+	assert.equal(await namesOf('processingStatus=eq.pending'), '')
+	sql(`DELETE FROM atlas_event_queue WHERE tenant_id = '${tenant}' AND next_attempt_at = 'infinity'`)
+}))
+
 test('an offset beyond the count is 416', async () => {
 	const answer = await get('/events?offset=9&limit=1', { as: reader, headers: { Prefer: 'count=exact' } })
 	assertError(answer, 416)

@@ -62,7 +62,7 @@ test('every path of nginx.conf is in it, with the methods that are allowed there
 })
 
 test('every view of the API has a path in it', () => {
-	const renamed = { event_logs: '/events', event_logs_of_period: '/events', object_types: '/object-types' }
+	const renamed = { event_logs: '/events', event_logs_of_period: '/events', pending_events: '/events', object_types: '/object-types' }
 	const views = sql(`SELECT relname FROM pg_class
 		WHERE relnamespace = 'atlas_api'::regnamespace AND relkind = 'v'`).split('\n')
 	assert.ok(views.length >= 4)

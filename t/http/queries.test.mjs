@@ -142,7 +142,7 @@ test('every parameter, and every column, that the document has is taken', async 
 })
 
 test('every column of a view is a parameter of its path', () => {
-	const renamed = { event_logs: '/events', event_logs_of_period: '/events', object_types: '/object-types' }
+	const renamed = { event_logs: '/events', event_logs_of_period: '/events', pending_events: '/events', object_types: '/object-types' }
 	for (const { view, columns } of JSON.parse(sql(`SELECT json_agg(v) FROM (SELECT relname AS view, json_agg(attname ORDER BY attname COLLATE "C") AS columns
 		FROM pg_attribute JOIN pg_class c ON c.oid = attrelid WHERE relnamespace = 'atlas_api'::regnamespace AND relkind = 'v' GROUP BY relname) v`)))
 		assert.deepEqual(parametersOf(api.paths[renamed[view] ?? `/${view}`].get).columns.sort(), columns, view)

@@ -137,14 +137,14 @@ test('they cannot be written, changed or deleted', async () => {
 function noteWith(settings, statements, condition = 'true') {
 	const set = Object.entries(settings).map(([name, value]) => `set_config('app.settings.${name}', '${value}', true)`)
 	return Number(sql(`\\o /dev/null
-		BEGIN; DELETE FROM atlas_api_private.rejections; SELECT ${['setseed(0.5)', ...set].join(', ')};
+		BEGIN; DELETE FROM atlas_rejections; SELECT ${['setseed(0.5)', ...set].join(', ')};
 		CREATE FUNCTION pg_temp.note(many int) RETURNS void LANGUAGE sql AS $$
 			SELECT atlas_api_private.note_rejections(json_agg(json_build_object('index', n, 'status', 404,
 				'code', 'PT404', 'message', 'Object Not Found'))) FROM generate_series(1, many) n $$;
 		${statements.replaceAll(/SELECT pg_temp\.note[^;]*;/g,
 		'SET LOCAL SESSION AUTHORIZATION atlas_authenticator; SET LOCAL ROLE atlas_submitter; $& RESET SESSION AUTHORIZATION;')}
 		\\o
-		SELECT count(*) FROM atlas_api_private.rejections WHERE ${condition}; ROLLBACK`))
+		SELECT count(*) FROM atlas_rejections WHERE ${condition}; ROLLBACK`))
 }
 
 test('as many of the newest as rejections_max_rows are kept when they come in batches', () => {
@@ -172,7 +172,7 @@ test('no few thousand are deleted if nothing is set', () => {
 
 test('what is older than rejections_max_age is deleted', () => {
 	const older = (interval) => `SELECT pg_temp.note(100);
-		UPDATE atlas_api_private.rejections SET rejected_at = now() - interval '${interval}'; SELECT pg_temp.note(100);`
+		UPDATE atlas_rejections SET rejected_at = now() - interval '${interval}'; SELECT pg_temp.note(100);`
 	assert.equal(noteWith({ rejections_max_age: '2 days' }, older('49 hours')), 100)
 	assert.equal(noteWith({ rejections_max_age: '2 days' }, older('47 hours')), 200)
 	assert.equal(noteWith({}, older('31 days')), 100)
@@ -184,7 +184,7 @@ test('what is too old is not seen, even before it is deleted', async () => {
 	await refuse(submitter)
 	await refuse(submitter)
 	const [newest, oldest] = await rejections(reader)
-	sql(`UPDATE atlas_api_private.rejections SET rejected_at = now() - interval '31 days'
+	sql(`UPDATE atlas_rejections SET rejected_at = now() - interval '31 days'
 		WHERE tenant_id = '${tenant}' AND rejection_id = ${oldest.rejectionId}`)
 	assert.deepEqual(await rejections(reader), [newest])
 })
@@ -192,7 +192,7 @@ test('what is too old is not seen, even before it is deleted', async () => {
 test('an event is refused with its reason also if that cannot be noted', async () => {
 	const { tenant, submitter, reader } = newTenant()
 	sql(`CREATE FUNCTION public.http_test_refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;
-		CREATE TRIGGER http_test_refuse BEFORE INSERT ON atlas_api_private.rejections FOR EACH ROW
+		CREATE TRIGGER http_test_refuse BEFORE INSERT ON atlas_rejections FOR EACH ROW
 			WHEN (NEW.tenant_id = '${tenant}') EXECUTE FUNCTION public.http_test_refuse()`)
 	try {
 		assertError(await refuse(submitter), 400, { code: 'PT400' })

@@ -265,7 +265,7 @@ test('a function that a role with SQL plants in a query sees no row of a tenant'
 		SELECT count(*) FROM ${core()}.atlas_event_links WHERE pg_temp.leak(tenant_id || object_id)`)
 	assert.ok(printed.includes(`leaked ${ofNobody.name}`))
 	for (const known of [secret, aliceEvent, alice.tenant]) assert.ok(!printed.includes(known), printed)
-	for (const table of ['atlas_api_private.rejections', `${core()}.atlas_event_keys`])
+	for (const table of ['atlas_api_private.rejections', `${core()}.atlas_rejections`, `${core()}.atlas_event_keys`])
 		assert.match(sqlAsReader(`SELECT * FROM ${table}`), /permission denied/)
 	const partition = sql("SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent = 'atlas_events'::regclass LIMIT 1")
 	assert.match(sqlAsReader(`SELECT * FROM ${partition}`), /permission denied/)

@@ -65,7 +65,7 @@ END
 my $pending = "SELECT event_id FROM atlas_events WHERE (payload->>'n')::int > 3000";
 my $queue_query =
   'SELECT count(*), md5(string_agg(q::text, chr(10) ORDER BY event_id)) FROM atlas_event_queue q';
-my $rejections_query = 'SELECT string_agg(r::text, chr(10)) FROM atlas_api_private.rejections r';
+my $rejections_query = 'SELECT string_agg(r::text, chr(10)) FROM atlas_rejections r';
 my $content = content_at_once($old, 'atlas', $pending);
 my $queue = $old->safe_psql('atlas', $queue_query);
 my $rejections = $old->safe_psql('atlas', $rejections_query);
