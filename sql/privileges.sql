@@ -20,7 +20,7 @@ SELECT call, e.code
   LEFT JOIN LATERAL test.error_of('SELECT ' || call) e ON true;
 SELECT relation, e.code
   FROM unnest(ARRAY['atlas_events', 'atlas_event_queue', 'atlas_event_links', 'atlas_event_unresolved', 'atlas_event_keys', 'atlas_object_types',
-                    'atlas_linker_state', 'atlas_event_logs', 'atlas_events_status']) relation
+                    'atlas_linker_state', 'atlas_rejections', 'atlas_event_logs', 'atlas_events_status']) relation
   LEFT JOIN LATERAL test.error_of('SELECT * FROM ' || relation) e ON true;
 RESET ROLE;
 

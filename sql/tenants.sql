@@ -94,6 +94,21 @@ SET atlas_events.tenant = '';
 SELECT * FROM seen();
 SET atlas_events.tenant = 'nobody';
 SELECT * FROM seen();
+-- Rejections belong to a tenant as well.
+RESET ROLE;
+INSERT INTO atlas_rejections (tenant_id, request_id, role, status, code, message)
+SELECT tenant, 'r', 'r', 404, 'PT404', 'Object Not Found' FROM unnest(ARRAY['acme', 'globex', 'globex', '']) tenant;
+GRANT SELECT, INSERT ON atlas_rejections TO regress_atlas_app;
+SELECT tenant_id, count(*) FROM atlas_rejections GROUP BY 1 ORDER BY 1;
+SET ROLE regress_atlas_app;
+SET atlas_events.tenant = 'globex';
+SELECT tenant_id, count(*) FROM atlas_rejections GROUP BY 1 ORDER BY 1;
+INSERT INTO atlas_rejections (tenant_id, request_id, role, status, code, message) VALUES ('acme', 'r', 'r', 404, 'PT404', 'Object Not Found');
+RESET ROLE;
+DELETE FROM atlas_rejections;
+REVOKE ALL ON atlas_rejections FROM regress_atlas_app;
+SET ROLE regress_atlas_app;
+SET atlas_events.tenant = 'nobody';
 -- A partition by itself shows nothing.
 RESET ROLE;
 DO $$

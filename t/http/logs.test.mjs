@@ -7,7 +7,7 @@ import { randomUUID } from 'node:crypto'
 import { before, test } from 'node:test'
 import assert from 'node:assert/strict'
 import { CUSTOMER, BASE_URL, POSTGREST_URL, assertError, event, get, getDirectly, newTenant, post, request,
-	withLinkingOff } from './atlas.mjs'
+	sql, withLinkingOff } from './atlas.mjs'
 
 const { submitter, reader } = newTenant()
 const DAY = (day) => `2026-03-0${day}T12:00:00Z`
@@ -244,6 +244,13 @@ test('what is PENDING, and what has FAILED, is read from the queue, and is what 
 		assert.match((await get(`/events?${filter}`, { as: reader })).text, /^\[\{"eventId":.*"objectType":.*"linkedAt":null/)
 		assert.equal((await get(`/events?${filter}`, { as: reader, headers: { Prefer: 'count=exact' } })).headers.get('content-range'), '0-1/2')
 	}
+	/* PostgREST names the view that it was asked for. */
+	const viewOf = async (query) => (await get(`/events?${query}&select=nope`, { as: reader })).json.message.match(/column (\w+)\.nope/)[1]
+	for (const [query, view] of [['processingStatus=eq.PENDING', 'pending_events'], ['limit=1&processingStatus=eq.FAILED', 'pending_events'],
+		[`processingStatus=eq.FAILED&since=${DAY(3)}`, 'pending_events'], [`processingStatus=eq.LINKED&until=${DAY(3)}`, 'event_logs_of_period'],
+		...['eq.LINKED', 'neq.PENDING', 'not.eq.PENDING', 'eq.PENDINGS', 'in.(PENDING)'].map((filter) => [`processingStatus=${filter}`, 'event_logs']),
+		['or=(processingStatus.eq.PENDING,name.eq.A)', 'event_logs'], ['name=eq.processingStatus=eq.PENDING', 'event_logs']])
+		assert.equal(await viewOf(query), view, query)
 	assert.equal(await namesOf('processingStatus=eq.LINKED'), '21')
 	assert.equal(await namesOf('processingStatus=in.(PENDING,FAILED)'), '6543')
 	assert.equal(await namesOf('processingStatus=neq.LINKED&order=eventId.asc'), '3456')
