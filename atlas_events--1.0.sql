@@ -266,15 +266,8 @@ CREATE TABLE atlas_rejections (
 -- What is too old is removed for all tenants at once.
 CREATE INDEX atlas_rejections_rejected_at_idx ON atlas_rejections (rejected_at);
 
-<<<<<<< HEAD
 COMMENT ON TABLE atlas_rejections IS 'Requests that the HTTP API has refused: one row per refused event
 The API keeps those of the last 30 days, at most 100,000 per tenant, unless the settings of PostgREST say otherwise.';
-||||||| b6fe047
-COMMENT ON TABLE atlas_rejections IS 'Requests that the HTTP API has refused: one row per refused event. The API keeps those of the last 30 days, at most 100,000 per tenant, unless the settings of PostgREST say otherwise';
-=======
-COMMENT ON TABLE atlas_rejections IS 'Requests that the HTTP API has refused: one row per refused event
-The API keeps those of the last 30 days, at most 100,000 per tenant, unless the settings of PostgREST say otherwise';
->>>>>>> http14
 COMMENT ON SEQUENCE atlas_rejections_rejection_id_seq IS 'Numbers of rejections';
 COMMENT ON COLUMN atlas_rejections.rejection_id IS 'Number of the rejection, in the order in which events were refused';
 COMMENT ON COLUMN atlas_rejections.rejected_at IS 'When the event was refused';
