@@ -244,10 +244,12 @@ ALTER TABLE atlas_object_types ENABLE ALWAYS TRIGGER atlas_object_types_changed;
 ALTER TABLE atlas_object_types ENABLE ALWAYS TRIGGER atlas_object_types_emptied;
 
 -- What the HTTP API has refused. The API's extension writes these rows, reads them and
--- removes old ones.
+-- removes old ones. The sequence is named, because another relation of that name would
+-- otherwise only make PostgreSQL choose a different one.
 CREATE TABLE atlas_rejections (
     tenant_id text COLLATE "C" NOT NULL DEFAULT '',
-    rejection_id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    rejection_id bigint NOT NULL
+        GENERATED ALWAYS AS IDENTITY (SEQUENCE NAME @extschema@.atlas_rejections_rejection_id_seq),
     rejected_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     request_id text COLLATE "C" NOT NULL,
     role text NOT NULL,
