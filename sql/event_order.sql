@@ -52,8 +52,8 @@ WITH RECURSIVE page AS (
     SELECT 0 AS n, NULL::uuid AS before, NULL::text[] AS names
     UNION ALL
     SELECT n + 1, t.last, t.names
-      FROM page, LATERAL (SELECT (array_agg(event_id ORDER BY event_id))[1] AS last, array_agg(name) AS names
-                            FROM atlas_timeline('CONVERSATION', '1', page.before, 70)) t
+      FROM page, LATERAL (SELECT (array_agg(event_id ORDER BY ordinality DESC))[1] AS last, array_agg(name ORDER BY ordinality) AS names
+                            FROM atlas_timeline('CONVERSATION', '1', page.before, 70) WITH ORDINALITY) t
      WHERE n < 20 AND t.last IS NOT NULL)
 SELECT max(n) AS pages, array_agg(name::int ORDER BY n, i) = ARRAY(SELECT generate_series(1000, 1, -1)) AS each_once_and_newest_first
   FROM page, unnest(names) WITH ORDINALITY u (name, i);
