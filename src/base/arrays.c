@@ -60,17 +60,6 @@ atlas_column_array(const AtlasColumn *column, Oid element_type)
 											  length, by_value, alignment));
 }
 
-Datum
-atlas_uuid_array(const pg_uuid_t *ids, int nids)
-{
-	AtlasColumn column;
-
-	atlas_column_init(&column, nids);
-	for (int i = 0; i < nids; i++)
-		atlas_column_add(&column, UUIDPGetDatum(&ids[i]));
-	return atlas_column_array(&column, UUIDOID);
-}
-
 text *
 atlas_result_text(HeapTuple row, TupleDesc tupdesc, int column)
 {

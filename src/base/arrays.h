@@ -29,9 +29,6 @@ extern void atlas_column_add_pointer(AtlasColumn *column, const void *value);
 /* The array, of this element type. */
 extern Datum atlas_column_array(const AtlasColumn *column, Oid element_type);
 
-/* An array of event ids. */
-extern Datum atlas_uuid_array(const pg_uuid_t *ids, int nids);
-
 /* A column of a result as text, copied; NULL when it is null. */
 extern text *atlas_result_text(HeapTuple row, TupleDesc tupdesc, int column);
 

@@ -110,8 +110,9 @@ bring_up_to_date(SPIPlanPtr plan)
 			 errhint("Try again.")));
 }
 
-List *
-atlas_plan_relations(SPIPlanPtr plan)
+/* The OIDs of the relations of a plan, which are locked now. */
+static List *
+plan_relations(SPIPlanPtr plan)
 {
 	return bring_up_to_date(plan)->relationOids;
 }
@@ -135,7 +136,7 @@ relations_by_index(SPIPlanPtr plan)
 	PG_TRY();
 	{
 		enable_seqscan = false;
-		result = atlas_plan_relations(plan);
+		result = plan_relations(plan);
 	}
 	PG_FINALLY();
 	{

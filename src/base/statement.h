@@ -43,12 +43,9 @@ extern void atlas_free_plan_later(SPIPlanPtr plan);
 extern SPIPlanPtr atlas_prepare(const char *sql, int nparameters, Oid *parameters);
 
 /*
- * Brings a plan up to date, locks its relations, and returns their OIDs. If the plan
- * is executed next, it is executed as it is now.
+ * Brings a plan up to date, locks its relations, and returns its query as it was analyzed
+ * and rewritten. If the plan is executed next, it is executed as it is now.
  */
-extern List *atlas_plan_relations(SPIPlanPtr plan);
-
-/* The same, for its query as it was analyzed and rewritten. */
 extern const Query *atlas_plan_query(SPIPlanPtr plan);
 
 #endif							/* ATLAS_STATEMENT_H */

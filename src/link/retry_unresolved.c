@@ -31,14 +31,6 @@ typedef struct RetryBatch
 	bool		makes_partitions;	/* at this moment */
 } RetryBatch;
 
-/* By event. */
-static int
-compare_events_of(const void *a, const void *b)
-{
-	return atlas_event_key_compare(&((const AtlasUnresolved *) a)->event,
-								   &((const AtlasUnresolved *) b)->event);
-}
-
 /* Reads the primary objects of the events, which are sorted. */
 static void
 read_primaries(RetryBatch *batch)
@@ -60,12 +52,12 @@ read_primaries(RetryBatch *batch)
 
 		key.event.id = *DatumGetUUIDP(SPI_getbinval(tuple, tupdesc, 1, &isnull));
 		key.event.tenant = DatumGetTextPP(SPI_getbinval(tuple, tupdesc, 2, &isnull));
-		item = bsearch(&key, batch->items, batch->nitems, sizeof(AtlasUnresolved), compare_events_of);
+		item = bsearch(&key, batch->items, batch->nitems, sizeof(AtlasUnresolved), atlas_unresolved_compare);
 		if (item == NULL)
 			continue;
-		while (item > batch->items && compare_events_of(item - 1, &key) == 0)
+		while (item > batch->items && atlas_unresolved_compare(item - 1, &key) == 0)
 			item--;
-		for (; item < end && compare_events_of(item, &key) == 0; item++)
+		for (; item < end && atlas_unresolved_compare(item, &key) == 0; item++)
 		{
 			item->event_exists = true;
 			item->primary_type = SPI_getvalue(tuple, tupdesc, 3);

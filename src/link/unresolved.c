@@ -194,9 +194,8 @@ atlas_unresolved_add(const AtlasLinkEvent *events, int nevents, TimestampTz now)
 	return rows.nrows;
 }
 
-/* Events in their order. */
-static int
-compare_items(const void *a, const void *b)
+int
+atlas_unresolved_compare(const void *a, const void *b)
 {
 	return atlas_event_key_compare(&((const AtlasUnresolved *) a)->event,
 								   &((const AtlasUnresolved *) b)->event);
@@ -227,7 +226,7 @@ claim(AtlasStatement *statement, Datum *values, AtlasUnresolved **items)
 		item->attempts = DatumGetInt16(SPI_getbinval(row, tupdesc, 7, &isnull));
 		item->first_attempt_at = DatumGetTimestampTz(SPI_getbinval(row, tupdesc, 8, &isnull));
 	}
-	qsort(*items, nitems, sizeof(AtlasUnresolved), compare_items);
+	qsort(*items, nitems, sizeof(AtlasUnresolved), atlas_unresolved_compare);
 	return nitems;
 }
 

@@ -54,6 +54,9 @@ extern void atlas_unresolved_remove(const AtlasUnresolved *items, int nitems);
 /* Notes what became of the others, and when they are looked up again, if at all. */
 extern void atlas_unresolved_update(const AtlasUnresolved *items, int nitems, TimestampTz now);
 
+/* The order of their events, for qsort() and bsearch(). */
+extern int	atlas_unresolved_compare(const void *a, const void *b);
+
 /* Is this one linked now? Its event may be gone, or not be there yet, as in a restore. */
 static inline bool
 atlas_is_resolved(const AtlasUnresolved *item)

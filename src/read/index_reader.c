@@ -24,12 +24,10 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "read/index_reader.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "utils/rls.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/typcache.h"
@@ -62,16 +60,6 @@ struct AtlasIndexReader
 	pg_uuid_t	low;
 	pg_uuid_t	high;
 };
-
-bool
-atlas_may_read_directly(Relation relation)
-{
-	const FormData_pg_class *form = relation->rd_rel;
-	bool		is_free = form->relowner == GetUserId() && !form->relforcerowsecurity;
-
-	return (is_free || check_enable_rls(RelationGetRelid(relation), InvalidOid, true) != RLS_ENABLED) &&
-		pg_class_aclcheck(RelationGetRelid(relation), GetUserId(), ACL_SELECT) == ACLCHECK_OK;
-}
 
 /* Finds a column by its name. Returns 0 if there is none, or if its values are not in the row. */
 static AttrNumber

@@ -29,12 +29,6 @@ typedef struct AtlasReadShape
 typedef struct AtlasIndexReader AtlasIndexReader;
 
 /*
- * May the current role read all rows of this table, so that no policy hides any? The
- * table is one that a statement would name, and not a partition.
- */
-extern bool atlas_may_read_directly(Relation relation);
-
-/*
  * Locks and opens a table, or a partition, to read rows that the snapshot sees. Returns NULL
  * if it cannot be read by an index: it is not an ordinary table, its columns are others, or
  * no index has the keys. With is_ordered, the index must give the rows in the order of the

@@ -198,7 +198,7 @@ open_queue(Snapshot snapshot)
 	Relation	queue = open_for_reading(ATLAS_EVENT_QUEUE);
 	AtlasIndexReader *reader = NULL;
 
-	if (atlas_may_read_directly(queue))
+	if (atlas_may_use_directly(queue, ACL_SELECT))
 		reader = atlas_index_reader_open(RelationGetRelid(queue), &queue_by_id, false, snapshot);
 	table_close(queue, NoLock);
 	return reader;
@@ -231,8 +231,8 @@ begin_page(TimelinePage *page, const AtlasTimelineQuery *query, ReturnSetInfo *r
 								  i < nobjects ? &log_by_object : &links_by_object, query->tenant,
 								  &query->objects[i % nobjects], &query->low, &query->high,
 								  page->snapshot);
-	return page->queue != NULL && atlas_may_read_directly(page->log) &&
-		atlas_may_read_directly(page->links);
+	return page->queue != NULL && atlas_may_use_directly(page->log, ACL_SELECT) &&
+		atlas_may_use_directly(page->links, ACL_SELECT);
 }
 
 /* Closes the tables; the locks stay until the end of the transaction. */

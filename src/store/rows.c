@@ -85,18 +85,14 @@ open_table(const AtlasTable *table)
 	return table_open(relid, NoLock);
 }
 
-/*
- * May this role insert into the table, or delete from it, and does no policy check the
- * rows? A statement asks this only of the table that it names, whoever owns the partitions.
- */
-static bool
-may_write(Relation relation, AclMode mode)
+bool
+atlas_may_use_directly(Relation relation, AclMode right)
 {
 	const FormData_pg_class *form = relation->rd_rel;
 	bool		is_free = form->relowner == GetUserId() && !form->relforcerowsecurity;
 
 	return (is_free || check_enable_rls(RelationGetRelid(relation), InvalidOid, true) != RLS_ENABLED) &&
-		pg_class_aclcheck(RelationGetRelid(relation), GetUserId(), mode) == ACLCHECK_OK;
+		pg_class_aclcheck(RelationGetRelid(relation), GetUserId(), right) == ACLCHECK_OK;
 }
 
 /* Would an INSERT write the row, and do no more? */
@@ -225,7 +221,7 @@ open_parts(const AtlasRows *rows, Relation root, List **parts)
 	int			nrows = rows->nrows;
 
 	*parts = NIL;
-	if (!is_plain(root) || !may_write(root, ACL_INSERT))
+	if (!is_plain(root) || !atlas_may_use_directly(root, ACL_INSERT))
 		return false;
 	for (int from = 0; from < nrows;)
 	{
@@ -401,7 +397,7 @@ is_plainly_deleted_from(Relation relation)
 {
 	return atlas_direct_access && relation->rd_rel->relkind == RELKIND_RELATION &&
 		relation->trigdesc == NULL && relation->rd_rules == NULL &&
-		may_write(relation, ACL_DELETE);
+		atlas_may_use_directly(relation, ACL_DELETE);
 }
 
 /* Deletes a row. Returns false if there is another version of it now, or none. */

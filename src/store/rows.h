@@ -5,7 +5,9 @@
 #ifndef ATLAS_ROWS_H
 #define ATLAS_ROWS_H
 
+#include "nodes/parsenodes.h"
 #include "storage/itemptr.h"
+#include "utils/relcache.h"
 
 #include "base/arrays.h"
 #include "base/statement.h"
@@ -13,6 +15,12 @@
 
 /* Setting: may rows be written and looked up without a statement? See atlas_events.c. */
 extern bool atlas_direct_access;
+
+/*
+ * Has the current role this right on a table, and does no policy check or hide rows? A
+ * statement asks this only of the table that it names, whoever owns the partitions.
+ */
+extern bool atlas_may_use_directly(Relation relation, AclMode right);
 
 #define ATLAS_MAX_COLUMNS ATLAS_MAX_PARAMETERS
 
