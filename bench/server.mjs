@@ -58,11 +58,11 @@ export async function createDatabase(name, template = 'template0') {
 	await sql('postgres', `CREATE DATABASE ${name} TEMPLATE ${template} STRATEGY ${template === 'template0' ? 'WAL_LOG' : 'FILE_COPY'}`)
 }
 
-async function runPgbench(database, scripts, { clients = 4, isDurable = true, variables = {} }, ...options) {
+async function runPgbench(database, scripts, { clients = 4, isDurable = true, variables = {}, tenant = '' }, ...options) {
 	const { stdout, stderr } = await run(join(BINDIR, 'pgbench'), ['-n', '-M', 'prepared', '-c', clients, '-j', Math.min(clients, 2),
 		...Object.entries(variables).flatMap(([name, given]) => ['-D', `${name}=${given}`]), ...options,
 		...scripts.flatMap((script) => ['-f', join(FOLDER, 'pgbench', `${script}.sql`)]), database].map(String),
-	{ env: { ...process.env, PGOPTIONS: `-c synchronous_commit=${isDurable ? 'on' : 'off'}` }, maxBuffer: 1 << 24 })
+	{ env: { ...process.env, PGOPTIONS: `-c synchronous_commit=${isDurable ? 'on' : 'off'} -c atlas_events.tenant=${tenant}` }, maxBuffer: 1 << 24 })
 	if (Number(stdout.match(/number of failed transactions: (\d+)/)?.[1]) !== 0) throw new Error(`${scripts}: ${stdout}${stderr}`)
 	return { stdout, stderr }
 }

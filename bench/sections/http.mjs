@@ -8,7 +8,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { byTurns, row } from '../measure.mjs'
+import { byTurns, median, milliseconds, row } from '../measure.mjs'
 import { drain, sql } from '../server.mjs'
 import { PAYLOAD, uuidOf } from '../events.mjs'
 
@@ -55,6 +55,18 @@ async function requests(url, body, seconds) {
 	}
 }
 
+/* The deepest page of the log that is sent, in ms, after 1,050 events at least. */
+async function deepPages() {
+	const found = []
+	for (let i = 0; i < 20; i++)
+		found.push(await milliseconds(async () => {
+			const answer = await fetch(`${BASE_URL}/v1/events?offset=1000&limit=50`, { headers: { Authorization: `Bearer ${TOKEN}` } })
+			const page = await answer.text()
+			if (!answer.ok || JSON.parse(page).length !== 50) throw new Error(`GET /v1/events: ${answer.status} ${page.slice(0, 500)}`)
+		}))
+	return found
+}
+
 export async function http({ sizes }) {
 	await makeTable()
 	const rows = []
@@ -70,5 +82,6 @@ export async function http({ sizes }) {
 			theirs: peers.bare.values, ratios: peers.bare.ratios, atLeast: 0.85 }))
 	}
 	await drain('bench')
+	rows.push(row('GET /v1/events?offset=1000&limit=50, p50', { unit: 'ms', ours: median(await deepPages()), atMost: 150 }))
 	return { rows }
 }

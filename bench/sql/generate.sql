@@ -20,6 +20,13 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0')
         || '7' || left(md5(n::text), 3) || '8' || substr(md5(n::text), 4, 15))::uuid;
 
+-- One of so many tenants: the first has more than a quarter of all events, the
+-- last of a thousand has one in 30,000.
+CREATE FUNCTION generator.tenant_of(n bigint, tenants int) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN tenants = 0 THEN '' ELSE 'tenant-' || floor(
+    (1 - (1 - (tenants + 1) ^ -0.3::float8) * ((hashint8extended(n, 4) & 1048575) + 0.5) / 1048576) ^ (-1 / 0.3::float8))::int END;
+
 -- Makes the partitions, as submit_event() does it when the first event of a
 -- month comes.
 CREATE PROCEDURE generator.make_partitions(until timestamptz, span interval)
@@ -37,15 +44,15 @@ END $$;
 
 -- Puts events number first to last of total into the log, with their links,
 -- or with is_pending into the queue. One in every_nth has two related objects:
--- an account and a conversation.
+-- an account and a conversation. They are of so many tenants, or of none.
 CREATE PROCEDURE generator.make_events(first bigint, last bigint, total bigint, until timestamptz, span interval,
-                                       customers int, every_nth int, is_pending boolean DEFAULT false)
+                                       customers int, every_nth int, is_pending boolean DEFAULT false, tenants int DEFAULT 0)
 LANGUAGE plpgsql
 SET synchronous_commit = off AS $$
 BEGIN
-    INSERT INTO atlas_events (event_id, occurred_at, received_at, object_type, object_id, external_id, name,
+    INSERT INTO atlas_events (tenant_id, event_id, occurred_at, received_at, object_type, object_id, external_id, name,
                               description, icon, payload, related_objects)
-    SELECT generator.id_of(n, at), at, at, 'CUSTOMER', md5('customer-' || customer)::uuid, 'C-' || customer,
+    SELECT generator.tenant_of(n, tenants), generator.id_of(n, at), at, at, 'CUSTOMER', md5('customer-' || customer)::uuid, 'C-' || customer,
            'Checkout Completed', 'Paid with credit card', '🛒',
            jsonb_build_object('orderId', 'SO-' || n, 'total', n % 1000, 'currency', 'EUR', 'customer', customer,
                               'shipping', jsonb_build_object('method', 'express', 'city', 'Berlin'),
@@ -58,14 +65,14 @@ BEGIN
               FROM generate_series(first, last) AS n OFFSET 0) AS e;
 
     IF is_pending THEN
-        INSERT INTO atlas_event_queue (event_id, submitted_xid)
-        SELECT generator.id_of(n, generator.time_of(n, total, until, span)), pg_current_xact_id()
+        INSERT INTO atlas_event_queue (tenant_id, event_id, submitted_xid)
+        SELECT generator.tenant_of(n, tenants), generator.id_of(n, generator.time_of(n, total, until, span)), pg_current_xact_id()
           FROM generate_series(first, last) AS n WHERE n % every_nth = 0;
         RETURN;
     END IF;
 
-    INSERT INTO atlas_event_links (event_id, linked_at, object_type, object_id)
-    SELECT generator.id_of(n, at), at, l.object_type, l.object_id
+    INSERT INTO atlas_event_links (tenant_id, event_id, linked_at, object_type, object_id)
+    SELECT generator.tenant_of(n, tenants), generator.id_of(n, at), at, l.object_type, l.object_id
       FROM (SELECT n, generator.time_of(n, total, until, span) AS at
               FROM generate_series(first, last) AS n WHERE n % every_nth = 0 OFFSET 0) AS e,
            LATERAL (VALUES ('ACCOUNT', md5('account-' || generator.pick(n, 2, customers / 10, true))::uuid::text),
