@@ -18,7 +18,7 @@ async function historyOf(months, monthly) {
 	await createDatabase(database, 'objects')
 	await setLinking(database, false)
 	await sql(database, `ALTER DATABASE ${database} SET atlas_events.oldest_event = '4000 d'`)
-	await sql(database, `SET atlas_events.oldest_event = '4000 d';
+	await sql(database, `SET atlas_events.oldest_event = '4000 d'; SET atlas_events.max_batch_size = 1000000;
 		SELECT count(submit_events(ARRAY(
 				SELECT ('CUSTOMER', md5('customer-' || 1 + n % 50)::uuid::text, NULL, 'Checkout Completed', 'Paid with credit card', '🛒',
 						jsonb_build_object('orderId', 'SO-' || n, 'total', n % 1000),
