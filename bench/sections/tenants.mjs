@@ -9,16 +9,23 @@ import { median, row } from '../measure.mjs'
 import { pgbench, setLinking, sql } from '../server.mjs'
 import { history } from './reading.mjs'
 
-const PAGES = 7		/* of a tenant, in a session of its own */
+const PAGES = 7		/* of each tenant, in a session of its own */
+const PAGES_OF_SLOWEST = 101	/* once more of the slowest ones, which a moment of the machine may have made so */
+const SLOWEST = 20
 
-/* The median of each tenant's latencies, in ms, in the order of the tenants. */
+/* The median of the latencies of a tenant's pages, in ms. */
+async function medianOf(database, script, tenant, transactions) {
+	return median((await pgbench(database, script, { clients: 1, transactions, tenant: `tenant-${tenant}`, isLogged: true })).latencies)
+}
+
+/* The median of each tenant, the slowest tenant first. */
 async function medians(database, script, tenants) {
 	const found = []
-	for (let tenant = 1; tenant <= tenants; tenant++) {
-		const { latencies } = await pgbench(database, script, { clients: 1, transactions: PAGES, tenant: `tenant-${tenant}`, isLogged: true })
-		found.push(median(latencies))
-	}
-	return found
+	for (let tenant = 1; tenant <= tenants; tenant++)
+		found.push({ tenant, ms: await medianOf(database, script, tenant, PAGES) })
+	found.sort((a, b) => b.ms - a.ms)
+	for (const one of found.slice(0, SLOWEST)) one.ms = await medianOf(database, script, one.tenant, PAGES_OF_SLOWEST)
+	return found.sort((a, b) => b.ms - a.ms)
 }
 
 const CASES = [
@@ -43,9 +50,9 @@ export async function tenants({ sizes }) {
 		if (which) await makePending(database, which, sizes.pending)
 		for (const [name, script] of [['newest page of the log', 'logs_newest'], ['page of PENDING', 'logs_pending']]) {
 			const found = await medians(database, script, sizes.tenants)
-			const slowest = Math.max(...found)
+			const [slowest] = found
 			rows.push(row(`${name}, slowest of ${sizes.tenants.toLocaleString('en')} tenants, ${sizes.large.toLocaleString('en')} events, ${what}, p50`, {
-				unit: 'ms', ours: slowest, atMost: 5, note: `tenant ${1 + found.indexOf(slowest)}; of all tenants ${median(found).toFixed(2)} ms` }))
+				unit: 'ms', ours: slowest.ms, atMost: 5, note: `tenant ${slowest.tenant}; of all tenants ${median(found.map(({ ms }) => ms)).toFixed(2)} ms` }))
 		}
 	}
 	/* What is in the queue has its links, so it is not linked once more. */
