@@ -286,6 +286,47 @@ COMMENT ON COLUMN atlas_rejections.hint IS 'What the client can do about it';
 COMMENT ON COLUMN atlas_rejections.errors IS 'The first ten problems of an invalid event, an array of {field, code, message}';
 COMMENT ON COLUMN atlas_rejections.request IS 'The event as it was sent, the first 1,000 characters';
 
+-- What is still to be done about an event besides linking it. No status hangs on it, so it
+-- has the linker's cursor as its only index, which is like that of the queue.
+CREATE TABLE atlas_event_work (
+    event_id uuid NOT NULL,
+    submitted_xid xid8 NOT NULL,
+    next_attempt_at timestamptz,
+    attempts smallint NOT NULL DEFAULT 0,
+    depth smallint NOT NULL DEFAULT 0,
+    what smallint NOT NULL,
+    tenant_id text COLLATE "C" NOT NULL DEFAULT '',
+    last_error text
+);
+
+CREATE INDEX atlas_event_work_cursor_idx
+    ON atlas_event_work (next_attempt_at, submitted_xid, event_id)
+    WITH (deduplicate_items = off) WHERE submitted_xid IS NOT NULL;
+
+COMMENT ON TABLE atlas_event_work IS 'Events about which something is still to be done besides linking them: one row per event';
+COMMENT ON COLUMN atlas_event_work.event_id IS 'The event';
+COMMENT ON COLUMN atlas_event_work.submitted_xid IS 'Transaction that wrote the row: the linker''s cursor';
+COMMENT ON COLUMN atlas_event_work.next_attempt_at IS 'When it is tried again; null means at once';
+COMMENT ON COLUMN atlas_event_work.attempts IS 'Failed attempts so far';
+COMMENT ON COLUMN atlas_event_work.depth IS 'How many rules led to the event, one after the other; 0 for an event that no rule submitted';
+COMMENT ON COLUMN atlas_event_work.what IS 'What is to be done, a sum: 1 is the document by which the event is found';
+COMMENT ON COLUMN atlas_event_work.tenant_id IS 'Tenant of the event';
+COMMENT ON COLUMN atlas_event_work.last_error IS 'Why the last attempt failed or was put off';
+
+CREATE TABLE atlas_event_search (
+    event_id uuid NOT NULL,
+    tenant_id text COLLATE "C" NOT NULL DEFAULT '',
+    document tsvector NOT NULL,
+    problem text
+) PARTITION BY RANGE (event_id);
+
+COMMENT ON TABLE atlas_event_search IS 'The documents by which events are found: one row per event, in the same partitions as the log
+Only atlas_search_events() and atlas_find_objects() read it.';
+COMMENT ON COLUMN atlas_event_search.event_id IS 'The event';
+COMMENT ON COLUMN atlas_event_search.tenant_id IS 'Tenant of the event';
+COMMENT ON COLUMN atlas_event_search.document IS 'Words of the name (weight A), the description (B) and the values of the payload (C), and exact values, whose first character is none of a word: see docs/search.md';
+COMMENT ON COLUMN atlas_event_search.problem IS 'Why the document could not be made and is empty; null when it was made';
+
 -- The linker notes here what it is working on, so that after a crash the next
 -- linker knows which events to treat with care. The table is never dumped. It has
 -- a key for publications of all tables: without a key the row could not be deleted.
@@ -308,6 +349,10 @@ COMMENT ON COLUMN atlas_linker_state.batch IS 'Events that it is working on, not
 
 ALTER TABLE atlas_events REPLICA IDENTITY FULL;
 ALTER TABLE atlas_event_links REPLICA IDENTITY FULL;
+ALTER TABLE atlas_event_search REPLICA IDENTITY FULL;
+
+-- The rows of the work table have no key. They live for a moment.
+ALTER TABLE atlas_event_work REPLICA IDENTITY FULL;
 
 -- ---------------------------------------------------------------------
 -- Dump and restore. Partitions are dumped as ordinary tables.
@@ -317,6 +362,8 @@ SELECT pg_catalog.pg_extension_config_dump('atlas_events', '');
 SELECT pg_catalog.pg_extension_config_dump('atlas_event_queue', '');
 SELECT pg_catalog.pg_extension_config_dump('atlas_event_links', '');
 SELECT pg_catalog.pg_extension_config_dump('atlas_event_unresolved', '');
+SELECT pg_catalog.pg_extension_config_dump('atlas_event_work', '');
+SELECT pg_catalog.pg_extension_config_dump('atlas_event_search', '');
 SELECT pg_catalog.pg_extension_config_dump('atlas_event_keys', '');
 SELECT pg_catalog.pg_extension_config_dump('atlas_object_types',
     'WHERE relation IN (SELECT oid FROM pg_catalog.pg_class)');
@@ -333,6 +380,8 @@ ALTER TABLE atlas_event_queue ENABLE ROW LEVEL SECURITY;
 ALTER TABLE atlas_event_links ENABLE ROW LEVEL SECURITY;
 ALTER TABLE atlas_event_unresolved ENABLE ROW LEVEL SECURITY;
 ALTER TABLE atlas_event_keys ENABLE ROW LEVEL SECURITY;
+ALTER TABLE atlas_event_work ENABLE ROW LEVEL SECURITY;
+ALTER TABLE atlas_event_search ENABLE ROW LEVEL SECURITY;
 ALTER TABLE atlas_rejections ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY atlas_tenant ON atlas_events
@@ -344,6 +393,10 @@ CREATE POLICY atlas_tenant ON atlas_event_links
 CREATE POLICY atlas_tenant ON atlas_event_unresolved
     USING (tenant_id = @extschema@.atlas_tenant());
 CREATE POLICY atlas_tenant ON atlas_event_keys
+    USING (tenant_id = @extschema@.atlas_tenant());
+CREATE POLICY atlas_tenant ON atlas_event_work
+    USING (tenant_id = @extschema@.atlas_tenant());
+CREATE POLICY atlas_tenant ON atlas_event_search
     USING (tenant_id = @extschema@.atlas_tenant());
 CREATE POLICY atlas_tenant ON atlas_rejections
     USING (tenant_id = @extschema@.atlas_tenant());

@@ -66,6 +66,23 @@ const AtlasTableFacts atlas_tables[ATLAS_NTABLES] = {
 		.erased_by = "details, request",
 		.distributed_by = "tenant_id",
 	},
+	[ATLAS_EVENT_WORK] = {
+		.name = "atlas_event_work",
+		.tenant_column = "tenant_id",
+		.is_dumped = true,
+		.erased_by = "event_id",
+		.distributed_by = "tenant_id",
+	},
+	/* Documents are made where the events are. */
+	[ATLAS_EVENT_SEARCH] = {
+		.name = "atlas_event_search",
+		.tenant_column = "tenant_id",
+		.is_partitioned = true,
+		.is_dumped = true,
+		.is_published = true,
+		.erased_by = "event_id",
+		.distributed_by = "tenant_id",
+	},
 	[ATLAS_LINKER_STATE] = {
 		.name = "atlas_linker_state",
 	},

@@ -45,9 +45,10 @@
 #define MONTHS_AHEAD 2
 
 /*
- * The indexes of a partition; its columns and the rest are those of the parent. Each ends
- * with the event, so that no two entries are equal. The other one, which is not unique, is
- * told so: otherwise PostgreSQL looks for equal entries before it splits a page.
+ * The indexes of a partition; its columns and the rest are those of the parent. Each B-tree
+ * ends with the event, so that no two entries are equal. The other one, which is not unique,
+ * is told so: otherwise PostgreSQL looks for equal entries before it splits a page. The
+ * linker empties the pending list of the documents' GIN index: see src/work.
  */
 typedef struct PartitionIndexes
 {
@@ -55,14 +56,20 @@ typedef struct PartitionIndexes
 	const char *other;
 } PartitionIndexes;
 
+#define UNIQUE_ENTRIES " WITH (deduplicate_items = off)"
+
 static const PartitionIndexes indexes[ATLAS_NTABLES] = {
 	[ATLAS_EVENTS] = {
 		.primary_key = "tenant_id, event_id",
-		.other = "tenant_id, object_type, object_id, event_id",
+		.other = "(tenant_id, object_type, object_id, event_id)" UNIQUE_ENTRIES,
 	},
 	[ATLAS_EVENT_LINKS] = {
 		.primary_key = "tenant_id, object_type, object_id, event_id",
-		.other = "tenant_id, event_id",
+		.other = "(tenant_id, event_id)" UNIQUE_ENTRIES,
+	},
+	[ATLAS_EVENT_SEARCH] = {
+		.primary_key = "tenant_id, event_id",
+		.other = "USING gin (document)",
 	},
 };
 
@@ -260,7 +267,7 @@ build_partition(AtlasTableId table, const AtlasIdRange *range)
 							 schema_name, name, schema_name, parent));
 	execute_utility(psprintf("ALTER TABLE %s.%s ADD PRIMARY KEY (%s)",
 							 schema_name, name, indexes[table].primary_key));
-	execute_utility(psprintf("CREATE INDEX ON %s.%s (%s) WITH (deduplicate_items = off)",
+	execute_utility(psprintf("CREATE INDEX ON %s.%s %s",
 							 schema_name, name, indexes[table].other));
 	/* Without a policy of its own, so that it is read through the parent only. */
 	execute_utility(psprintf("ALTER TABLE %s.%s ENABLE ROW LEVEL SECURITY", schema_name, name));

@@ -1,0 +1,16 @@
+/*
+ * html_text.h
+ *		The text of a description that may be HTML.
+ */
+#ifndef ATLAS_HTML_TEXT_H
+#define ATLAS_HTML_TEXT_H
+
+#include "c.h"
+
+/*
+ * The text without tags and comments, with entities decoded, in the encoding of the server. A tag is a
+ * blank. What is not HTML stays as it is: "a < b" is text. Any input is accepted.
+ */
+extern char *atlas_html_text(const char *html, int length, int *text_length);
+
+#endif							/* ATLAS_HTML_TEXT_H */
