@@ -187,7 +187,7 @@ best_window(const Mark *marks, int nmarks)
 
 /* Looks for the best piece in a text. */
 static void
-look_at(Headline *headline, const AtlasHeadlineText *text)
+look_at_text(Headline *headline, const AtlasHeadlineText *text)
 {
 	Characters	characters;
 	Mark	   *marks = NULL;
@@ -329,7 +329,7 @@ atlas_headline(const AtlasDocumentSource *event, const AtlasSearchQuery *query)
 	MemoryContextSwitchTo(memory);
 	atlas_headline_texts_begin(&texts, event);
 	while (atlas_headline_texts_next(&texts, &text))
-		look_at(&headline, &text);
+		look_at_text(&headline, &text);
 	if (headline.window.nwords > 0)
 	{
 		initStringInfo(&html);

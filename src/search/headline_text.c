@@ -37,7 +37,7 @@ atlas_headline_texts_begin(AtlasHeadlineTexts *texts, const AtlasDocumentSource 
 
 /* How many of these bytes may still be looked at? They count from now on. */
 static int
-take_bytes(AtlasHeadlineTexts *texts, const char *text, int length)
+take_length(AtlasHeadlineTexts *texts, const char *text, int length)
 {
 	if (length > texts->bytes_left)
 		length = pg_mbcliplen(text, length, texts->bytes_left);
@@ -61,7 +61,7 @@ take_name(AtlasHeadlineTexts *texts, AtlasHeadlineText *result)
 {
 	const char *name = VARDATA_ANY(texts->event->name);
 
-	whole_text(result, name, take_bytes(texts, name, VARSIZE_ANY_EXHDR(texts->event->name)));
+	whole_text(result, name, take_length(texts, name, VARSIZE_ANY_EXHDR(texts->event->name)));
 }
 
 static void
@@ -74,7 +74,7 @@ take_description(AtlasHeadlineTexts *texts, AtlasHeadlineText *result)
 	if (texts->event->description != NULL)
 	{
 		html = VARDATA_ANY(texts->event->description);
-		length = take_bytes(texts, html, VARSIZE_ANY_EXHDR(texts->event->description));
+		length = take_length(texts, html, VARSIZE_ANY_EXHDR(texts->event->description));
 	}
 	plain = atlas_html_text(html, length, &length);
 	whole_text(result, plain, length);
@@ -84,7 +84,7 @@ take_description(AtlasHeadlineTexts *texts, AtlasHeadlineText *result)
 static void
 add_value(PayloadText *payload, const JsonbValue *key, const char *value, int length)
 {
-	int			taken = take_bytes(payload->texts, value, length);
+	int			taken = take_length(payload->texts, value, length);
 
 	if (taken == 0)
 		return;
@@ -92,7 +92,7 @@ add_value(PayloadText *payload, const JsonbValue *key, const char *value, int le
 		appendStringInfoString(&payload->text, ", ");
 	if (key != NULL && key != payload->written_key)
 	{
-		int			key_length = take_bytes(payload->texts, key->val.string.val, key->val.string.len);
+		int			key_length = take_length(payload->texts, key->val.string.val, key->val.string.len);
 
 		appendBinaryStringInfo(&payload->text, key->val.string.val, key_length);
 		appendStringInfoString(&payload->text, ": ");

@@ -16,6 +16,7 @@
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "utils/memutils.h"
 
 #include "event/validation.h"
 #include "objects/registry.h"
@@ -49,6 +50,8 @@ typedef struct QueryReader
 	QTNode	   *all;
 	QTNode	   *either;
 	bool		or_is_open;		/* the next term is joined with "either" */
+	MemoryContext result;
+	MemoryContext scratch;		/* current while a term is read, and then emptied */
 } QueryReader;
 
 /* ----- Characters. No byte of a longer character is ASCII in an encoding of a server. ----- */
@@ -85,7 +88,7 @@ quote_length(const char *text, const char *end)
 }
 
 static void
-skip_blanks(QueryReader *reader)
+skip_to_term(QueryReader *reader)
 {
 	int			length;
 
@@ -161,7 +164,7 @@ read_quoted_value(QueryReader *reader)
 
 /* Could this be the key of a field? */
 static bool
-is_key(const Piece *piece)
+may_be_key(const Piece *piece)
 {
 	unsigned char first = piece->length > 0 ? piece->text[0] : '\0';
 
@@ -218,7 +221,7 @@ read_bare_term(QueryReader *reader, WrittenTerm *term)
 	if (colon != NULL)
 	{
 		term->key = (Piece) {bare.text, colon - bare.text};
-		term->is_field = is_key(&term->key) &&
+		term->is_field = may_be_key(&term->key) &&
 			read_value(reader, (Piece) {colon + 1, bare.text + bare.length - colon - 1}, term);
 	}
 	if (!term->is_field)
@@ -232,7 +235,7 @@ read_term(QueryReader *reader, WrittenTerm *term)
 	const char *next;
 
 	memset(term, 0, sizeof(WrittenTerm));
-	skip_blanks(reader);
+	skip_to_term(reader);
 	if (reader->next == reader->end)
 		return false;
 	next = reader->next + 1;
@@ -278,9 +281,34 @@ take_terms(AtlasSearchQuery *query, int nterms, bool is_negated)
 }
 
 /*
- * Keeps the words that a phrase of all of them needs, and returns how many. What is together
- * consists of words that are there too, and the last character of a run of pairs is in the
- * last pair. But one run of letters and digits alone is what is together.
+ * Is there a need for this word in a phrase of all of them? What is together consists of words that are
+ * there too. Pairs overlap, so that a run of them is there if every other pair and the last
+ * one are, at their positions. "kept" is the word that was kept last, or NULL.
+ */
+static bool
+is_needed(const AtlasWord *word, const AtlasWord *end, const AtlasWord *kept)
+{
+	const AtlasWord *next = word + 1;
+	bool		follows_pair = kept != NULL && kept->kind == ATLAS_WORD_PAIR &&
+		kept->position == word->position - 1;
+
+	switch (word->kind)
+	{
+		case ATLAS_WORD_TOGETHER:
+			return false;
+		case ATLAS_WORD_LAST:
+			return !follows_pair;
+		case ATLAS_WORD_PAIR:
+			return !follows_pair || next == end || next->kind != ATLAS_WORD_PAIR ||
+				next->position != word->position + 1;
+		default:
+			return true;
+	}
+}
+
+/*
+ * Moves the words that a phrase needs to the beginning, and returns how many they are. One
+ * run of letters and digits alone is what is together.
  */
 static int
 keep_needed(AtlasWord *items, int nitems)
@@ -296,10 +324,8 @@ keep_needed(AtlasWord *items, int nitems)
 	for (int i = 0; i < nitems; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (items[i].kind == ATLAS_WORD_TOGETHER ||
-			(items[i].kind == ATLAS_WORD_LAST && i > 0 && items[i - 1].kind == ATLAS_WORD_PAIR))
-			continue;
-		items[nkept++] = items[i];
+		if (is_needed(&items[i], items + nitems, nkept > 0 ? &items[nkept - 1] : NULL))
+			items[nkept++] = items[i];
 	}
 	return nkept;
 }
@@ -361,6 +387,7 @@ add_words(QueryReader *reader, const WrittenTerm *term)
 	has_star = has_star && words.items[words.nitems - 1].end == piece.length;
 	nneeded = keep_needed(words.items, words.nitems);
 	ntaken = take_terms(reader->query, nneeded, term->is_negated);
+	MemoryContextSwitchTo(reader->result);
 	add_node(reader, phrase_node(reader->query, words.items, ntaken, has_star && ntaken == nneeded,
 								 term->is_negated), term->is_negated);
 }
@@ -407,6 +434,7 @@ add_field(QueryReader *reader, const WrittenTerm *term)
 		lexeme = type_lexeme(value);
 	else
 		lexeme = atlas_value_lexeme(key.text, key.length, value->text, value->length);
+	MemoryContextSwitchTo(reader->result);
 	add_node(reader, atlas_query_value(lexeme.text, lexeme.length, false), term->is_negated);
 }
 
@@ -439,34 +467,53 @@ count_terms(const char *text, const char *end)
 	return nterms;
 }
 
+/*
+ * Reads all terms. What is needed of each one only while it is read is freed at once,
+ * because there may be as many as half of the bytes.
+ */
+static void
+read_terms(QueryReader *reader)
+{
+	WrittenTerm term;
+	WrittenTerm open_or = {0};
+
+	while (read_term(reader, &term))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (term.is_field)
+			add_field(reader, &term);
+		else if (is_or(&term) && reader->either != NULL && !reader->or_is_open)
+		{
+			reader->or_is_open = true;
+			open_or = term;
+		}
+		else
+			add_words(reader, &term);
+		MemoryContextSwitchTo(reader->scratch);
+		MemoryContextReset(reader->scratch);
+	}
+	if (reader->or_is_open)
+	{
+		reader->or_is_open = false;
+		add_words(reader, &open_or);
+	}
+}
+
 void
 atlas_parse_query(const char *text, int length, AtlasSearchQuery *query)
 {
 	int			length_read = length <= ATLAS_MAX_QUERY_LENGTH ? length :
 		pg_mbcliplen(text, length, ATLAS_MAX_QUERY_LENGTH);
 	QueryReader reader = {text, text + length_read, query};
-	WrittenTerm		term;
-	WrittenTerm		open_or = {0};
 
 	memset(query, 0, sizeof(AtlasSearchQuery));
-	while (read_term(&reader, &term))
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (term.is_field)
-			add_field(&reader, &term);
-		else if (is_or(&term) && reader.either != NULL && !reader.or_is_open)
-		{
-			reader.or_is_open = true;
-			open_or = term;
-		}
-		else
-			add_words(&reader, &term);
-	}
-	if (reader.or_is_open)
-	{
-		reader.or_is_open = false;
-		add_words(&reader, &open_or);
-	}
+	reader.result = CurrentMemoryContext;
+	reader.scratch = AllocSetContextCreate(CurrentMemoryContext, "atlas_events query",
+										   ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(reader.scratch);
+	read_terms(&reader);
+	MemoryContextSwitchTo(reader.result);
+	MemoryContextDelete(reader.scratch);
 	query->root = atlas_query_and(reader.all, reader.either);
 	query->nleft_out += count_terms(text + length_read, text + length);
 }
