@@ -120,7 +120,6 @@ add_scalar(PayloadText *payload, const JsonbValue *key, const JsonbValue *value)
 																 NumericGetDatum(value->val.numeric)));
 
 		add_value(payload, key, number, strlen(number));
-		pfree(number);
 	}
 	else if (value->type == jbvBool)
 		add_value(payload, key, value->val.boolean ? "true" : "false",
