@@ -142,28 +142,20 @@ atlas_number_of_text(const char *text, int length, int *number_length)
 	return number_text(&decimal, number_length);
 }
 
-char *
-atlas_number_of_numeric(Numeric numeric, int *number_length)
+/* The exact text is the printed one unless that has zeros at its end, or an exponent is due. */
+void
+atlas_number_texts(Numeric numeric, AtlasNumberTexts *texts)
 {
 	AtlasDecimal decimal;
 
 	atlas_numeric_to_decimal(numeric, &decimal);
-	return number_text(&decimal, number_length);
-}
-
-/* The text of a number is the printed one unless that has zeros at its end, or an exponent is due. */
-char *
-atlas_printed_number(Numeric numeric, int *length)
-{
-	AtlasDecimal decimal;
-	char	   *printed;
-
-	atlas_numeric_to_decimal(numeric, &decimal);
+	texts->exact = number_text(&decimal, &texts->exact_length);
+	texts->printed = texts->exact;
+	texts->printed_length = texts->exact_length;
 	if (decimal.scale == Max(decimal.ndigits - decimal.point, 0) ||
 		decimal.scale > decimal.ndigits + MAX_WRITTEN_ZEROS ||
 		decimal.point > decimal.ndigits + MAX_WRITTEN_ZEROS)
-		return number_text(&decimal, length);
-	printed = DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(numeric)));
-	*length = strlen(printed);
-	return printed;
+		return;
+	texts->printed = DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(numeric)));
+	texts->printed_length = strlen(texts->printed);
 }
