@@ -595,6 +595,37 @@ COMMENT ON FUNCTION atlas_timeline(text, text, uuid, int, text, text, timestampt
 'The events of an object of the session''s tenant, newest first.
 role is PRIMARY where it is the primary object of the event, and RELATED where it is a related object. The object is named by object_id, by external_id, or by both. An object_id without an object has the events that it had, or none; for an external_id the object is looked up, and PT404 is raised if it is not there, PT409 if the ids name two objects. before_event continues after the last event of the previous page, and max_events is the size of a page. Only events of this name are returned if name is given, and only those with since <= occurred_at < until.';
 
+CREATE FUNCTION atlas_search_events(
+    query text,
+    object_type text DEFAULT NULL,
+    object_id text DEFAULT NULL,
+    name text DEFAULT NULL,
+    since timestamptz DEFAULT NULL,
+    until timestamptz DEFAULT NULL,
+    before_event uuid DEFAULT NULL,
+    max_events int DEFAULT 50,
+    max_work int DEFAULT NULL,
+    OUT event_id uuid,
+    OUT occurred_at timestamptz,
+    OUT object_type text,
+    OUT object_id text,
+    OUT external_id text,
+    OUT label text,
+    OUT name text,
+    OUT description text,
+    OUT icon text,
+    OUT payload jsonb,
+    OUT headline text,
+    OUT processing_status text,
+    OUT searched_until uuid)
+    RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'atlas_search_events'
+    LANGUAGE C STABLE ROWS 50;
+
+COMMENT ON FUNCTION atlas_search_events(text, text, text, text, timestamptz, timestamptz, uuid, int, int) IS
+'The events of the session''s tenant that a query finds, newest first.
+A query has words, all of which an event has, "phrases", -words that it does not have, words that OR joins, begin* of words and field:value of the payload; a query that is null or empty finds every event. Only events whose primary object is of object_type are returned if that is given, and with object_id the events on the timeline of that object; only those of this name, whatever its case, if name is given, and only those with since <= occurred_at < until. An event is found when its document has been made, shortly after it was submitted. label is what people call the primary object now, and headline a piece of the event as HTML, with the words in <mark>. before_event continues after the last event of the previous page, and max_events is the size of a page. If max_work is given, the page ends after about so many rows and index entries have been looked at: then its last row has no event, and its searched_until is passed as before_event to go on.';
+
 -- What each event is, LINKED or not, is looked up in the queue for the rows that are read,
 -- one by one. Nothing but a sub-SELECT of one value makes sure of that: a join, or EXISTS,
 -- may read and sort the whole queue for a page. A column that nobody selects costs nothing.
@@ -754,6 +785,7 @@ REVOKE ALL ON FUNCTION
     atlas_link_events(int),
     atlas_retry_failed(uuid),
     atlas_timeline(text, text, uuid, int, text, text, timestamptz, timestamptz),
+    atlas_search_events(text, text, text, text, timestamptz, timestamptz, uuid, int, int),
     atlas_status(),
     atlas_tables()
     FROM PUBLIC;
