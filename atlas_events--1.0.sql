@@ -595,6 +595,31 @@ COMMENT ON FUNCTION atlas_timeline(text, text, uuid, int, text, text, timestampt
 'The events of an object of the session''s tenant, newest first.
 role is PRIMARY where it is the primary object of the event, and RELATED where it is a related object. The object is named by object_id, by external_id, or by both. An object_id without an object has the events that it had, or none; for an external_id the object is looked up, and PT404 is raised if it is not there, PT409 if the ids name two objects. before_event continues after the last event of the previous page, and max_events is the size of a page. Only events of this name are returned if name is given, and only those with since <= occurred_at < until.';
 
+CREATE FUNCTION atlas_find_objects(
+    object_type text,
+    query text DEFAULT NULL,
+    name text DEFAULT NULL,
+    times int DEFAULT 1,
+    since timestamptz DEFAULT pg_catalog.now() OPERATOR(pg_catalog.-) '30 days'::pg_catalog.interval,
+    until timestamptz DEFAULT NULL,
+    before_event uuid DEFAULT NULL,
+    max_objects int DEFAULT 50,
+    max_work int DEFAULT NULL,
+    OUT object_id text,
+    OUT external_id text,
+    OUT label text,
+    OUT events bigint,
+    OUT newest_event uuid,
+    OUT newest_at timestamptz,
+    OUT searched_until uuid)
+    RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'atlas_find_objects'
+    LANGUAGE C STABLE ROWS 50;
+
+COMMENT ON FUNCTION atlas_find_objects(text, text, text, int, timestamptz, timestamptz, uuid, int, int) IS
+'The objects of a type, of the session''s tenant, that have at least so many events that match, by their newest one, newest first.
+An event counts for its primary object and for its related objects that are linked. It matches if its document matches the query, if it has the name, in any case, and if since <= occurred_at < until. events is their number in the whole period, whatever page it is. external_id and label are those in the object''s own row, and null if it is gone. before_event continues after the newest_event of the last row, and max_objects is the size of a page, which is longer only if its last event has several such objects. With max_work a page ends when it has looked at so many rows and index entries. Its last row then has no object, and before_event continues with its searched_until. Counts are complete all the same: an object that is not settled is left to the next page, but those of the first event are settled, whatever that costs.';
+
 -- What each event is, LINKED or not, is looked up in the queue for the rows that are read,
 -- one by one. Nothing but a sub-SELECT of one value makes sure of that: a join, or EXISTS,
 -- may read and sort the whole queue for a page. A column that nobody selects costs nothing.
@@ -754,6 +779,7 @@ REVOKE ALL ON FUNCTION
     atlas_link_events(int),
     atlas_retry_failed(uuid),
     atlas_timeline(text, text, uuid, int, text, text, timestamptz, timestamptz),
+    atlas_find_objects(text, text, text, int, timestamptz, timestamptz, uuid, int, int),
     atlas_status(),
     atlas_tables()
     FROM PUBLIC;
