@@ -107,7 +107,7 @@ end_of_tag(Html *html, const char *from)
 
 /* Does the tag that begins here have this name? */
 static bool
-has_name(const char *tag, const char *end, const char *name)
+has_tag_name(const char *tag, const char *end, const char *name)
 {
 	int			length = strlen(name);
 
@@ -153,9 +153,9 @@ end_of_markup(Html *html, const char *from)
 	end = end_of_tag(html, from + 1);
 	if (end == NULL)
 		return NULL;
-	if (has_name(from, html->end, "script"))
+	if (has_tag_name(from, html->end, "script"))
 		return end_of_element(html, end, "</script", &html->lacks_end_of_script);
-	if (has_name(from, html->end, "style"))
+	if (has_tag_name(from, html->end, "style"))
 		return end_of_element(html, end, "</style", &html->lacks_end_of_style);
 	return end;
 }

@@ -76,7 +76,7 @@ number_text(const AtlasDecimal *decimal, int *length)
 
 /* Reads the exponent at the end of a number. Returns false if it is none, or beyond jsonb. */
 static bool
-read_exponent(const char *c, const char *end, int *exponent)
+read_decimal_exponent(const char *c, const char *end, int *exponent)
 {
 	bool		is_negative = c < end && *c == '-';
 
@@ -131,7 +131,7 @@ atlas_number_of_text(const char *text, int length, int *number_length)
 		if (c == first)
 			return NULL;
 	}
-	if (c < end && *c == 'e' && read_exponent(c + 1, end, &exponent))
+	if (c < end && *c == 'e' && read_decimal_exponent(c + 1, end, &exponent))
 		c = end;
 	if (c != end)
 		return NULL;
