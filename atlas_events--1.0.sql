@@ -673,7 +673,6 @@ COMMENT ON FUNCTION atlas_search_events(text, text, text, text, timestamptz, tim
 'The events of the session''s tenant that a query finds, newest first.
 A query has words, all of which an event has, "phrases", -words that it does not have, words that OR joins, begin* of words and field:value of the payload; a query that is null or empty finds every event. Only events whose primary object is of object_type are returned if that is given, and with object_id the events on the timeline of that object; only those of this name, whatever its case, if name is given, and only those with since <= occurred_at < until. An event is found when its document has been made, shortly after it was submitted. label is what people call the primary object now, and headline a piece of the event as HTML, with the words in <mark>. before_event continues after the last event of the previous page, and max_events is the size of a page. If max_work is given, the page ends after about so many rows and index entries have been looked at: then its last row has no event, and its searched_until is passed as before_event to go on.';
 
-
 CREATE FUNCTION atlas_find_objects(
     object_type text,
     query text DEFAULT NULL,
