@@ -16,6 +16,7 @@
 #include "port/pg_bswap.h"
 #include "utils/memutils.h"
 
+#include "base/compat.h"
 #include "search/lexeme_list.h"
 
 #define FIRST_ROOM 256

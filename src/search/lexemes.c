@@ -16,6 +16,7 @@
 
 #include "mb/pg_wchar.h"
 
+#include "base/compat.h"
 #include "search/lexemes.h"
 #include "search/number.h"
 #include "search/words.h"
@@ -47,7 +48,7 @@ finish_lexeme(char *text, Size length)
 	for (Size i = 0; i < length; i++)
 		hash = (hash ^ (unsigned char) text[i]) * FNV_PRIME;
 	kept = pg_mbcliplen(text, MAX_WHOLE, KEPT);
-	snprintf(text + kept, HASH_LENGTH + 1, "~%016" INT64_MODIFIER "x", hash);
+	snprintf(text + kept, HASH_LENGTH + 1, "~%08x%08x", (uint32) (hash >> 32), (uint32) hash);
 	lexeme.length = kept + HASH_LENGTH;
 	return lexeme;
 }
