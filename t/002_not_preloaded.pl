@@ -47,6 +47,8 @@ my $any_event = '(SELECT event_id FROM atlas_events ORDER BY event_id LIMIT 1 OF
 my $any_link = '(SELECT ctid FROM atlas_event_links ORDER BY event_id LIMIT 1 OFFSET 700)';
 my $links = $node->safe_psql('atlas', 'SELECT tableoid::regclass FROM atlas_event_links LIMIT 1');
 
+my $documents = $links =~ s/links/search/r;
+
 for my $damage (
 	[ 'an acknowledged event is lost', "DELETE FROM atlas_events WHERE event_id = $any_event" ],
 	[
@@ -58,6 +60,24 @@ for my $damage (
 		"DELETE FROM atlas_event_links WHERE event_id = $any_event;
 		 DELETE FROM atlas_event_unresolved WHERE event_id = $any_event;
 		 INSERT INTO atlas_event_queue (event_id, submitted_xid) VALUES ($any_event, '1')"
+	],
+	[
+		'an event is still to be indexed',
+		"INSERT INTO atlas_event_work (event_id, submitted_xid, what) VALUES ($any_event, '1', 1)"
+	],
+	[ 'a document is missing', 'DELETE FROM atlas_search_gaps' ],
+	[
+		'a document is empty without a problem, or has one and is not',
+		"INSERT INTO atlas_event_work (event_id, submitted_xid, what) VALUES ($any_event, '1', 1);
+		 DO 'BEGIN PERFORM atlas_link_events(); END';
+		 UPDATE atlas_event_search SET problem = 'x'"
+	],
+	[
+		'a document is there more than once',
+		"INSERT INTO atlas_event_work (event_id, submitted_xid, what) VALUES ($any_event, '1', 1);
+		 DO 'BEGIN PERFORM atlas_link_events(); END';
+		 ALTER TABLE $documents DROP CONSTRAINT ${documents}_pkey;
+		 INSERT INTO atlas_event_search TABLE atlas_event_search"
 	],
 	[
 		'an event failed without a reason',
@@ -227,6 +247,10 @@ my %calls = (
 	'atlas_timeline(text,text,uuid,integer,text,text,timestamp with time zone,timestamp with time zone)' => q(count(*) FROM atlas_timeline('TICKET', '1')),
 	'atlas_find_objects(text,text,text,integer,timestamp with time zone,timestamp with time zone,uuid,integer,integer)' =>
 	  q(count(*) FROM atlas_find_objects('TICKET')),
+	'atlas_rebuild_search(timestamp with time zone)' => 'atlas_rebuild_search(NULL)',
+	'atlas_search_progress()' => 'atlas_search_progress()',
+	'atlas_search_events(text,text,text,text,timestamp with time zone,timestamp with time zone,uuid,integer,integer)' =>
+	  q(count(*) FROM atlas_search_events('refund')),
 	'atlas_status()' => 'atlas_status()');
 
 # In the order of what they need.
@@ -235,7 +259,14 @@ for my $function (qw(atlas_register_object_type atlas_unregister_object_type), '
 	for my $name (grep { /^\Q$function\E/ } sort keys %calls)
 	{
 		my ($code, $stdout, $stderr) = $node->psql('atlas', "SELECT $calls{$name}");
-		is("$code $stderr", '0 ', "$name can be called");
+		if ($name =~ /rebuild/)
+		{
+			like($stderr, qr/ERROR:  search is not in effect.*HINT:  Add atlas_events to shared_preload_libraries/s, "$name says what to do");
+		}
+		else
+		{
+			is("$code $stderr", '0 ', "$name can be called");
+		}
 		push @ids, $stdout =~ /([0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f-]{22})/g if $name =~ /^submit/;
 		is_refused('pinned', undef, "$set SELECT $calls{$name}", "$name refuses a session with settings that are not its own");
 	}
