@@ -270,6 +270,7 @@ use_index(AtlasMatches *matches)
 	int64		spent;
 
 	estimate_left(matches, &left);
+	matches->is_walking = false;
 	matches->candidates = atlas_candidates_collect(&search);
 	spent = atlas_candidates_fetched(matches->candidates) +
 		atlas_matches_entries_charge(&left, &matches->query);
@@ -346,7 +347,8 @@ walk(AtlasMatches *matches)
 	{
 		note_rate(matches);
 		matches->next_choice += ROWS_BETWEEN_CHOICES;
-		matches->is_walking = !choose_index(matches);
+		if (choose_index(matches))
+			use_index(matches);
 		forget_half(&matches->seen);
 		if (!matches->is_walking || atlas_budget_is_spent(matches->budget))
 			return false;
