@@ -1,8 +1,5 @@
--- Documents: by which words, and by which values, an event is found. They are made here as
--- the linker makes them. Whether the library is preloaded does not matter, because the rows
--- of the work table are written by hand.
+-- Documents: by which words, and by which values, an event is found.
 SET client_min_messages = warning;
-SET atlas_events.search = off;
 SELECT test.clean();
 CREATE SCHEMA lab;
 
@@ -15,8 +12,7 @@ DECLARE
 BEGIN
     PERFORM set_config('atlas_events.tenant', tenant, true);
     id := submit_event('COMPANY', 'acme', name, description, payload => payload);
-    INSERT INTO atlas_event_work (event_id, submitted_xid, what, tenant_id) VALUES (id, pg_current_xact_id(), 1, tenant);
-    PERFORM atlas_link_events();
+    PERFORM test.index();
     SELECT s.document INTO STRICT result FROM atlas_event_search s
      WHERE s.event_id = id AND s.tenant_id = tenant AND s.problem IS NULL;
     RETURN result;

@@ -3,14 +3,14 @@
  *		Lexemes that are no words: exact values, the name, the type, the tenant.
  *
  * The first byte says which of these a lexeme is. It is a sign, and words have no signs,
- * so that nothing that is written in an event makes one of these lexemes but the
- * field that it belongs to. In the lexeme of a value a tab stands between the key and the value,
- * because in a folded text every blank is a space.
+ * so that nothing that is written in an event makes one of these lexemes but the field
+ * that it belongs to. In the lexeme of a value a tab stands between the key and the
+ * value, because in a folded text every blank is a space.
  *
  * A lexeme of more than MAX_WHOLE bytes is cut, and a hash of all of it follows: that of
- * Fowler, Noll and Vo (FNV-1a) of 64 bits, which is the same on every machine and in every version.
- * A lexeme that was cut is longer than each that was not, so that one cannot
- * pretend to be the other.
+ * Fowler, Noll and Vo (FNV-1a) of 64 bits, which is the same on every machine and in
+ * every version. A lexeme that was cut is longer than each that was not, so that one
+ * cannot pretend to be the other.
  */
 #include "postgres.h"
 
