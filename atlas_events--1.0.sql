@@ -212,6 +212,7 @@ CREATE TABLE atlas_object_types (
     id_column name NOT NULL,
     external_id_column name,
     tenant_column name,
+    label_column name,
     aliases text[] COLLATE "C" NOT NULL DEFAULT '{}',
     owner name
 );
@@ -222,6 +223,7 @@ COMMENT ON COLUMN atlas_object_types.relation IS 'Table that holds the objects';
 COMMENT ON COLUMN atlas_object_types.id_column IS 'Column with the Atlas id';
 COMMENT ON COLUMN atlas_object_types.external_id_column IS 'Column with the id in the submitter''s system of record, if there is one';
 COMMENT ON COLUMN atlas_object_types.tenant_column IS 'Column whose value must equal atlas_events.tenant, if there is one';
+COMMENT ON COLUMN atlas_object_types.label_column IS 'Column with what people call the object, if there is one: whoever may search sees the labels';
 COMMENT ON COLUMN atlas_object_types.aliases IS 'Further names of the type, besides the built-in ones';
 COMMENT ON COLUMN atlas_object_types.owner IS 'Owner of the relation, as whom a statement looks up objects because a superuser has vouched for its code. Null when objects are read directly and no code runs';
 
@@ -411,14 +413,15 @@ CREATE FUNCTION atlas_register_object_type(
     id_column name DEFAULT 'id',
     external_id_column name DEFAULT NULL,
     tenant_column name DEFAULT NULL,
-    aliases text[] DEFAULT '{}')
+    aliases text[] DEFAULT '{}',
+    label_column name DEFAULT NULL)
     RETURNS void
     AS 'MODULE_PATHNAME', 'atlas_register_object_type'
     LANGUAGE C;
 
-COMMENT ON FUNCTION atlas_register_object_type(text, regclass, name, name, name, text[]) IS
+COMMENT ON FUNCTION atlas_register_object_type(text, regclass, name, name, name, text[], name) IS
 'Connects an object type to the table that holds its objects, or changes the connection.
-The caller must own the table. The id column must be unique: by itself, together with the tenant column, or together with the partition key. An external id column must be indexed. Ids are of type uuid, smallint, integer, bigint, numeric without a scale, text, varchar, char, or a domain over one of them; external ids may be citext as well. A relation that cannot be read without running its code (a view, a foreign table, a table with forced row security) can be connected by a superuser only, and only if everything beneath it belongs to its owner or to a superuser.';
+The caller must own the table. The id column must be unique: by itself, together with the tenant column, or together with the partition key. An external id column must be indexed. Ids are of type uuid, smallint, integer, bigint, numeric without a scale, text, varchar, char, or a domain over one of them; external ids may be citext as well. The label column holds what people call the objects (a name, a title, an e-mail address) as text, varchar, char, name or citext: whoever may search sees the labels. A relation that cannot be read without running its code (a view, a foreign table, a table with forced row security) can be connected by a superuser only, and only if everything beneath it belongs to its owner or to a superuser.';
 
 CREATE FUNCTION atlas_unregister_object_type(object_type text)
     RETURNS void
@@ -435,6 +438,7 @@ CREATE FUNCTION atlas_discover_object_types(
     OUT relation regclass,
     OUT id_column name,
     OUT external_id_column name,
+    OUT label_column name,
     OUT registered boolean)
     RETURNS SETOF record
     AS 'MODULE_PATHNAME', 'atlas_discover_object_types'
@@ -442,7 +446,7 @@ CREATE FUNCTION atlas_discover_object_types(
 
 COMMENT ON FUNCTION atlas_discover_object_types(regnamespace) IS
 'Finds tables named after the built-in object types (customers, tickets, agents, ...) and registers those not registered yet.
-Looks in one schema, or in all schemas but those of the system. Only tables that the caller owns and that have a usable id column are considered. registered is true for those that this call registered.';
+Looks in one schema, or in all schemas but those of the system. Only tables that the caller owns and that have a usable id column are considered. The label column is the first of name, title, subject, full_name and email that the table has. registered is true for those that this call registered.';
 
 -- ---------------------------------------------------------------------
 -- Submitting
@@ -743,7 +747,7 @@ REVOKE ALL ON FUNCTION
     submit_event(text), submit_event(text, text), submit_event(json), submit_event(jsonb),
     submit_events(atlas_event[]),
     submit_events(text), submit_events(json), submit_events(jsonb),
-    atlas_register_object_type(text, regclass, name, name, name, text[]),
+    atlas_register_object_type(text, regclass, name, name, name, text[], name),
     atlas_unregister_object_type(text),
     atlas_discover_object_types(regnamespace),
     atlas_object_types_changed(),

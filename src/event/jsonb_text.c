@@ -109,6 +109,57 @@ number_length(Numeric numeric)
 	return length;
 }
 
+/* Writes digits of base 10000, without the zeros at either end. */
+static void
+set_decimal(AtlasDecimal *decimal, const int16 *stored, int nstored, int weight, bool is_network_order)
+{
+	char	   *digits = palloc(nstored * DECIMAL_DIGITS_OF_DIGIT + 1);
+	int			length = 0;
+	int			nzeros = 0;
+
+	for (int i = 0; i < nstored; i++)
+	{
+		int			digit = is_network_order ? pg_ntoh16((uint16) stored[i]) : stored[i];
+
+		digits[length++] = '0' + digit / 1000;
+		digits[length++] = '0' + digit / 100 % 10;
+		digits[length++] = '0' + digit / 10 % 10;
+		digits[length++] = '0' + digit % 10;
+	}
+	while (length > 0 && digits[length - 1] == '0')
+		length--;
+	while (nzeros < length && digits[nzeros] == '0')
+		nzeros++;
+	decimal->digits = digits + nzeros;
+	decimal->ndigits = length - nzeros;
+	decimal->point = (weight + 1) * DECIMAL_DIGITS_OF_DIGIT - nzeros;
+}
+
+void
+atlas_numeric_to_decimal(Numeric numeric, AtlasDecimal *decimal)
+{
+	const uint16 *stored = (const uint16 *) VARDATA_ANY(numeric);
+	WireNumber	number;
+	int			weight;
+
+	if ((stored[0] & SHORT_FORM_MASK) == SHORT_FORM)
+	{
+		weight = stored[0] & SHORT_WEIGHT;
+		if (stored[0] & SHORT_WEIGHT_SIGN)
+			weight -= SHORT_WEIGHT + 1;
+		decimal->is_negative = (stored[0] & SHORT_SIGN) != 0;
+		decimal->scale = (stored[0] & SHORT_SCALE) >> SHORT_SCALE_SHIFT;
+		set_decimal(decimal, (const int16 *) stored + 1,
+					VARSIZE_ANY_EXHDR(numeric) / sizeof(int16) - 1, weight, false);
+		return;
+	}
+	number = begin_number(numeric);
+	decimal->is_negative = number.is_negative != 0;
+	decimal->scale = number.scale;
+	set_decimal(decimal, (const int16 *) number.digits, number.ndigits, number.weight, true);
+	end_number(&number);
+}
+
 /* The number of bytes of a string within its quotes, as escape_json() writes it. */
 static Size
 string_length(const char *string, int length)

@@ -22,17 +22,15 @@
 #include "miscadmin.h"
 #include "read/index_reader.h"
 #include "read/object_events.h"
+#include "read/row_finder.h"
 #include "read/timeline.h"
-#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "base/arrays.h"
 #include "base/event_id.h"
-#include "base/extension.h"
 #include "base/statement.h"
-#include "store/partitions.h"
 #include "store/rows.h"
 
 /*
@@ -163,8 +161,7 @@ typedef struct TimelinePage
 	AtlasIndexReader *queue;
 	AtlasObjectEvents *lists;	/* for each object one of the log, and then one of the links for each */
 	int			nlists;
-	AtlasIndexReader *related;	/* where rows of related events are looked up; NULL: nowhere yet */
-	AtlasIdRange related_range; /* the events that are there */
+	AtlasRowFinder related;		/* of rows of related events */
 	Datum		tenant;
 	Datum		roles[2];		/* of the log, and of the links */
 	Datum		linked;
@@ -174,28 +171,11 @@ typedef struct TimelinePage
 	int			nevents;		/* that are on the page */
 } TimelinePage;
 
-/*
- * Locks and opens one of our tables. While we wait for the lock, the extension may be
- * dropped and created again.
- */
-static Relation
-open_for_reading(AtlasTableId table)
-{
-	Oid			relid = InvalidOid;
-
-	while (relid != atlas_relation(table))
-	{
-		relid = atlas_relation(table);
-		LockRelationOid(relid, AccessShareLock);
-	}
-	return table_open(relid, NoLock);
-}
-
 /* Opens the queue; NULL if it cannot be read directly. */
 static AtlasIndexReader *
 open_queue(Snapshot snapshot)
 {
-	Relation	queue = open_for_reading(ATLAS_EVENT_QUEUE);
+	Relation	queue = atlas_open_for_reading(ATLAS_EVENT_QUEUE);
 	AtlasIndexReader *reader = NULL;
 
 	if (atlas_may_use_directly(queue, ACL_SELECT))
@@ -214,9 +194,10 @@ begin_page(TimelinePage *page, const AtlasTimelineQuery *query, ReturnSetInfo *r
 	page->query = query;
 	page->result = result;
 	page->snapshot = GetActiveSnapshot();
-	page->log = open_for_reading(ATLAS_EVENTS);
-	page->links = open_for_reading(ATLAS_EVENT_LINKS);
+	page->log = atlas_open_for_reading(ATLAS_EVENTS);
+	page->links = atlas_open_for_reading(ATLAS_EVENT_LINKS);
 	page->queue = open_queue(page->snapshot);
+	atlas_row_finder_begin(&page->related, page->log, &log_by_id, page->snapshot);
 	page->tenant = PointerGetDatum(query->tenant);
 	page->roles[0] = CStringGetTextDatum("PRIMARY");
 	page->roles[1] = CStringGetTextDatum("RELATED");
@@ -242,8 +223,7 @@ end_page(TimelinePage *page)
 	for (int i = 0; i < page->nlists; i++)
 		atlas_object_events_end(&page->lists[i]);
 	pfree(page->lists);
-	if (page->related != NULL)
-		atlas_index_reader_close(page->related);
+	atlas_row_finder_end(&page->related);
 	if (page->queue != NULL)
 		atlas_index_reader_close(page->queue);
 	table_close(page->links, NoLock);
@@ -273,34 +253,6 @@ newest_list(const TimelinePage *page)
 			newest = list;
 	}
 	return newest;
-}
-
-/*
- * Finds the row of a related event in the log; NULL if it is not there. Returns false if
- * its partition cannot be read by an index.
- */
-static bool
-find_related(TimelinePage *page, const pg_uuid_t *id, AtlasIndexReader **row)
-{
-	Oid			partition;
-
-	*row = NULL;
-	if (page->related == NULL || !atlas_range_has(&page->related_range, id))
-	{
-		if (page->related != NULL)
-			atlas_index_reader_close(page->related);
-		page->related = NULL;
-		partition = atlas_partition_at(page->log, id, &page->related_range);
-		if (!OidIsValid(partition))
-			return true;
-		page->related = atlas_index_reader_open(partition, &log_by_id, false, page->snapshot);
-		if (page->related == NULL)
-			return false;
-	}
-	atlas_index_reader_seek_id(page->related, &page->tenant, id);
-	if (atlas_index_reader_next(page->related))
-		*row = page->related;
-	return true;
 }
 
 /* The processing status of an event. */
@@ -364,7 +316,7 @@ take_event(TimelinePage *page, const AtlasObjectEvents *list)
 	if (atlas_event_id_compare(&list->event_id, &page->last_id) == 0)
 		return true;
 	page->last_id = list->event_id;
-	if (is_related && !find_related(page, &list->event_id, &row))
+	if (is_related && !atlas_row_finder_find(&page->related, &page->tenant, &list->event_id, &row))
 		return false;
 	if (row != NULL && has_name(page, row))
 		put_event(page, row, &list->event_id, page->roles[is_related]);
