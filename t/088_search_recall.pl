@@ -14,10 +14,8 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-binmode $_, ':utf8' for map { Test::More->builder->$_ } qw(output failure_output todo_output);
-
-my $generated = long_or(10_000, 4_000);
-my $queries = long_or(2_000, 600);
+my $generated = 10_000;
+my $queries = long_or(2_000, 330);
 my $seed = $ENV{ATLAS_SEED} // 20260115;
 srand $seed;
 note "ATLAS_SEED=$seed";
@@ -51,7 +49,28 @@ my @numbers = qw(0 50 50.0 5e1 5E+1 0.5 -0 -1 -1.0 1e-3 0.001 49.95 4711 1000000
 my @keys = ('amount', 'Amount', 'total', 'currency', 'city', 'sku', 'items', 'order', 'name', 'type', 'orderId', 'order.id', 'Order No', 'größe', '月份', 'id', 'n', '', 'x12', 'details');
 my @entities = ('&amp;', '&lt;', '&gt;', '&quot;', '&nbsp;', '&eacute;', '&#233;', '&#xE9;', '&euro;', '&hellip;', '&bogus;', '&', 'R&D');
 
-sub word { return chance(0.2) ? pick(@codes)->() : pick(@words) }
+# A few characters of one script or kind, whatever they are.
+my @ranges = (
+	[ 0x20, 0x7E ], [ 0xA0, 0x24F ], [ 0x250, 0x36F ], [ 0x370, 0x52F ], [ 0x531, 0x5F4 ], [ 0x600, 0x6FF ], [ 0x900, 0xDFF ],
+	[ 0xE00, 0xEFF ], [ 0xF00, 0x109F ], [ 0x10A0, 0x10FF ], [ 0x1100, 0x11FF ], [ 0x1780, 0x17FF ], [ 0x1E00, 0x1FFF ],
+	[ 0x2000, 0x218F ], [ 0x2460, 0x24FF ], [ 0x3000, 0x31FF ], [ 0x3200, 0x33FF ], [ 0x4E00, 0x4E20 ], [ 0xA9E0, 0xAA7F ],
+	[ 0xAC00, 0xAC40 ], [ 0xF900, 0xF920 ], [ 0xFB00, 0xFB4F ], [ 0xFE00, 0xFE6F ], [ 0xFF00, 0xFFEF ], [ 0x10400, 0x1044F ],
+	[ 0x1D400, 0x1D4FF ], [ 0x1F100, 0x1F1FF ], [ 0x1F600, 0x1F640 ], [ 0x20000, 0x20010 ], [ 0xE0100, 0xE0110 ]);
+
+sub exotic
+{
+	my @range = map { @{ pick(@ranges) } } 1 .. 1 + rand 2;
+	my $text = '';
+	while (length $text < 1 + rand 5)
+	{
+		my $pair = 2 * int rand @range / 2;
+		my $character = chr($range[$pair] + int rand 1 + $range[ $pair + 1 ] - $range[$pair]);
+		$text .= $character if $character =~ /\p{Assigned}/;
+	}
+	return $text;
+}
+
+sub word { return chance(0.2) ? pick(@codes)->() : chance(0.15) ? exotic() : pick(@words) }
 sub sentence { return join pick(' ', ' ', ' ', ', ', '-', ' / ', ': ', "\n"), map { word() } 0 .. rand $_[0] }
 
 sub html
@@ -108,12 +127,12 @@ for (my $first = 0; $first < @events; $first += 500)
 	my $last = $first + 499 < $#events ? $first + 499 : $#events;
 	my $batch = join ",\n", @events[ $first .. $last ];
 	$submit .= <<"END";
-SELECT count(*) FROM json_array_elements(submit_events(\$json\$[$batch]\$json\$::json)->'results') AS r WHERE r->>'eventId' IS NULL;
+SELECT r->>'status' FROM json_array_elements(submit_events(\$json\$[$batch]\$json\$::json)->'results') AS r WHERE r->>'eventId' IS NULL;
 END
 }
-my $refused = 0;
-$refused += $_ for split /\n/, $node->safe_psql('atlas', encode('UTF-8', $submit));
-is($refused, 0, 'no event is refused');
+# Some of examples/ are of objects that are not there.
+my @refused = split /\n/, $node->safe_psql('atlas', encode('UTF-8', $submit));
+is(scalar(grep { $_ != 404 } @refused), 0, 'each event of an object is stored');
 
 poll_value($node, 'atlas', q{SELECT 'done' WHERE NOT EXISTS (SELECT FROM atlas_event_queue) AND NOT EXISTS (SELECT FROM atlas_event_work)});
 
@@ -124,9 +143,9 @@ SELECT json_build_object('event_id', event_id, 'occurred_at', extract(epoch FROM
                          'object_id', object_id, 'name', name, 'description', description, 'payload', payload::text)
   FROM atlas_events ORDER BY event_id DESC;
 END
-is(scalar @log, scalar @events, 'all events are there');
+is(scalar @log, @events - @refused, 'all events are there');
 is( $node->safe_psql('atlas', 'SELECT count(*), count(problem) FROM atlas_event_search'),
-	scalar(@events) . '|0',
+	scalar(@log) . '|0',
 	'and all their documents');
 
 # The events on the timeline of an object, with related ones.
@@ -203,6 +222,7 @@ sub word_of { return pick(grep { length } split(/[\s"]+/, text_of()), pick(@word
 my @forms = (
 	[ 'a word', \&word_of ],
 	[ 'a generated word', \&word ],
+	[ 'odd characters', \&exotic ],
 	[ 'two words', sub { word_of() . ' ' . word_of() } ],
 	[ 'words of one event', \&piece_of_text ],
 	[ 'a phrase', sub { '"' . piece_of_text() . '"' } ],
@@ -326,7 +346,7 @@ for my $form (map { $_->[0] } @forms)
 {
 	my $found = $differences{$form} // [];
 	is(scalar @$found, 0, "$form: no difference in $compared{$form} queries")
-	  or diag join "\n", @$found[ 0 .. ($#$found < 4 ? $#$found : 4) ];
+	  or diag encode 'UTF-8', join "\n", @$found[ 0 .. ($#$found < 4 ? $#$found : 4) ];
 }
 
 oracle_ok($node, 'atlas', [ map { $_->{event_id} } @log ]);

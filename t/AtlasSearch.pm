@@ -109,9 +109,9 @@ sub html_text
 {
 	my ($html) = @_;
 
-	$html =~ s/<!--.*?(?:-->|\z)/ /gs;
-	$html =~ s{<(script|style)\b.*?(?:</\1\s*>|\z)}{ }gis;
-	$html =~ s{</?[A-Za-z](?:"[^"]*"|'[^']*'|[^>"'])*>}{ }g;
+	$html =~ s/<!--.*?-->/ /gs;
+	$html =~ s{<(script|style)\b[^>]*>.*?</\1[^>]*>}{ }gis;
+	$html =~ s{<[A-Za-z/!?](?:"[^"]*"|'[^']*'|[^>"'])*>}{ }g;
 	$html =~ s/&(?:#x([0-9a-f]+)|#(\d+)|(\w+));/defined $1 ? chr hex $1 : defined $2 ? chr $2 : $entities{$3} \/\/ "&$3;"/gei;
 	return $html;
 }
@@ -142,6 +142,17 @@ sub plain_value
 	return $digits eq '' ? '0' : "$sign${digits}e$scale";
 }
 
+# The words of a number are those of its digits as they are printed, but for more than
+# twenty zeros around them.
+sub number_text
+{
+	my ($printed) = @_;
+	my ($digits, $zeros) = plain_value($printed) =~ /^-?([0-9]+)e(-?[0-9]+)$/;
+
+	return $printed if !defined $zeros || ($zeros <= 20 && -$zeros - length $digits <= 20);
+	return "${digits}e$zeros";
+}
+
 # All scalars of a payload, with the keys that lead to them.
 sub scalars
 {
@@ -150,8 +161,8 @@ sub scalars
 	return map { scalars($value->{$_}, @keys, $_) } sort keys %$value if ref $value eq 'HASH';
 	return map { scalars($_, @keys) } @$value if ref $value eq 'ARRAY';
 	return [ \@keys, 'null', 0 ] if !defined $value;
-	return [ \@keys, $value ? 'true' : 'false', 0 ] if JSON::PP::is_bool($value);
-	$value =~ s/^$number_mark//;
+	return [ \@keys, $value ? 'true' : 'false', 1 ] if JSON::PP::is_bool($value);
+	$value = number_text($1) if $value =~ /^$number_mark(.*)/;
 	return [ \@keys, $value, 1 ];
 }
 
@@ -275,7 +286,7 @@ sub words
 	my $is_prefix = $text =~ s/\*+$//;
 	my $tokens = tokens($text);
 	# The star must touch a word.
-	$is_prefix = 0 if $text !~ /[\p{L}\p{M}\p{N}]$/;
+	$is_prefix = 0 if $text !~ /[\p{L}\p{M}\p{N}]\p{Default_Ignorable_Code_Point}*$/;
 	return { kind => 'words', tokens => $tokens, is_prefix => $is_prefix, is_negated => 0 };
 }
 
