@@ -311,7 +311,7 @@ COMMENT ON COLUMN atlas_event_work.submitted_xid IS 'Transaction that wrote the 
 COMMENT ON COLUMN atlas_event_work.next_attempt_at IS 'When it is tried again; null means at once';
 COMMENT ON COLUMN atlas_event_work.attempts IS 'Failed attempts so far';
 COMMENT ON COLUMN atlas_event_work.depth IS 'How many rules led to the event, one after the other; 0 for an event that no rule submitted';
-COMMENT ON COLUMN atlas_event_work.what IS 'What is to be done, a sum: 1 is the document by which the event is found';
+COMMENT ON COLUMN atlas_event_work.what IS 'What is to be done, a sum: 1 is the document by which the event is found, 2 that it takes the place of the one that is there';
 COMMENT ON COLUMN atlas_event_work.tenant_id IS 'Tenant of the event';
 COMMENT ON COLUMN atlas_event_work.last_error IS 'Why the last attempt failed or was put off';
 
@@ -329,19 +329,55 @@ COMMENT ON COLUMN atlas_event_search.tenant_id IS 'Tenant of the event';
 COMMENT ON COLUMN atlas_event_search.document IS 'Words of the name (weight A), the description (B) and the values of the payload (C), and exact values, whose first character is none of a word: see docs/search.md';
 COMMENT ON COLUMN atlas_event_search.problem IS 'Why the document could not be made and is empty; null when it was made';
 
+-- Each row was added by the first event without a document, or by one that had occurred
+-- earlier than all before it. There is no key, so that no submitter waits for another.
+CREATE TABLE atlas_search_gaps (
+    since timestamptz NOT NULL
+);
+
+COMMENT ON TABLE atlas_search_gaps IS 'Since when events have no documents, because they were stored while search was not in effect; the earliest row counts';
+COMMENT ON COLUMN atlas_search_gaps.since IS 'Events that occurred at this time or later may have no documents';
+
+CREATE TABLE atlas_search_rebuild (
+    id smallint NOT NULL PRIMARY KEY DEFAULT 1 CHECK (id = 1),
+    since timestamptz NOT NULL,
+    requested_at timestamptz NOT NULL,
+    started_at timestamptz,
+    finished_at timestamptz,
+    wait_for_xid xid8,
+    before_event uuid,
+    position_tenant text COLLATE "C",
+    position_event uuid,
+    documents bigint NOT NULL DEFAULT 0
+);
+
+COMMENT ON TABLE atlas_search_rebuild IS 'The last call of atlas_rebuild_search(), and how far the linker has come with it: at most one row';
+COMMENT ON COLUMN atlas_search_rebuild.id IS 'Always 1';
+COMMENT ON COLUMN atlas_search_rebuild.since IS 'Documents of events that occurred at this time or later are made anew';
+COMMENT ON COLUMN atlas_search_rebuild.requested_at IS 'When atlas_rebuild_search() was called';
+COMMENT ON COLUMN atlas_search_rebuild.started_at IS 'When the linker began; null until then';
+COMMENT ON COLUMN atlas_search_rebuild.finished_at IS 'When the last document had been made; null until then';
+COMMENT ON COLUMN atlas_search_rebuild.wait_for_xid IS 'The linker begins when all transactions before this one have ended, because it would not see their events';
+COMMENT ON COLUMN atlas_search_rebuild.before_event IS 'Events with this id or a greater one are done: the log is gone through partition by partition, the newest first';
+COMMENT ON COLUMN atlas_search_rebuild.position_tenant IS 'In the partition before that id, tenants before this one are done';
+COMMENT ON COLUMN atlas_search_rebuild.position_event IS 'The last event of that tenant that is done';
+COMMENT ON COLUMN atlas_search_rebuild.documents IS 'Documents that were made anew so far';
+
 -- The linker notes here what it is working on, so that after a crash the next
 -- linker knows which events to treat with care. The table is never dumped. It has
 -- a key for publications of all tables: without a key the row could not be deleted.
 CREATE TABLE atlas_linker_state (
     started_at timestamptz NOT NULL PRIMARY KEY,
     tenants text[] COLLATE "C" NOT NULL DEFAULT '{}',
-    batch uuid[] NOT NULL DEFAULT '{}'
+    batch uuid[] NOT NULL DEFAULT '{}',
+    places tid[]
 );
 
 COMMENT ON TABLE atlas_linker_state IS 'One row while a linker works; when a new linker finds a row, the linker before it was killed';
 COMMENT ON COLUMN atlas_linker_state.started_at IS 'When the linker began';
 COMMENT ON COLUMN atlas_linker_state.tenants IS 'Tenants of those events, in the same order';
 COMMENT ON COLUMN atlas_linker_state.batch IS 'Events that it is working on, noted only after a crash';
+COMMENT ON COLUMN atlas_linker_state.places IS 'Where their rows are in atlas_event_work; null when it is linking them';
 
 -- ---------------------------------------------------------------------
 -- Replication. Each table has a primary key, or partitions that have one. Where
@@ -353,8 +389,9 @@ ALTER TABLE atlas_events REPLICA IDENTITY FULL;
 ALTER TABLE atlas_event_links REPLICA IDENTITY FULL;
 ALTER TABLE atlas_event_search REPLICA IDENTITY FULL;
 
--- The rows of the work table have no key. They live for a moment.
+-- The rows of these tables have no key. They live for a moment, or there are a few of them.
 ALTER TABLE atlas_event_work REPLICA IDENTITY FULL;
+ALTER TABLE atlas_search_gaps REPLICA IDENTITY FULL;
 
 -- ---------------------------------------------------------------------
 -- Dump and restore. Partitions are dumped as ordinary tables.
@@ -366,6 +403,8 @@ SELECT pg_catalog.pg_extension_config_dump('atlas_event_links', '');
 SELECT pg_catalog.pg_extension_config_dump('atlas_event_unresolved', '');
 SELECT pg_catalog.pg_extension_config_dump('atlas_event_work', '');
 SELECT pg_catalog.pg_extension_config_dump('atlas_event_search', '');
+SELECT pg_catalog.pg_extension_config_dump('atlas_search_gaps', '');
+SELECT pg_catalog.pg_extension_config_dump('atlas_search_rebuild', '');
 SELECT pg_catalog.pg_extension_config_dump('atlas_event_keys', '');
 SELECT pg_catalog.pg_extension_config_dump('atlas_object_types',
     'WHERE relation IN (SELECT oid FROM pg_catalog.pg_class)');
@@ -553,7 +592,7 @@ CREATE FUNCTION atlas_link_events(max_events int DEFAULT 1000) RETURNS bigint
 
 COMMENT ON FUNCTION atlas_link_events(int) IS
 'Links up to max_events pending events here and now, without any worker, and returns how many became LINKED.
-Also looks up the unresolved references that are due again. Can run beside a linker: each event is then linked by one of the two.';
+Also looks up the unresolved references that are due again, and makes the documents by which up to max_events events are found. Can run beside a linker: each event is then linked by one of the two.';
 
 CREATE FUNCTION atlas_retry_failed(event_id uuid DEFAULT NULL) RETURNS bigint
     AS 'MODULE_PATHNAME', 'atlas_retry_failed'
@@ -562,6 +601,14 @@ CREATE FUNCTION atlas_retry_failed(event_id uuid DEFAULT NULL) RETURNS bigint
 COMMENT ON FUNCTION atlas_retry_failed(uuid) IS
 'Makes FAILED events PENDING again, with a fresh count of attempts, and returns how many.
 Takes one event, or all of every tenant when event_id is null.';
+
+CREATE FUNCTION atlas_rebuild_search(since timestamptz) RETURNS void
+    AS 'MODULE_PATHNAME', 'atlas_rebuild_search'
+    LANGUAGE C;
+
+COMMENT ON FUNCTION atlas_rebuild_search(timestamptz) IS
+'Has the documents of all events that occurred since then made anew by the linker, or of all events at all when since is null.
+Returns at once. The linker goes through the log from the newest partition to the oldest, when nothing else is due, and goes on after a restart; atlas_search_status shows how far it is. It begins when the transactions that are under way have ended. A call while another rebuild is under way begins anew, and covers both.';
 
 -- ---------------------------------------------------------------------
 -- Reading
@@ -594,6 +641,37 @@ CREATE FUNCTION atlas_timeline(
 COMMENT ON FUNCTION atlas_timeline(text, text, uuid, int, text, text, timestamptz, timestamptz) IS
 'The events of an object of the session''s tenant, newest first.
 role is PRIMARY where it is the primary object of the event, and RELATED where it is a related object. The object is named by object_id, by external_id, or by both. An object_id without an object has the events that it had, or none; for an external_id the object is looked up, and PT404 is raised if it is not there, PT409 if the ids name two objects. before_event continues after the last event of the previous page, and max_events is the size of a page. Only events of this name are returned if name is given, and only those with since <= occurred_at < until.';
+
+CREATE FUNCTION atlas_search_events(
+    query text,
+    object_type text DEFAULT NULL,
+    object_id text DEFAULT NULL,
+    name text DEFAULT NULL,
+    since timestamptz DEFAULT NULL,
+    until timestamptz DEFAULT NULL,
+    before_event uuid DEFAULT NULL,
+    max_events int DEFAULT 50,
+    max_work int DEFAULT NULL,
+    OUT event_id uuid,
+    OUT occurred_at timestamptz,
+    OUT object_type text,
+    OUT object_id text,
+    OUT external_id text,
+    OUT label text,
+    OUT name text,
+    OUT description text,
+    OUT icon text,
+    OUT payload jsonb,
+    OUT headline text,
+    OUT processing_status text,
+    OUT searched_until uuid)
+    RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'atlas_search_events'
+    LANGUAGE C STABLE ROWS 50;
+
+COMMENT ON FUNCTION atlas_search_events(text, text, text, text, timestamptz, timestamptz, uuid, int, int) IS
+'The events of the session''s tenant that a query finds, newest first.
+A query has words, all of which an event has, "phrases", -words that it does not have, words that OR joins, begin* of words and field:value of the payload; a query that is null or empty finds every event. Only events whose primary object is of object_type are returned if that is given, and with object_id the events on the timeline of that object; only those of this name, whatever its case, if name is given, and only those with since <= occurred_at < until. An event is found when its document has been made, shortly after it was submitted. label is what people call the primary object now, and headline a piece of the event as HTML, with the words in <mark>. before_event continues after the last event of the previous page, and max_events is the size of a page. If max_work is given, the page ends after about so many rows and index entries have been looked at: then its last row has no event, and its searched_until is passed as before_event to go on.';
 
 -- What each event is, LINKED or not, is looked up in the queue for the rows that are read,
 -- one by one. Nothing but a sub-SELECT of one value makes sure of that: a join, or EXISTS,
@@ -736,6 +814,38 @@ COMMENT ON COLUMN atlas_events_status.last_error IS 'Last error of a linker of t
 COMMENT ON COLUMN atlas_events_status.last_error_at IS 'When that error occurred';
 COMMENT ON COLUMN atlas_events_status.advice IS 'What an operator should do; null when all is well';
 
+CREATE FUNCTION atlas_search_progress(
+    OUT in_effect boolean,
+    OUT documents_waiting bigint,
+    OUT oldest_waiting_age interval,
+    OUT missing_since timestamptz,
+    OUT rebuild_since timestamptz,
+    OUT rebuild_requested_at timestamptz,
+    OUT rebuild_started_at timestamptz,
+    OUT rebuild_finished_at timestamptz,
+    OUT rebuild_position timestamptz,
+    OUT rebuild_documents bigint)
+    RETURNS record
+    AS 'MODULE_PATHNAME', 'atlas_search_progress'
+    LANGUAGE C;
+
+COMMENT ON FUNCTION atlas_search_progress() IS 'The row of the view atlas_search_status';
+
+CREATE VIEW atlas_search_status WITH (security_invoker = true) AS
+    SELECT * FROM atlas_search_progress();
+
+COMMENT ON VIEW atlas_search_status IS 'How far the documents are by which events are found: one row';
+COMMENT ON COLUMN atlas_search_status.in_effect IS 'Whether documents are made of new events: atlas_events.search is on and the library is preloaded';
+COMMENT ON COLUMN atlas_search_status.documents_waiting IS 'Events of which a document is still to be made, those of a rebuild included';
+COMMENT ON COLUMN atlas_search_status.oldest_waiting_age IS 'Time since the oldest of the new ones among them was received';
+COMMENT ON COLUMN atlas_search_status.missing_since IS 'Events that occurred since then may have no documents: call atlas_rebuild_search(); null when all have them';
+COMMENT ON COLUMN atlas_search_status.rebuild_since IS 'What the last rebuild was asked for; -infinity is everything; null when there was none';
+COMMENT ON COLUMN atlas_search_status.rebuild_requested_at IS 'When it was asked for';
+COMMENT ON COLUMN atlas_search_status.rebuild_started_at IS 'When the linker began with it; null until then';
+COMMENT ON COLUMN atlas_search_status.rebuild_finished_at IS 'When it was finished; null until then';
+COMMENT ON COLUMN atlas_search_status.rebuild_position IS 'Events that occurred since then are done; null while it is in the newest partition';
+COMMENT ON COLUMN atlas_search_status.rebuild_documents IS 'Documents that were made anew so far';
+
 -- ---------------------------------------------------------------------
 -- Privileges: PUBLIC may ask for the tenant of its own session, and for the
 -- event id of a time. Every other call is granted one by one.
@@ -753,10 +863,13 @@ REVOKE ALL ON FUNCTION
     atlas_object_types_changed(),
     atlas_link_events(int),
     atlas_retry_failed(uuid),
+    atlas_rebuild_search(timestamptz),
     atlas_timeline(text, text, uuid, int, text, text, timestamptz, timestamptz),
+    atlas_search_events(text, text, text, text, timestamptz, timestamptz, uuid, int, int),
     atlas_status(),
+    atlas_search_progress(),
     atlas_tables()
     FROM PUBLIC;
 
-GRANT EXECUTE ON FUNCTION atlas_status() TO pg_monitor;
-GRANT SELECT ON atlas_events_status TO pg_monitor;
+GRANT EXECUTE ON FUNCTION atlas_status(), atlas_search_progress() TO pg_monitor;
+GRANT SELECT ON atlas_events_status, atlas_search_status TO pg_monitor;

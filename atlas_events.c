@@ -26,8 +26,11 @@
 #include "link/put_off.h"
 #include "link/unresolved.h"
 #include "objects/registry.h"
+#include "search/document.h"
 #include "store/partitions.h"
 #include "store/rows.h"
+#include "store/search_gap.h"
+#include "store/work.h"
 #include "submit/submit.h"
 #include "worker/launcher.h"
 #include "worker/make_way.h"
@@ -79,6 +82,16 @@ define_linking(void)
 							 "Off for restores and maintenance: events are accepted and wait.",
 							 &atlas_linking, true,
 							 PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("atlas_events.search",
+							 "Whether documents are made by which events are found.",
+							 "In effect only where the library is preloaded. Events that are stored meanwhile are found after atlas_rebuild_search().",
+							 &atlas_search, true,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("atlas_events.search_text_limit",
+							"Most text of an event that is cut into words.",
+							"What is over the limit is not found by its words.",
+							&atlas_search_text_limit, 16 * 1024, 0, 1024 * 1024,
+							PGC_SUSET, GUC_UNIT_BYTE, NULL, NULL, NULL);
 	DefineCustomBoolVariable("atlas_events.direct_access",
 							 "Whether tables and indexes are used directly where a statement would do no more.",
 							 "Off for tables that are kept elsewhere, and for tools that watch statements.",
@@ -147,6 +160,7 @@ _PG_init(void)
 	atlas_extension_init();
 	atlas_partition_init();
 	atlas_object_type_init();
+	atlas_search_gap_init();
 
 	if (process_shared_preload_libraries_in_progress)
 	{

@@ -83,6 +83,15 @@ const AtlasTableFacts atlas_tables[ATLAS_NTABLES] = {
 		.erased_by = "event_id",
 		.distributed_by = "tenant_id",
 	},
+	/* Whether documents are missing is a fact about the documents, which are dumped. */
+	[ATLAS_SEARCH_GAPS] = {
+		.name = "atlas_search_gaps",
+		.is_dumped = true,
+	},
+	[ATLAS_SEARCH_REBUILD] = {
+		.name = "atlas_search_rebuild",
+		.is_dumped = true,
+	},
 	[ATLAS_LINKER_STATE] = {
 		.name = "atlas_linker_state",
 	},

@@ -7,7 +7,6 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/inval.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
@@ -16,19 +15,11 @@
 #include "base/statement.h"
 #include "event/event_related.h"
 #include "link/events_to_link.h"
-#include "store/queue.h"
+#include "store/log.h"
+#include "store/missing.h"
 
-/* The range lets the executor skip the other partitions. */
 static AtlasStatement select_events = {
-	.sql =
-	"SELECT e.event_id, e.tenant_id, e.object_type, e.object_id, e.related_objects, e.received_at"
-	"  FROM " ATLAS_KEYS ","
-	"       LATERAL (SELECT * FROM @extschema@.atlas_events e"
-	"                 WHERE " ATLAS_IS_KEY("e")
-	"                   AND e.event_id OPERATOR(pg_catalog.>=) $3"
-	"                   AND e.event_id OPERATOR(pg_catalog.<=) $4 OFFSET 0) e",
-	.nparameters = ATLAS_KEYS_NPARAMETERS + 2,
-	.parameters = {ATLAS_KEYS_PARAMETERS, UUIDOID, UUIDOID},
+	ATLAS_LOG_BY_KEYS("e.event_id, e.tenant_id, e.object_type, e.object_id, e.related_objects, e.received_at"),
 };
 
 /* The references as the log stores them: see event_related.c. */
@@ -88,26 +79,7 @@ compare_events(const void *a, const void *b)
 int
 atlas_select_events(const AtlasEventKey *keys, int nkeys)
 {
-	Datum		values[ATLAS_KEYS_NPARAMETERS + 2];
-
-	/* A transaction that has locked the log already does not learn of new partitions by itself. */
-	AcceptInvalidationMessages();
-	atlas_event_keys_values(keys, nkeys, values);
-	values[ATLAS_KEYS_NPARAMETERS] = UUIDPGetDatum(&keys[0].id);
-	values[ATLAS_KEYS_NPARAMETERS + 1] = UUIDPGetDatum(&keys[nkeys - 1].id);
-	return (int) atlas_execute(&select_events, values, NULL, false, 0);
-}
-
-/* Notes where the events are in the queue. All of them are among the keys; both are sorted. */
-static void
-copy_places(const AtlasEventKey *keys, AtlasLinkEvent *events, int nevents)
-{
-	for (int i = 0; i < nevents; i++)
-	{
-		while (atlas_event_key_compare(keys, &events[i].key) != 0)
-			keys++;
-		events[i].key.place = keys->place;
-	}
+	return atlas_log_select(&select_events, keys, nkeys);
 }
 
 /* Reads those of the events that are there; keys are sorted, and so are they. */
@@ -125,47 +97,21 @@ read_events(const AtlasEventKey *keys, int nkeys, int *nevents)
 	}
 	SPI_freetuptable(SPI_tuptable);
 	qsort(events, *nevents, sizeof(AtlasLinkEvent), compare_events);
-	copy_places(keys, events, *nevents);
+	atlas_complete_keys(keys, events, *nevents, sizeof(AtlasLinkEvent));
 	return events;
 }
 
-/* Lists the keys that have no event; keys and events are sorted. */
-static int
-list_missing(const AtlasEventKey *keys, int nkeys, const AtlasLinkEvent *events, int nevents,
-			 AtlasEventKey *missing)
-{
-	int			next = 0;
-	int			nmissing = 0;
-
-	for (int i = 0; i < nkeys; i++)
-	{
-		if (next < nevents && atlas_event_key_compare(&events[next].key, &keys[i]) == 0)
-			next++;
-		else
-			missing[nmissing++] = keys[i];
-	}
-	return nmissing;
-}
-
-/*
- * If some of the events are missing, they are read once more, after it has been found
- * out whose transactions are about to end. All other transactions had ended before, so
- * what they wrote must be visible by then.
- */
 AtlasLinkEvent *
 atlas_read_events_to_link(const AtlasEventKey *keys, int nkeys, int *nevents, AtlasMissing *missing)
 {
 	AtlasLinkEvent *events = read_events(keys, nkeys, nevents);
 
-	memset(missing, 0, sizeof(*missing));
-	if (*nevents == nkeys)
-		return events;
-	missing->keys = palloc(sizeof(AtlasEventKey) * nkeys);
-	missing->ending = palloc(sizeof(AtlasEventKey) * nkeys);
-	missing->nkeys = list_missing(keys, nkeys, events, *nevents, missing->keys);
-	missing->nending = atlas_queue_ending(missing->keys, missing->nkeys, missing->ending);
-	events = read_events(keys, nkeys, nevents);
-	missing->nkeys = list_missing(keys, nkeys, events, *nevents, missing->keys);
+	atlas_find_missing(keys, nkeys, events, *nevents, sizeof(AtlasLinkEvent), missing);
+	if (missing->nkeys > 0)
+	{
+		events = read_events(keys, nkeys, nevents);
+		atlas_forget_found(missing, events, *nevents, sizeof(AtlasLinkEvent));
+	}
 	return events;
 }
 

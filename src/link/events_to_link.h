@@ -7,6 +7,7 @@
 
 #include "link/references.h"
 #include "store/event_keys.h"
+#include "store/missing.h"
 
 /* An event to be linked. */
 typedef struct AtlasLinkEvent
@@ -18,15 +19,6 @@ typedef struct AtlasLinkEvent
 	AtlasRef   *refs;
 	int			nrefs;
 } AtlasLinkEvent;
-
-/* Events that are in the queue and not in the log. Both lists are sorted. */
-typedef struct AtlasMissing
-{
-	AtlasEventKey *keys;
-	int			nkeys;
-	AtlasEventKey *ending;		/* those whose transaction was about to end */
-	int			nending;
-} AtlasMissing;
 
 /*
  * Reads events by their keys, which are sorted, and lists those that are missing. The

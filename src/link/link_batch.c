@@ -3,7 +3,7 @@
  *		Linking a batch of events.
  *
  *	claimed events ─► read the events ─► partitions ─► resolve the references, type by
- *	type ─► links, unresolved references ─► out of the queue
+ *	type ─► links, unresolved references ─► out of the queue, into the work table
  *
  * A batch is processed in a subtransaction; if that fails it is bisected until
  * the event that makes it fail stands alone. Events whose references cannot be
@@ -26,6 +26,7 @@
 #include "link/unresolved.h"
 #include "store/partitions.h"
 #include "store/queue.h"
+#include "store/work.h"
 
 int			atlas_batch_size = 1000;
 
@@ -69,17 +70,26 @@ resolve_references(AtlasLinkEvent *events, int nevents)
 	atlas_resolve(refs, nrefs);
 }
 
-/* Takes the events out of the queue that are linked now, and returns how many. */
+/*
+ * Takes the events out of the queue that are linked now, and writes down what is to be done
+ * about them next. Returns how many they are.
+ */
 static int
 take_out_of_queue(const AtlasLinkEvent *events, int nevents)
 {
 	AtlasEventKey *linked = palloc(sizeof(AtlasEventKey) * Max(nevents, 1));
 	int			nlinked = 0;
+	AtlasNewWork work;
 
+	atlas_new_work_begin(&work, nevents);
 	for (int i = 0; i < nevents; i++)
 		if (atlas_first_deferred(&events[i]) == NULL)
+		{
+			atlas_new_work_add(&work, &events[i].key.id, events[i].key.tenant, events[i].key.depth);
 			linked[nlinked++] = events[i].key;
+		}
 	atlas_queue_remove(linked, nlinked);
+	(void) atlas_new_work_write(&work);
 	return nlinked;
 }
 

@@ -17,6 +17,7 @@
 #include "link/events_to_link.h"
 #include "link/put_off.h"
 #include "store/queue.h"
+#include "store/work.h"
 
 #define FIRST_BACKOFF_SECONDS 1
 #define MAX_BACKOFF_SECONDS 60
@@ -51,9 +52,14 @@ deferred_until(const AtlasLinkEvent *event, TimestampTz now)
 	return atlas_backoff(now, (int) waited, 1, MAX_BACKOFF_SECONDS);
 }
 
-/* Writes a line into the server log, for the same reason at most once a minute. */
-static void
-log_deferral(const char *reason)
+TimestampTz
+atlas_when_ended(TimestampTz now)
+{
+	return TimestampTzPlusMilliseconds(now, ENDING_MILLISECONDS);
+}
+
+void
+atlas_log_put_off(const char *reason, const char *view)
 {
 	static TimestampTz last_time = 0;
 	static uint32 last_reason = 0;
@@ -67,7 +73,7 @@ log_deferral(const char *reason)
 	last_reason = hash;
 	ereport(LOG,
 			(errmsg("events are put off, and tried again later: %s", reason),
-			 errhint("This is said once a minute. atlas_event_logs has the events, with last_error.")));
+			 errhint("This is said once a minute. %s has the events, with last_error.", view)));
 }
 
 /* Puts the events off, and says so in the server log. */
@@ -76,7 +82,7 @@ write_deferrals(const AtlasDeferrals *deferrals)
 {
 	if (deferrals->ids.nvalues == 0)
 		return;
-	log_deferral(TextDatumGetCString(deferrals->reasons.values[0]));
+	atlas_log_put_off(TextDatumGetCString(deferrals->reasons.values[0]), "atlas_event_logs");
 	atlas_queue_defer(deferrals);
 }
 
@@ -100,23 +106,26 @@ void
 atlas_put_off_missing(const AtlasMissing *missing, TimestampTz now)
 {
 	AtlasDeferrals	deferrals;
-	TimestampTz soon = TimestampTzPlusMilliseconds(now, ENDING_MILLISECONDS);
 	TimestampTz later = put_off(now);
-	int			next = 0;
 
 	atlas_deferrals_init(&deferrals, missing->nkeys);
 	for (int i = 0; i < missing->nkeys; i++)
-	{
-		const AtlasEventKey *key = &missing->keys[i];
-
-		while (next < missing->nending && atlas_event_key_compare(&missing->ending[next], key) < 0)
-			next++;
-		if (next < missing->nending && atlas_event_key_compare(&missing->ending[next], key) == 0)
-			atlas_deferrals_add(&deferrals, key, soon, "the transaction that submitted the event is about to end");
+		if (missing->ending[i])
+			atlas_deferrals_add(&deferrals, &missing->keys[i], atlas_when_ended(now), ATLAS_IS_ENDING);
 		else
-			atlas_deferrals_add(&deferrals, key, later, "the event is not there");
-	}
+			atlas_deferrals_add(&deferrals, &missing->keys[i], later, ATLAS_IS_MISSING);
 	write_deferrals(&deferrals);
+}
+
+/* Nothing more comes of linking it, so what else is to be done about the event is due now. */
+static void
+write_work_of_failed(const AtlasEventKey *key)
+{
+	AtlasNewWork work;
+
+	atlas_new_work_begin(&work, 1);
+	atlas_new_work_add(&work, &key->id, key->tenant, key->depth);
+	(void) atlas_new_work_write(&work);
 }
 
 void
@@ -132,6 +141,8 @@ atlas_link_failed(const AtlasEventKey *key, bool is_made, const char *message)
 	is_failed = attempts + (is_made ? 1 : 0) >= atlas_max_attempts;
 	if (is_made || !is_failed)
 		attempts++;
+	if (is_failed)
+		write_work_of_failed(key);
 	atlas_queue_note_failure(key, attempts, message,
 							 is_failed ? DT_NOEND :
 							 atlas_backoff(GetCurrentTimestamp(), FIRST_BACKOFF_SECONDS, attempts,

@@ -19,6 +19,17 @@ extern void atlas_put_off_deferred(const AtlasLinkEvent *events, int nevents, Ti
 /* Puts off events that are not in the log: for a moment, or, as in a restore, for longer. */
 extern void atlas_put_off_missing(const AtlasMissing *missing, TimestampTz now);
 
+/* Why, and when the transaction of an event may have ended. */
+#define ATLAS_IS_ENDING "the transaction that submitted the event is about to end"
+#define ATLAS_IS_MISSING "the event is not there"
+extern TimestampTz atlas_when_ended(TimestampTz now);
+
+/*
+ * Writes into the server log why events are put off, for the same reason at most once a
+ * minute, and where they are seen.
+ */
+extern void atlas_log_put_off(const char *reason, const char *view);
+
 /* Puts off an event that is not to blame for anything. */
 extern void atlas_put_off(const AtlasEventKey *key, const char *reason);
 

@@ -76,7 +76,7 @@ number_text(const AtlasDecimal *decimal, int *length)
 
 /* Reads the exponent at the end of a number. Returns false if it is none, or beyond jsonb. */
 static bool
-read_exponent(const char *c, const char *end, int *exponent)
+read_decimal_exponent(const char *c, const char *end, int *exponent)
 {
 	bool		is_negative = c < end && *c == '-';
 
@@ -131,7 +131,7 @@ atlas_number_of_text(const char *text, int length, int *number_length)
 		if (c == first)
 			return NULL;
 	}
-	if (c < end && *c == 'e' && read_exponent(c + 1, end, &exponent))
+	if (c < end && *c == 'e' && read_decimal_exponent(c + 1, end, &exponent))
 		c = end;
 	if (c != end)
 		return NULL;
@@ -142,28 +142,20 @@ atlas_number_of_text(const char *text, int length, int *number_length)
 	return number_text(&decimal, number_length);
 }
 
-char *
-atlas_number_of_numeric(Numeric numeric, int *number_length)
+/* The exact text is the printed one unless that has zeros at its end, or an exponent is due. */
+void
+atlas_number_texts(Numeric numeric, AtlasNumberTexts *texts)
 {
 	AtlasDecimal decimal;
 
 	atlas_numeric_to_decimal(numeric, &decimal);
-	return number_text(&decimal, number_length);
-}
-
-/* The text of a number is the printed one unless that has zeros at its end, or an exponent is due. */
-char *
-atlas_printed_number(Numeric numeric, int *length)
-{
-	AtlasDecimal decimal;
-	char	   *printed;
-
-	atlas_numeric_to_decimal(numeric, &decimal);
+	texts->exact = number_text(&decimal, &texts->exact_length);
+	texts->printed = texts->exact;
+	texts->printed_length = texts->exact_length;
 	if (decimal.scale == Max(decimal.ndigits - decimal.point, 0) ||
 		decimal.scale > decimal.ndigits + MAX_WRITTEN_ZEROS ||
 		decimal.point > decimal.ndigits + MAX_WRITTEN_ZEROS)
-		return number_text(&decimal, length);
-	printed = DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(numeric)));
-	*length = strlen(printed);
-	return printed;
+		return;
+	texts->printed = DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(numeric)));
+	texts->printed_length = strlen(texts->printed);
 }

@@ -13,13 +13,15 @@
  */
 extern char *atlas_number_of_text(const char *text, int length, int *number_length);
 
-/* The same of a number of jsonb. */
-extern char *atlas_number_of_numeric(Numeric numeric, int *number_length);
+/* The texts of a number of jsonb, palloc'd. */
+typedef struct AtlasNumberTexts
+{
+	const char *exact;			/* as above */
+	int			exact_length;
+	const char *printed;		/* as it is printed, for its words; exact if that has very many zeros */
+	int			printed_length;
+} AtlasNumberTexts;
 
-/*
- * The number as it is printed, for its words; for a number that has very many zeros the same
- * as atlas_number_of_numeric().
- */
-extern char *atlas_printed_number(Numeric numeric, int *length);
+extern void atlas_number_texts(Numeric numeric, AtlasNumberTexts *texts);
 
 #endif							/* ATLAS_NUMBER_H */

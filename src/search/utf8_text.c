@@ -56,7 +56,7 @@ convert_all(Oid procedure, int from, int to, const char *source, int length, cha
 
 /* The length of the character at this place, which may be cut off by the end. */
 static int
-character_length(const char *text, int start, int end)
+server_character_length(const char *text, int start, int end)
 {
 	return Min(pg_encoding_mblen(GetDatabaseEncoding(), text + start), end - start);
 }
@@ -91,11 +91,11 @@ append_run(Conversion *conversion, int start, int end, const char *utf8, int len
 	int			ncharacters = 0;
 	int			next = 0;
 
-	for (int i = start; i < end; i += character_length(conversion->text, i, end))
+	for (int i = start; i < end; i += server_character_length(conversion->text, i, end))
 		ncharacters++;
 	if (count_utf8(utf8, length) != ncharacters)
 		return false;
-	for (int i = start; i < end; i += character_length(conversion->text, i, end))
+	for (int i = start; i < end; i += server_character_length(conversion->text, i, end))
 	{
 		int			width = pg_utf_mblen((const unsigned char *) utf8 + next);
 
@@ -118,7 +118,7 @@ convert_run(Conversion *conversion, int start, int end)
 		return;
 	while (start < end)
 	{
-		int			width = character_length(conversion->text, start, end);
+		int			width = server_character_length(conversion->text, start, end);
 
 		length = convert_all(conversion->procedure, GetDatabaseEncoding(), PG_UTF8,
 							 conversion->text + start, width, utf8, sizeof(utf8));
@@ -138,7 +138,7 @@ end_of_run(const char *text, int start, int length)
 
 	while (end < length && IS_HIGHBIT_SET(text[end]))
 	{
-		int			width = character_length(text, end, length);
+		int			width = server_character_length(text, end, length);
 
 		if (end > start && end + width - start > MAX_RUN)
 			break;

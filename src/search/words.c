@@ -16,11 +16,12 @@
  * read and forgotten.
  *
  * Everything is UTF-8 in here. In databases of another encoding the text is converted
- * before, and each word after it; a word that the encoding cannot represent is left out
- * and keeps its position.
+ * before, and each word after it. Folding can make a character that the encoding does not have, as
+ * of µ in LATIN1; it is left out of the word.
  */
 #include "postgres.h"
 
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
@@ -36,7 +37,7 @@ typedef struct Part
 {
 	AtlasCharacterClass class;	/* ATLAS_BLANK: there is none */
 	int			length;
-	bool		is_full;		/* what follows is forgotten */
+	bool		is_full;		/* it was cut: what follows is forgotten */
 	int			start;
 	int			end;
 } Part;
@@ -48,8 +49,8 @@ typedef struct Splitter
 	char	   *block;			/* the text of the next word; it has room for the longest */
 	char	   *block_end;
 	int			next_block;		/* size of the next block */
-	Part		part;
-	Part		together;		/* all parts that touch, from the first on */
+	Part		part;			/* its text is in the block */
+	Part		together;		/* the parts before it that touch */
 	int			nparts;			/* in together */
 	int			together_position;
 	char		together_text[ATLAS_MAX_WORD];
@@ -88,25 +89,18 @@ add_word(Splitter *splitter, AtlasWordKind kind, const Part *part, int position)
 	splitter->block += part->length;
 }
 
-/* Appends a character to the text of a part, unless it is too long already. */
+/* Appends a character to the text of the part, unless that is too long already. */
 static inline void
-append_character(Part *part, char *text, int32 character)
+append_character(Splitter *splitter, int32 character)
 {
+	Part	   *part = &splitter->part;
 	char		utf8[ATLAS_MAX_UTF8];
-	int			width;
+	int			width = atlas_write_utf8(utf8, character);
 
-	if (character < 0x80 && part->length < ATLAS_MAX_WORD && !part->is_full)
-	{
-		text[part->length++] = (char) character;
+	part->is_full = part->is_full || part->length + width > ATLAS_MAX_WORD;
+	if (part->is_full)
 		return;
-	}
-	width = atlas_write_utf8(utf8, character);
-	if (part->is_full || part->length + width > ATLAS_MAX_WORD)
-	{
-		part->is_full = true;
-		return;
-	}
-	memcpy(text + part->length, utf8, width);
+	memcpy(splitter->block + part->length, utf8, width);
 	part->length += width;
 }
 
@@ -120,14 +114,38 @@ begin_part(Part *part, AtlasCharacterClass class, int start)
 	part->end = start;
 }
 
-/* Ends a part of letters or of digits, which is a word, and a piece of the word together. */
+/* Appends the part to the word together, as far as there is room for its characters. */
 static void
-end_part(Splitter *splitter)
+append_to_together(Splitter *splitter)
 {
-	if (splitter->nparts++ == 0)
+	const Part *part = &splitter->part;
+	Part	   *together = &splitter->together;
+	int			length = Min(part->length, ATLAS_MAX_WORD - together->length);
+
+	if (together->is_full)
+		return;
+	if (length < part->length)
+		while (length > 0 && (splitter->block[length] & 0xC0) == 0x80)
+			length--;
+	memcpy(splitter->together_text + together->length, splitter->block, length);
+	together->length += length;
+	together->is_full = part->is_full || length < part->length;
+}
+
+/* Ends a part of letters or of digits, which is a word, and maybe a piece of a word together. */
+static void
+end_part(Splitter *splitter, bool is_last)
+{
+	if (splitter->nparts == 0)
+	{
+		begin_part(&splitter->together, splitter->part.class, splitter->part.start);
 		splitter->together_position = splitter->words->npositions;
-	add_word(splitter, ATLAS_WORD, &splitter->part, splitter->words->npositions++);
+	}
+	if (splitter->nparts > 0 || !is_last)
+		append_to_together(splitter);
+	splitter->nparts++;
 	splitter->together.end = splitter->part.end;
+	add_word(splitter, ATLAS_WORD, &splitter->part, splitter->words->npositions++);
 	splitter->part.class = ATLAS_BLANK;
 }
 
@@ -144,7 +162,7 @@ end_token(Splitter *splitter)
 		splitter->part.class = ATLAS_BLANK;
 		return;
 	}
-	end_part(splitter);
+	end_part(splitter, true);
 	if (splitter->nparts > 1)
 	{
 		need_block(splitter);
@@ -162,16 +180,34 @@ read_of_word(Splitter *splitter, const AtlasFolded *folded, int start, int end)
 	{
 		if (splitter->part.class == ATLAS_UNSPACED)
 			end_token(splitter);
-		if (splitter->part.class == ATLAS_BLANK)
-			begin_part(&splitter->together, folded->class, start);
-		else
-			end_part(splitter);
+		else if (splitter->part.class != ATLAS_BLANK)
+			end_part(splitter, false);
 		need_block(splitter);
 		begin_part(&splitter->part, folded->class, start);
 	}
-	append_character(&splitter->part, splitter->block, folded->character);
-	append_character(&splitter->together, splitter->together_text, folded->character);
+	append_character(splitter, folded->character);
 	splitter->part.end = end;
+}
+
+/* Reads on while letters of ASCII follow letters, or digits follow digits: this is most of most texts. */
+static inline void
+read_more_ascii(Splitter *splitter, AtlasFolder *folder)
+{
+	Part	   *part = &splitter->part;
+
+	while (folder->end < folder->length && folder->text[folder->end] < 0x80)
+	{
+		const AtlasFolded *folded = &atlas_folded_ascii[folder->text[folder->end]];
+
+		if (folded->class != part->class)
+			break;
+		if (part->length < ATLAS_MAX_WORD && !part->is_full)
+			splitter->block[part->length++] = (char) folded->character;
+		else
+			part->is_full = true;
+		folder->end++;
+	}
+	part->end = folder->end;
 }
 
 /* Reads a character of a script without blanks, which ends a pair and begins the next one. */
@@ -184,13 +220,13 @@ read_unspaced(Splitter *splitter, const AtlasFolded *folded, int start, int end)
 		end_token(splitter);
 	else
 	{
-		append_character(part, splitter->block, folded->character);
+		append_character(splitter, folded->character);
 		part->end = end;
 		add_word(splitter, ATLAS_WORD_PAIR, part, splitter->words->npositions++);
 	}
 	need_block(splitter);
 	begin_part(part, ATLAS_UNSPACED, start);
-	append_character(part, splitter->block, folded->character);
+	append_character(splitter, folded->character);
 	part->end = end;
 }
 
@@ -220,7 +256,11 @@ split_utf8(const char *utf8, int length, AtlasWords *words)
 			const AtlasFolded *folded = &folder.folded[i];
 
 			if (folded->class == ATLAS_LETTER || folded->class == ATLAS_DIGIT)
+			{
 				read_of_word(&splitter, folded, folder.start, folder.end);
+				if (i == folder.nfolded - 1)
+					read_more_ascii(&splitter, &folder);
+			}
 			else if (folded->class == ATLAS_UNSPACED)
 				read_unspaced(&splitter, folded, folder.start, folder.end);
 			else
@@ -234,7 +274,39 @@ split_utf8(const char *utf8, int length, AtlasWords *words)
 	end_token(&splitter);
 }
 
-/* Converts the words to the encoding of the server, and leaves out what cannot be converted. */
+/*
+ * Converts a word to the encoding of the server, without the characters that it lacks.
+ * Returns false if nothing is left.
+ */
+static bool
+convert_word(AtlasWord *word)
+{
+	const char *utf8 = word->text;
+	int			utf8_length = word->length;
+	char	   *text;
+
+	word->text = atlas_from_utf8_text(utf8, utf8_length, &word->length);
+	if (word->text != NULL)
+		return true;
+	text = palloc(utf8_length);
+	word->text = text;
+	word->length = 0;
+	for (int i = 0, width; i < utf8_length; i += width)
+	{
+		const char *bytes;
+		int			length;
+
+		width = pg_utf_mblen((const unsigned char *) utf8 + i);
+		bytes = atlas_from_utf8_text(utf8 + i, width, &length);
+		if (bytes == NULL || word->length + length > utf8_length)
+			continue;
+		memcpy(text + word->length, bytes, length);
+		word->length += length;
+	}
+	return word->length > 0;
+}
+
+/* Converts the words, and the places where they are. */
 static void
 convert_words(AtlasWords *words, const int *offsets)
 {
@@ -245,9 +317,12 @@ convert_words(AtlasWords *words, const int *offsets)
 		AtlasWord	word = words->items[i];
 
 		CHECK_FOR_INTERRUPTS();
-		word.text = atlas_from_utf8_text(word.text, word.length, &word.length);
-		if (word.text == NULL)
+		if (!convert_word(&word))
 			continue;
+
+		/* One character of the server can be several of UTF-8. */
+		while (offsets[word.end] == offsets[word.end - 1])
+			word.end++;
 		word.start = offsets[word.start];
 		word.end = offsets[word.end];
 		words->items[nkept++] = word;
@@ -277,8 +352,9 @@ typedef struct FoldedText
 	bool		is_blank_due;	/* a blank comes before the next character */
 } FoldedText;
 
-static void
-append_to_folded(FoldedText *folded, const char *bytes, int length)
+/* Makes room for so many bytes, and writes the blank that is due before them. */
+static inline void
+prepare_to_append(FoldedText *folded, int length)
 {
 	if (folded->length + length + 1 > folded->room)
 	{
@@ -288,8 +364,6 @@ append_to_folded(FoldedText *folded, const char *bytes, int length)
 	if (folded->is_blank_due && folded->length > 0)
 		folded->text[folded->length++] = ' ';
 	folded->is_blank_due = false;
-	memcpy(folded->text + folded->length, bytes, length);
-	folded->length += length;
 }
 
 /*
@@ -305,9 +379,13 @@ append_folded_character(FoldedText *folded, int32 character)
 
 	bytes = atlas_from_utf8_text(utf8, atlas_write_utf8(utf8, character), &length);
 	if (bytes == NULL)
-		append_to_folded(folded, "?", 1);
-	else
-		append_to_folded(folded, bytes, length);
+	{
+		bytes = "?";
+		length = 1;
+	}
+	prepare_to_append(folded, length);
+	memcpy(folded->text + folded->length, bytes, length);
+	folded->length += length;
 }
 
 char *
@@ -328,10 +406,17 @@ atlas_fold(const char *text, int length, int *folded_length)
 		CHECK_FOR_INTERRUPTS();
 		for (int i = 0; i < folder.nfolded; i++)
 		{
+			int32		character = folder.folded[i].character;
+
 			if (folder.folded[i].class == ATLAS_BLANK)
 				folded.is_blank_due = true;
+			else if (character < 0x80)
+			{
+				prepare_to_append(&folded, 1);
+				folded.text[folded.length++] = (char) character;
+			}
 			else
-				append_folded_character(&folded, folder.folded[i].character);
+				append_folded_character(&folded, character);
 		}
 	}
 	*folded_length = folded.length;

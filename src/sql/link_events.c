@@ -17,10 +17,28 @@
 #include "link/link_batch.h"
 #include "link/retry_unresolved.h"
 #include "store/queue.h"
+#include "work/work_batch.h"
 #include "worker/worker.h"
 
 PG_FUNCTION_INFO_V1(atlas_link_events);
 PG_FUNCTION_INFO_V1(atlas_retry_failed);
+
+/* Makes the documents of up to so many events, in the transaction of the caller. */
+static void
+make_documents(int max_events)
+{
+	AtlasCursor cursor = {.backlog = ATLAS_TO_WORK_ON,.context = CurrentMemoryContext};
+	int			claimed;
+	int			limit;
+
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		limit = Min(max_events, ATLAS_WORK_BATCH_SIZE);
+		claimed = atlas_work_batch(&cursor, limit);
+		max_events -= claimed;
+	} while (claimed == limit && max_events > 0);
+}
 
 /* Links batch by batch, in the transaction of the caller. */
 Datum
@@ -30,6 +48,7 @@ atlas_link_events(PG_FUNCTION_ARGS)
 	AtlasCursor cursor = {.context = CurrentMemoryContext};
 	AtlasLinkCounts counts = {0};
 	AtlasIdentity saved;
+	int			left = max_events;
 	int			guc_level;
 	int			claimed;
 	int			limit;
@@ -50,11 +69,12 @@ atlas_link_events(PG_FUNCTION_ARGS)
 	do
 	{
 		CHECK_FOR_INTERRUPTS();
-		limit = Min(max_events, atlas_batch_size);
+		limit = Min(left, atlas_batch_size);
 		claimed = atlas_link_batch(&cursor, limit, &counts);
-		max_events -= claimed;
-	} while (claimed == limit && max_events > 0);
+		left -= claimed;
+	} while (claimed == limit && left > 0);
 	(void) atlas_retry_unresolved(atlas_batch_size);
+	make_documents(max_events);
 	AtEOXact_GUC(true, guc_level);
 	atlas_return(&saved);
 	SPI_finish();

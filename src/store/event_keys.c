@@ -82,3 +82,14 @@ atlas_event_keys_values(const AtlasEventKey *keys, int nkeys, Datum *values)
 	values[0] = atlas_column_array(&tenants, TEXTOID);
 	values[1] = atlas_column_array(&ids, UUIDOID);
 }
+
+Datum
+atlas_event_keys_places(const AtlasEventKey *keys, int nkeys)
+{
+	AtlasColumn places;
+
+	atlas_column_init(&places, nkeys);
+	for (int i = 0; i < nkeys; i++)
+		atlas_column_add_pointer(&places, &keys[i].place);
+	return atlas_column_array(&places, TIDOID);
+}

@@ -14,7 +14,13 @@ typedef struct AtlasEventKey
 {
 	text	   *tenant;
 	pg_uuid_t	id;
-	ItemPointerData place;		/* of its row in the queue, if it was claimed */
+
+	/* What its row in the queue, or in the work table, says, if it was claimed. */
+	uint64		submitted_xid;
+	ItemPointerData place;		/* of the row */
+	int16		attempts;		/* that have failed */
+	int16		depth;			/* how many rules led to it */
+	int16		what;			/* see work.h; 0 in the queue */
 } AtlasEventKey;
 
 /* The order of ids, and of tenants where ids are equal. */
@@ -50,5 +56,8 @@ extern void atlas_event_keys_take(AtlasEventKey *keys, int tenant_column, int id
 
 /* Sets those parameters. */
 extern void atlas_event_keys_values(const AtlasEventKey *keys, int nkeys, Datum *values);
+
+/* The places of their rows, as a parameter. */
+extern Datum atlas_event_keys_places(const AtlasEventKey *keys, int nkeys);
 
 #endif							/* ATLAS_EVENT_KEYS_H */

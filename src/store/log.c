@@ -1,11 +1,15 @@
 /*
  * log.c
- *		The columns of the log, atlas_events, as the install script has them.
+ *		The log, atlas_events: its columns, as the install script has them, and how events are
+ *		read by their keys.
  */
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "utils/inval.h"
 
+#include "base/statement.h"
+#include "store/event_keys.h"
 #include "store/log.h"
 #include "store/rows.h"
 
@@ -27,3 +31,16 @@ AtlasTable	atlas_log_table = {
 		[ATLAS_LOG_RELATED_OBJECTS] = {"related_objects", JSONBOID},
 	},
 };
+
+int
+atlas_log_select(AtlasStatement *statement, const AtlasEventKey *keys, int nkeys)
+{
+	Datum		values[ATLAS_KEYS_NPARAMETERS + 2];
+
+	/* A transaction that has locked the log already does not learn of new partitions by itself. */
+	AcceptInvalidationMessages();
+	atlas_event_keys_values(keys, nkeys, values);
+	values[ATLAS_KEYS_NPARAMETERS] = UUIDPGetDatum(&keys[0].id);
+	values[ATLAS_KEYS_NPARAMETERS + 1] = UUIDPGetDatum(&keys[nkeys - 1].id);
+	return (int) atlas_execute(statement, values, NULL, false, 0);
+}

@@ -7,9 +7,7 @@
  */
 #include "postgres.h"
 
-#include "access/transam.h"
 #include "catalog/pg_type.h"
-#include "storage/lock.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -114,7 +112,12 @@ static AtlasStatement has_work = {
 	"    OR EXISTS (SELECT FROM @extschema@.atlas_event_queue"
 	"                WHERE next_attempt_at OPERATOR(pg_catalog.<=) $1 AND submitted_xid OPERATOR(pg_catalog.>=) '0')"
 	"    OR EXISTS (SELECT FROM @extschema@.atlas_event_unresolved"
-	"                WHERE next_attempt_at OPERATOR(pg_catalog.<=) $1)",
+	"                WHERE next_attempt_at OPERATOR(pg_catalog.<=) $1)"
+	"    OR EXISTS (SELECT FROM @extschema@.atlas_event_work"
+	"                WHERE next_attempt_at IS NULL AND submitted_xid OPERATOR(pg_catalog.>=) '0')"
+	"    OR EXISTS (SELECT FROM @extschema@.atlas_event_work"
+	"                WHERE next_attempt_at OPERATOR(pg_catalog.<=) $1 AND submitted_xid OPERATOR(pg_catalog.>=) '0')"
+	"    OR EXISTS (SELECT FROM @extschema@.atlas_search_rebuild WHERE finished_at IS NULL)",
 	.nparameters = 1,
 	.parameters = {TIMESTAMPTZOID},
 };
@@ -125,7 +128,9 @@ static AtlasStatement next_due = {
 	"SELECT LEAST((SELECT pg_catalog.min(next_attempt_at) FROM @extschema@.atlas_event_queue"
 	"               WHERE next_attempt_at IS NOT NULL AND submitted_xid OPERATOR(pg_catalog.>=) '0'),"
 	"             (SELECT pg_catalog.min(next_attempt_at) FROM @extschema@.atlas_event_unresolved"
-	"               WHERE next_attempt_at IS NOT NULL))",
+	"               WHERE next_attempt_at IS NOT NULL),"
+	"             (SELECT pg_catalog.min(next_attempt_at) FROM @extschema@.atlas_event_work"
+	"               WHERE next_attempt_at IS NOT NULL AND submitted_xid OPERATOR(pg_catalog.>=) '0'))",
 };
 
 /* ----- Adding and finding ----- */
@@ -167,40 +172,6 @@ atlas_queue_find(const AtlasEventKey *keys, int nkeys, AtlasQueued *queued)
 		queued[i].is_failed = DatumGetBool(SPI_getbinval(row, tupdesc, 5, &isnull));
 	}
 	return (int) SPI_processed;
-}
-
-/*
- * Does a transaction hold the lock on its id? It does until it has ended, and lets
- * go of it after it has told the other sessions what it changed. A foreign transaction
- * id may be any number.
- */
-static bool
-is_ending(uint64 xid)
-{
-	uint64		next = U64FromFullTransactionId(ReadNextFullTransactionId());
-	LOCKTAG		tag;
-
-	if (xid >= next || next - xid > PG_INT32_MAX ||
-		!TransactionIdIsNormal((TransactionId) xid))
-		return false;
-	SET_LOCKTAG_TRANSACTION(tag, (TransactionId) xid);
-	if (LockAcquire(&tag, ShareLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
-		return true;
-	LockRelease(&tag, ShareLock, false);
-	return false;
-}
-
-int
-atlas_queue_ending(const AtlasEventKey *keys, int nkeys, AtlasEventKey *ending)
-{
-	AtlasQueued *queued = palloc(sizeof(AtlasQueued) * Max(nkeys, 1));
-	int			nqueued = atlas_queue_find(keys, nkeys, queued);
-	int			nending = 0;
-
-	for (int i = 0; i < nqueued; i++)
-		if (is_ending(queued[i].submitted_xid))
-			ending[nending++] = queued[i].key;
-	return nending;
 }
 
 /* ----- Putting off and taking out ----- */

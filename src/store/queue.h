@@ -30,13 +30,6 @@ typedef struct AtlasQueued
 /* Finds those of the events that are in the queue, sorted by key; queued has room for nkeys. */
 extern int	atlas_queue_find(const AtlasEventKey *keys, int nkeys, AtlasQueued *queued);
 
-/*
- * Of these events, those whose transaction is visible already but has not ended: what
- * it did to the catalogs may not be known to other sessions. Returns how many; they
- * are sorted by key.
- */
-extern int	atlas_queue_ending(const AtlasEventKey *keys, int nkeys, AtlasEventKey *ending);
-
 /* Takes events that were claimed out of the queue: they are LINKED. */
 extern void atlas_queue_remove(const AtlasEventKey *keys, int nkeys);
 
@@ -61,13 +54,13 @@ extern void atlas_queue_note_failure(const AtlasEventKey *key, int attempts, con
 /* Gives FAILED events new attempts, or only this one if it is not NULL; returns how many. */
 extern uint64 atlas_queue_retry_failed(const pg_uuid_t *id);
 
-/* Is there anything that is due, an event or an unresolved reference? */
+/*
+ * Is there anything that is due, or a rebuild of the documents to go on with? This and the
+ * next call look at events in the queue and in the work table, and at unresolved references.
+ */
 extern bool atlas_queue_has_work(void);
 
-/*
- * When the next event or unresolved reference is to be tried again;
- * DT_NOEND when there is none.
- */
+/* When the next of them is to be tried again; DT_NOEND when there is none. */
 extern TimestampTz atlas_queue_next_due(void);
 
 #endif							/* ATLAS_QUEUE_H */

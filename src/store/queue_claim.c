@@ -2,6 +2,9 @@
  * queue_claim.c
  *		Claiming events from the queue, without reading what is dead.
  *
+ * All of this holds for the work table as well, whose rows and whose cursor's index are like those
+ * of the queue.
+ *
  * A long-running snapshot keeps the rows that were removed from the queue from
  * being vacuumed, so "the first rows of the queue" get ever more expensive to
  * find. The linker therefore remembers where it was. Event ids are no use for that,
@@ -34,86 +37,110 @@
 #include "base/statement.h"
 #include "store/queue_claim.h"
 
-/*
- * Of any tenant. Index Cond on atlas_event_queue_cursor_idx, no sort. That index is for
- * statements only that compare submitted_xid, like this one and those below.
- */
-static AtlasStatement claim_range = {
-	.sql =
-	"SELECT tenant_id, event_id, ctid, submitted_xid"
-	"  FROM @extschema@.atlas_event_queue"
-	" WHERE next_attempt_at IS NULL"
-	"   AND (submitted_xid, event_id) OPERATOR(pg_catalog.>) ($1, $2)"
-	"   AND submitted_xid OPERATOR(pg_catalog.<=) $3"
-	" ORDER BY next_attempt_at, submitted_xid, event_id"
-	" LIMIT $4"
-	"   FOR UPDATE SKIP LOCKED",
-	.nparameters = 4,
-	.parameters = {XID8OID, UUIDOID, XID8OID, INT8OID},
-};
+/* The statements that claim from one of the tables. */
+typedef struct ClaimStatements
+{
+	AtlasStatement range;
+	AtlasStatement unfinished;
+	AtlasStatement left;
+	AtlasStatement due;
+} ClaimStatements;
+
+/* What is taken out of each row; what is an expression. */
+#define CLAIMED(what) "tenant_id, event_id, ctid, submitted_xid, attempts, depth, " what
 
 /*
- * Which of these transactions have events of any tenant in the queue. LIMIT keeps it a lookup for
- * each of them: a join could read the whole queue.
+ * Of any tenant. Index Cond on the cursor's index, no sort. That index is for statements
+ * only that compare submitted_xid, like this one and those below.
  */
-static AtlasStatement find_unfinished = {
-	.sql =
-	"SELECT x"
-	"  FROM pg_catalog.unnest($1) AS x,"
-	"       LATERAL (SELECT FROM @extschema@.atlas_event_queue q"
-	"                 WHERE q.next_attempt_at IS NULL"
-	"                   AND q.submitted_xid OPERATOR(pg_catalog.=) x"
-	"                 LIMIT 1) AS found"
-	" ORDER BY x",
-	.nparameters = 1,
-	.parameters = {XID8ARRAYOID},
-};
+#define CLAIM_RANGE(table, what) \
+	"SELECT " CLAIMED(what) \
+	"  FROM @extschema@." table \
+	" WHERE next_attempt_at IS NULL" \
+	"   AND (submitted_xid, event_id) OPERATOR(pg_catalog.>) ($1, $2)" \
+	"   AND submitted_xid OPERATOR(pg_catalog.<=) $3" \
+	" ORDER BY next_attempt_at, submitted_xid, event_id" \
+	" LIMIT $4" \
+	"   FOR UPDATE SKIP LOCKED"
+
+/*
+ * Which of these transactions have events of any tenant in the table. LIMIT keeps it a lookup for
+ * each of them: a join could read the whole table.
+ */
+#define FIND_UNFINISHED(table) \
+	"SELECT x" \
+	"  FROM pg_catalog.unnest($1) AS x," \
+	"       LATERAL (SELECT FROM @extschema@." table " q" \
+	"                 WHERE q.next_attempt_at IS NULL" \
+	"                   AND q.submitted_xid OPERATOR(pg_catalog.=) x" \
+	"                 LIMIT 1) AS found" \
+	" ORDER BY x"
 
 /*
  * Is there an event, of any tenant, that the pass before must have seen, and did not get? Its
  * transaction had ended when that pass began.
  */
-static AtlasStatement find_left = {
-	.sql =
-	"SELECT EXISTS (SELECT FROM @extschema@.atlas_event_queue q"
-	"                WHERE q.next_attempt_at IS NULL"
-	"                  AND q.submitted_xid OPERATOR(pg_catalog.>=) $1"
-	"                  AND q.submitted_xid OPERATOR(pg_catalog.<) $2"
-	"                  AND q.submitted_xid OPERATOR(pg_catalog.<>) ALL ($3))"
-	"    OR EXISTS (SELECT"
-	"                 FROM pg_catalog.unnest($4) AS x,"
-	"                      LATERAL (SELECT FROM @extschema@.atlas_event_queue q"
-	"                                WHERE q.next_attempt_at IS NULL"
-	"                                  AND q.submitted_xid OPERATOR(pg_catalog.=) x"
-	"                                LIMIT 1) AS found"
-	"                WHERE x OPERATOR(pg_catalog.<>) ALL ($3))",
-	.nparameters = 4,
-	.parameters = {XID8OID, XID8OID, XID8ARRAYOID, XID8ARRAYOID},
-};
+#define FIND_LEFT(table) \
+	"SELECT EXISTS (SELECT FROM @extschema@." table " q" \
+	"                WHERE q.next_attempt_at IS NULL" \
+	"                  AND q.submitted_xid OPERATOR(pg_catalog.>=) $1" \
+	"                  AND q.submitted_xid OPERATOR(pg_catalog.<) $2" \
+	"                  AND q.submitted_xid OPERATOR(pg_catalog.<>) ALL ($3))" \
+	"    OR EXISTS (SELECT" \
+	"                 FROM pg_catalog.unnest($4) AS x," \
+	"                      LATERAL (SELECT FROM @extschema@." table " q" \
+	"                                WHERE q.next_attempt_at IS NULL" \
+	"                                  AND q.submitted_xid OPERATOR(pg_catalog.=) x" \
+	"                                LIMIT 1) AS found" \
+	"                WHERE x OPERATOR(pg_catalog.<>) ALL ($3))"
 
 /* Of any tenant; Index Cond on the same index. */
-static AtlasStatement claim_due = {
-	.sql =
-	"SELECT tenant_id, event_id, ctid"
-	"  FROM @extschema@.atlas_event_queue"
-	" WHERE next_attempt_at OPERATOR(pg_catalog.<=) $1 AND submitted_xid OPERATOR(pg_catalog.>=) '0'"
-	" ORDER BY next_attempt_at"
-	" LIMIT $2"
-	"   FOR UPDATE SKIP LOCKED",
-	.nparameters = 2,
-	.parameters = {TIMESTAMPTZOID, INT8OID},
+#define CLAIM_DUE(table, what) \
+	"SELECT " CLAIMED(what) \
+	"  FROM @extschema@." table \
+	" WHERE next_attempt_at OPERATOR(pg_catalog.<=) $1 AND submitted_xid OPERATOR(pg_catalog.>=) '0'" \
+	" ORDER BY next_attempt_at" \
+	" LIMIT $2" \
+	"   FOR UPDATE SKIP LOCKED"
+
+#define CLAIM_STATEMENTS(table, what) \
+	{ \
+		.range = {CLAIM_RANGE(table, what), 4, {XID8OID, UUIDOID, XID8OID, INT8OID}}, \
+		.unfinished = {FIND_UNFINISHED(table), 1, {XID8ARRAYOID}}, \
+		.left = {FIND_LEFT(table), 4, {XID8OID, XID8OID, XID8ARRAYOID, XID8ARRAYOID}}, \
+		.due = {CLAIM_DUE(table, what), 2, {TIMESTAMPTZOID, INT8OID}}, \
+	}
+
+#define NOTHING_ELSE "0::pg_catalog.int2"
+
+static ClaimStatements claims[] = {
+	[ATLAS_TO_LINK] = CLAIM_STATEMENTS("atlas_event_queue", NOTHING_ELSE),
+	[ATLAS_TO_WORK_ON] = CLAIM_STATEMENTS("atlas_event_work", "what"),
 };
 
-static AtlasStatement claim_again = {
+static AtlasStatement claim_queued_again = {
 	.sql =
-	"SELECT q.tenant_id, q.event_id, q.ctid"
+	"SELECT q.*"
 	"  FROM " ATLAS_KEYS ","
-	"       LATERAL (SELECT tenant_id, event_id, ctid FROM @extschema@.atlas_event_queue q"
+	"       LATERAL (SELECT " CLAIMED(NOTHING_ELSE) " FROM @extschema@.atlas_event_queue q"
 	"                 WHERE " ATLAS_IS_KEY("q")
 	"                   AND (next_attempt_at IS NULL OR next_attempt_at OPERATOR(pg_catalog.<>) 'infinity')"
 	"                OFFSET 0 FOR UPDATE SKIP LOCKED) q",
 	.nparameters = ATLAS_KEYS_NPARAMETERS,
 	.parameters = {ATLAS_KEYS_PARAMETERS},
+};
+
+/* The work table has no index by event, so its rows are found by their places: a Tid Scan. */
+static AtlasStatement claim_work_again = {
+	.sql =
+	"SELECT w.*"
+	"  FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3))"
+	"               AS k (tenant_id, event_id, place),"
+	"       LATERAL (SELECT " CLAIMED("what") " FROM @extschema@.atlas_event_work w"
+	"                 WHERE w.ctid OPERATOR(pg_catalog.=) k.place AND " ATLAS_IS_KEY("w")
+	"                OFFSET 0 FOR UPDATE SKIP LOCKED) w",
+	.nparameters = ATLAS_KEYS_NPARAMETERS + 1,
+	.parameters = {ATLAS_KEYS_PARAMETERS, TIDARRAYOID},
 };
 
 /* A transaction id of a snapshot with its epoch; it is older than the next. */
@@ -183,7 +210,7 @@ begin_pass(AtlasCursor *cursor)
 		Datum		value = xid_array(cursor->unfinished, cursor->nunfinished);
 
 		/* Of those that have ended, most wrote nothing to the queue. */
-		cursor->nunfinished = (int) atlas_execute(&find_unfinished, &value, NULL, false, 0);
+		cursor->nunfinished = (int) atlas_execute(&claims[cursor->backlog].unfinished, &value, NULL, false, 0);
 		for (int i = 0; i < cursor->nunfinished; i++)
 			cursor->unfinished[i] = DatumGetUInt64(SPI_getbinval(SPI_tuptable->vals[i],
 																 SPI_tuptable->tupdesc, 1, &isnull));
@@ -225,23 +252,31 @@ atlas_queue_left_some(AtlasCursor *cursor)
 	values[1] = UInt64GetDatum(cursor->first_xid);
 	values[2] = xid_array(cursor->unfinished, cursor->nunfinished);
 	values[3] = xid_array(cursor->previous_unfinished, cursor->nprevious_unfinished);
-	(void) atlas_execute(&find_left, values, NULL, false, 0);
+	(void) atlas_execute(&claims[cursor->backlog].left, values, NULL, false, 0);
 	cursor->left_some = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
 												   1, &isnull));
 	cursor->previous_seen = true;
 	return cursor->left_some;
 }
 
-/* Takes the events out of the rows found, and where they are. */
+/* Takes the events out of the rows found, with what the rows say. */
 static int
 take_keys(AtlasEventKey *keys)
 {
+	TupleDesc	tupdesc = SPI_tuptable->tupdesc;
 	bool		isnull;
 
 	atlas_event_keys_take(keys, 1, 2);
 	for (uint64 i = 0; i < SPI_processed; i++)
-		keys[i].place = *(ItemPointer) DatumGetPointer(SPI_getbinval(SPI_tuptable->vals[i],
-																	 SPI_tuptable->tupdesc, 3, &isnull));
+	{
+		HeapTuple	row = SPI_tuptable->vals[i];
+
+		keys[i].place = *(ItemPointer) DatumGetPointer(SPI_getbinval(row, tupdesc, 3, &isnull));
+		keys[i].submitted_xid = DatumGetUInt64(SPI_getbinval(row, tupdesc, 4, &isnull));
+		keys[i].attempts = DatumGetInt16(SPI_getbinval(row, tupdesc, 5, &isnull));
+		keys[i].depth = DatumGetInt16(SPI_getbinval(row, tupdesc, 6, &isnull));
+		keys[i].what = DatumGetInt16(SPI_getbinval(row, tupdesc, 7, &isnull));
+	}
 	return (int) SPI_processed;
 }
 
@@ -250,7 +285,6 @@ static int
 claim_from_range(AtlasCursor *cursor, int limit, AtlasEventKey *keys)
 {
 	Datum		values[4];
-	bool		isnull;
 	int			nclaimed;
 
 	values[0] = UInt64GetDatum(cursor->position_xid);
@@ -258,14 +292,13 @@ claim_from_range(AtlasCursor *cursor, int limit, AtlasEventKey *keys)
 	values[2] = UInt64GetDatum(cursor->current < cursor->nunfinished ?
 							   cursor->unfinished[cursor->current] : cursor->last_xid);
 	values[3] = Int64GetDatum(limit);
-	nclaimed = (int) atlas_execute(&claim_range, values, NULL, false, 0);
+	nclaimed = (int) atlas_execute(&claims[cursor->backlog].range, values, NULL, false, 0);
 	if (nclaimed == 0)
 		return 0;
 
 	(void) take_keys(keys);
 	cursor->position_id = keys[nclaimed - 1].id;
-	cursor->position_xid = DatumGetUInt64(SPI_getbinval(SPI_tuptable->vals[nclaimed - 1],
-														SPI_tuptable->tupdesc, 4, &isnull));
+	cursor->position_xid = keys[nclaimed - 1].submitted_xid;
 	return nclaimed;
 }
 
@@ -296,13 +329,13 @@ claim_new(AtlasCursor *cursor, int limit, AtlasEventKey *keys)
 
 /* Claims up to limit events whose time for another attempt has come. */
 static int
-claim_again_due(int limit, AtlasEventKey *keys)
+claim_again_due(AtlasBacklog backlog, int limit, AtlasEventKey *keys)
 {
 	Datum		values[2];
 
 	values[0] = TimestampTzGetDatum(GetCurrentTimestamp());
 	values[1] = Int64GetDatum(limit);
-	(void) atlas_execute(&claim_due, values, NULL, false, 0);
+	(void) atlas_execute(&claims[backlog].due, values, NULL, false, 0);
 	return take_keys(keys);
 }
 
@@ -311,7 +344,7 @@ atlas_queue_claim_batch(AtlasCursor *cursor, int limit, AtlasEventKey *keys)
 {
 	/* Events that were put off get a share, however many new ones there are. */
 	int			share = limit > 1 ? Max(limit / 10, 1) : 0;
-	int			ndue = claim_again_due(share, keys);
+	int			ndue = claim_again_due(cursor->backlog, share, keys);
 	int			nnew = claim_new(cursor, limit - ndue, keys + ndue);
 
 	if (ndue < share || ndue + nnew == limit)
@@ -319,7 +352,7 @@ atlas_queue_claim_batch(AtlasCursor *cursor, int limit, AtlasEventKey *keys)
 
 	/* They also get the room that is left. Those of the share are claimed once more with it. */
 	memmove(keys, keys + ndue, sizeof(AtlasEventKey) * nnew);
-	return nnew + claim_again_due(limit - nnew, keys + nnew);
+	return nnew + claim_again_due(cursor->backlog, limit - nnew, keys + nnew);
 }
 
 int
@@ -328,6 +361,17 @@ atlas_queue_claim_again(AtlasEventKey *keys, int nkeys)
 	Datum		values[ATLAS_KEYS_NPARAMETERS];
 
 	atlas_event_keys_values(keys, nkeys, values);
-	(void) atlas_execute(&claim_again, values, NULL, false, 0);
+	(void) atlas_execute(&claim_queued_again, values, NULL, false, 0);
+	return take_keys(keys);
+}
+
+int
+atlas_work_claim_again(AtlasEventKey *keys, int nkeys)
+{
+	Datum		values[ATLAS_KEYS_NPARAMETERS + 1];
+
+	atlas_event_keys_values(keys, nkeys, values);
+	values[ATLAS_KEYS_NPARAMETERS] = atlas_event_keys_places(keys, nkeys);
+	(void) atlas_execute(&claim_work_again, values, NULL, false, 0);
 	return take_keys(keys);
 }

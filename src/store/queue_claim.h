@@ -1,21 +1,29 @@
 /*
  * queue_claim.h
- *		Claiming events from the queue.
+ *		Claiming events from the queue, or from the work table.
  */
 #ifndef ATLAS_QUEUE_CLAIM_H
 #define ATLAS_QUEUE_CLAIM_H
 
 #include "store/event_keys.h"
 
+/* The tables from which events are claimed. Their cursors have the same index. */
+typedef enum AtlasBacklog
+{
+	ATLAS_TO_LINK,				/* atlas_event_queue */
+	ATLAS_TO_WORK_ON			/* atlas_event_work */
+} AtlasBacklog;
+
 /*
- * Where a linker is in the queue. Passes follow one another: each takes the
+ * Where a linker is in one of them. Passes follow one another: each takes the
  * events of the transactions that were not finished when the pass before began.
- * A sweep is a pass over the whole queue.
+ * A sweep is a pass over the whole table.
  *
- * A cursor that is all zero, except for the context, begins with a sweep.
+ * A cursor that is all zero, except for the table and the context, begins with a sweep.
  */
 typedef struct AtlasCursor
 {
+	AtlasBacklog backlog;
 	MemoryContext context;		/* lives as long as the cursor */
 	bool		in_pass;
 	bool		sweep_next;		/* the next pass is a sweep, asked for by the caller */
@@ -59,5 +67,8 @@ extern bool atlas_queue_left_some(AtlasCursor *cursor);
  * whenever they are due. Returns how many; their keys come first then.
  */
 extern int	atlas_queue_claim_again(AtlasEventKey *keys, int nkeys);
+
+/* The same for rows of the work table that are still where they were. */
+extern int	atlas_work_claim_again(AtlasEventKey *keys, int nkeys);
 
 #endif							/* ATLAS_QUEUE_CLAIM_H */

@@ -6,12 +6,15 @@
 #ifndef ATLAS_WORK_H
 #define ATLAS_WORK_H
 
+#include "datatype/timestamp.h"
 #include "utils/uuid.h"
 
+#include "store/event_keys.h"
 #include "store/rows.h"
 
 /* What is to be done, a sum. */
 #define ATLAS_WORK_DOCUMENT 1
+#define ATLAS_WORK_REPLACE 2	/* the document takes the place of the one that is there */
 
 /* Setting, see atlas_events.c. */
 extern bool atlas_search;
@@ -23,5 +26,31 @@ extern int	atlas_work_wanted(void);
 extern void atlas_work_rows_init(AtlasRows *rows, int size);
 extern void atlas_work_rows_add(AtlasRows *rows, const pg_uuid_t *event_id, const text *tenant,
 								uint64 xid, int depth, int what);
+
+/* New events about which work is to be done, or would be if search were in effect. */
+typedef struct AtlasNewWork
+{
+	int			what;
+	uint64		xid;
+	AtlasRows	rows;			/* unless what is 0 */
+	const pg_uuid_t *first;		/* of the events; NULL: there are none */
+} AtlasNewWork;
+
+/*
+ * Writes the rows of new events, or, if search is not in effect, notes that these have no
+ * documents. The events are added in the order of their ids. The last call returns the number of rows.
+ */
+extern void atlas_new_work_begin(AtlasNewWork *work, int size);
+extern void atlas_new_work_add(AtlasNewWork *work, const pg_uuid_t *event_id, const text *tenant, int depth);
+extern int	atlas_new_work_write(AtlasNewWork *work);
+
+/* Removes rows that were claimed. */
+extern void atlas_work_remove(const AtlasEventKey *keys, int nkeys);
+
+/*
+ * Has a row that was claimed tried again at that time, and notes why, and how many attempts
+ * have failed. The key says these things then, and where the row is now.
+ */
+extern void atlas_work_postpone(AtlasEventKey *key, int attempts, const char *reason, TimestampTz until);
 
 #endif							/* ATLAS_WORK_H */

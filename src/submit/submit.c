@@ -3,7 +3,7 @@
  *		Storing events, one or many, in the caller's transaction.
  *
  *	types known? ─► key known? ─► primary object there? ─► partitions ─► keys
- *	─► log ─► queue ─► (at commit) wake the linker
+ *	─► log ─► queue, or work table ─► (at commit) wake the linker
  *
  * Everything that can refuse an event comes before the first row is written. So each
  * of many events can be refused or stored for itself, without subtransactions. Objects
@@ -33,6 +33,7 @@
 #include "store/partitions.h"
 #include "store/queue.h"
 #include "store/rows.h"
+#include "store/work.h"
 #include "submit/idempotency.h"
 #include "submit/submit.h"
 
@@ -270,12 +271,16 @@ add_to_log(AtlasRows *rows, const AtlasSubmission *submission)
 							   atlas_references_to_jsonb(event->related, event->nrelated));
 }
 
-/* Writes the events, and those with related objects into the queue; returns how many those are. */
+/*
+ * Writes the events, and what the linker is to do about them: those with related objects
+ * wait in the queue, and of the others documents are made. Returns how many rows the linker finds.
+ */
 static int
 write_events(const AtlasOpenSubmissions *open)
 {
 	AtlasRows	events;
 	AtlasRows	queued;
+	AtlasNewWork work;
 	uint64		xid;
 
 	atlas_rows_init(&events, &atlas_log_table, open->nitems);
@@ -285,11 +290,18 @@ write_events(const AtlasOpenSubmissions *open)
 
 	xid = U64FromFullTransactionId(GetTopFullTransactionId());
 	atlas_queue_rows_init(&queued, open->nitems);
+	atlas_new_work_begin(&work, open->nitems);
 	for (int i = 0; i < open->nitems; i++)
-		if (open->items[i]->event.nrelated > 0)
-			atlas_queue_rows_add(&queued, &open->items[i]->event_id, open->items[i]->primary.tenant, xid);
+	{
+		const AtlasSubmission *submission = open->items[i];
+
+		if (submission->event.nrelated > 0)
+			atlas_queue_rows_add(&queued, &submission->event_id, submission->primary.tenant, xid);
+		else
+			atlas_new_work_add(&work, &submission->event_id, submission->primary.tenant, 0);
+	}
 	atlas_rows_write(&queued);
-	return queued.nrows;
+	return queued.nrows + atlas_new_work_write(&work);
 }
 
 /* ----- Phase: say how far each event is ----- */

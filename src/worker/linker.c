@@ -3,8 +3,14 @@
  *		The background worker that links the events of one database.
  *
  *	started by the launcher ─► may it link here? ─► the events that the linker before
- *	was linking, if it was killed ─► batches, until the queue is empty ─► wait for the
- *	latch, for poll_interval at most ─► ... ─► nothing for idle_timeout: leave
+ *	was at work on, if it was killed ─► batches, until the queue and the work table are empty
+ *	─► wait for the latch, for poll_interval at most ─► ... ─► nothing for idle_timeout: leave
+ *
+ * Linking comes first. A batch of the second step, which makes documents, is begun only when
+ * the queue has no full batch any more, and it is small; then the queue is looked at again. So a
+ * link waits for one small batch at most, and while there are more events to link than
+ * the linker can keep up with, only links are made. That comes to an end, because it links
+ * faster than events are submitted. A rebuild of documents goes on when neither step has anything to do.
  *
  * For some time after a kill, each batch is noted before it is begun: see linker_note.c.
  *
@@ -35,6 +41,7 @@
 #include "base/compat.h"
 #include "base/shmem.h"
 #include "link/link_batch.h"
+#include "work/pending_lists.h"
 #include "worker/linker.h"
 #include "worker/linker_transactions.h"
 #include "worker/worker.h"
@@ -178,18 +185,19 @@ must_leave(void)
 }
 
 /*
- * After a linker was killed, links the events that it was linking one by one. Returns
+ * After a linker was killed, deals one by one with the events that it was at work on. Returns
  * false if the linker is to leave.
  */
 static bool
-recover(const AtlasEventKey *suspects, int nsuspects)
+recover(AtlasBacklog backlog, AtlasEventKey *suspects, int nsuspects)
 {
 	if (nsuspects > 0)
 		ereport(LOG,
-				(errmsg("the atlas_events linker before this one was %s; %d events are linked one by one",
-						atlas_linker.was_evicted ? "terminated" : "killed", nsuspects)));
+				(errmsg("the atlas_events linker before this one was %s; %d events are %s one by one",
+						atlas_linker.was_evicted ? "terminated" : "killed", nsuspects,
+						backlog == ATLAS_TO_LINK ? "linked" : "indexed")));
 	for (int i = 0; i < nsuspects; i++)
-		if (must_leave() || !atlas_step_suspect(suspects[i]))
+		if (must_leave() || !atlas_step_suspect(backlog, &suspects[i], nsuspects - i))
 			return false;
 	atlas_linker.batch_noted = nsuspects > 0;
 	return true;
@@ -238,7 +246,10 @@ wait_for_work(TimestampTz idle_since)
 
 	/* Events that were locked are looked for again, but not in a busy loop. */
 	if (atlas_linker.left_some && GetCurrentTimestamp() >= TimestampTzPlusMilliseconds(now, timeout))
+	{
 		atlas_linker.cursor.sweep_next = true;
+		atlas_linker.work_cursor.sweep_next = true;
+	}
 	return true;
 }
 
@@ -253,28 +264,55 @@ grow_batch(void)
 		atlas_linker.batch_size = Min(atlas_linker.batch_size * 2, atlas_batch_size);
 }
 
+/* Empties pending lists if it is worth while. Returns false if the linker is to leave. */
+static bool
+clean_if_due(bool nothing_comes)
+{
+	return !atlas_pending_lists_due(GetCurrentTimestamp(), nothing_comes) ||
+		(!must_leave() && atlas_step_clean());
+}
+
 /*
- * Links until nothing is left, or the next round is due. Returns false if the linker is
- * to leave.
+ * A batch of each step, the second only if the queue had no full one. *more says that there
+ * is more to do at once. Returns false if the linker is to leave.
  */
 static bool
-link_until_empty(TimestampTz *idle_since)
+do_batches(TimestampTz *idle_since, bool *more)
+{
+	int			claimed;
+
+	if (!atlas_step_batch(&claimed))
+		return false;
+	*more = claimed >= atlas_linker.batch_size;
+	if (!*more)
+	{
+		if (must_leave() || !atlas_step_work(more))
+			return false;
+		/* Nothing else is due. */
+		if (!*more && claimed == 0 && (must_leave() || !atlas_step_rebuild(more)))
+			return false;
+	}
+	if (claimed > 0 || *more)
+		*idle_since = GetCurrentTimestamp();
+	return true;
+}
+
+/*
+ * Does all that is to be done until nothing is left, or the next round is due. Returns
+ * false if the linker is to leave.
+ */
+static bool
+work_until_empty(TimestampTz *idle_since)
 {
 	static TimestampTz last_retry = 0;
 	TimestampTz now;
-	int			claimed;
 	int			retried;
 	bool		full;
 
 	do
 	{
-		if (must_leave())
+		if (must_leave() || !do_batches(idle_since, &full))
 			return false;
-		if (!atlas_step_batch(&claimed))
-			return false;
-		if (claimed > 0)
-			*idle_since = GetCurrentTimestamp();
-		full = claimed >= atlas_linker.batch_size;
 		grow_batch();
 		/* Even if there is always something new, this is done now and then. */
 		now = GetCurrentTimestamp();
@@ -286,13 +324,14 @@ link_until_empty(TimestampTz *idle_since)
 			return false;
 		full = full || retried >= atlas_linker.batch_size;
 	} while (full && !round_is_due());
-	return true;
+	return full || clean_if_due(false);
 }
 
 /* The life of a linker, from the first look to the last. */
 static void
 work(void)
 {
+	AtlasBacklog backlog;
 	AtlasEventKey *suspects;
 	int			nsuspects;
 	bool		has_work = false;
@@ -303,7 +342,7 @@ work(void)
 		atlas_linker.finished = true;
 		return;
 	}
-	if (!atlas_step_begin(&suspects, &nsuspects) || !recover(suspects, nsuspects))
+	if (!atlas_step_begin(&backlog, &suspects, &nsuspects) || !recover(backlog, suspects, nsuspects))
 		return;
 
 	idle_since = GetCurrentTimestamp();
@@ -318,10 +357,10 @@ work(void)
 		/* It is cleared before looking, so that a commit that comes now sets it again. */
 		pg_atomic_write_u32(&atlas_linker.slot->pending, 0);
 		pg_memory_barrier();
-		if (!link_until_empty(&idle_since))
+		if (!work_until_empty(&idle_since))
 			return;
 	} while (wait_for_work(idle_since));
-	atlas_linker.finished = true;
+	atlas_linker.finished = clean_if_due(true);
 }
 
 /* Reports an error, and ends in as good an order as the error allows. */
@@ -392,6 +431,8 @@ atlas_linker_main(Datum argument)
 	if (attach(DatumGetObjectId(argument)))
 	{
 		atlas_linker.cursor.context = TopMemoryContext;
+		atlas_linker.work_cursor.context = TopMemoryContext;
+		atlas_linker.work_cursor.backlog = ATLAS_TO_WORK_ON;
 		PG_TRY();
 		{
 			pg_atomic_write_u32(&atlas_linker.slot->pending, 0);

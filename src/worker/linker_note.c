@@ -5,8 +5,9 @@
  * A crash takes the shared memory with it, and a server may be told not to restart by
  * itself. So the note is in the database. A linker writes it once, before its first
  * batch, and removes it at the end. A linker that finds a note knows that the one before
- * was killed, and notes each batch before it begins with it. If it is killed as well, the
- * events that may be to blame are known.
+ * was killed, and notes each batch before it begins with it, of either step. If it is killed as well, the
+ * events that may be to blame are known, and, as their rows in the work table have no
+ * key, where these are.
  */
 #include "postgres.h"
 
@@ -19,10 +20,10 @@
 
 static AtlasStatement select_note = {
 	.sql =
-	"SELECT b.tenant_id, b.event_id"
+	"SELECT b.tenant_id, b.event_id, b.place"
 	"  FROM @extschema@.atlas_linker_state"
-	"       LEFT JOIN LATERAL ROWS FROM (pg_catalog.unnest(tenants), pg_catalog.unnest(batch))"
-	"                      AS b (tenant_id, event_id) ON true",
+	"       LEFT JOIN LATERAL ROWS FROM (pg_catalog.unnest(tenants), pg_catalog.unnest(batch), pg_catalog.unnest(places))"
+	"                      AS b (tenant_id, event_id, place) ON true",
 };
 
 static AtlasStatement delete_note = {
@@ -31,18 +32,20 @@ static AtlasStatement delete_note = {
 
 static AtlasStatement insert_note = {
 	.sql =
-	"INSERT INTO @extschema@.atlas_linker_state (started_at, tenants, batch)"
-	" VALUES (pg_catalog.now(), $1, $2)",
-	.nparameters = ATLAS_KEYS_NPARAMETERS,
-	.parameters = {ATLAS_KEYS_PARAMETERS},
+	"INSERT INTO @extschema@.atlas_linker_state (started_at, tenants, batch, places)"
+	" VALUES (pg_catalog.now(), $1, $2, $3)",
+	.nparameters = ATLAS_KEYS_NPARAMETERS + 1,
+	.parameters = {ATLAS_KEYS_PARAMETERS, TIDARRAYOID},
 };
 
 /* A note that suspects no event is one row of nulls. */
 bool
-atlas_linker_note_read(AtlasEventKey **keys, int *nkeys)
+atlas_linker_note_read(AtlasBacklog *backlog, AtlasEventKey **keys, int *nkeys)
 {
 	bool		isnull;
+	Datum		place;
 
+	*backlog = ATLAS_TO_LINK;
 	*keys = NULL;
 	*nkeys = 0;
 	if (atlas_execute(&select_note, NULL, NULL, false, 0) == 0)
@@ -53,17 +56,26 @@ atlas_linker_note_read(AtlasEventKey **keys, int *nkeys)
 	*nkeys = (int) SPI_processed;
 	*keys = palloc(sizeof(AtlasEventKey) * *nkeys);
 	atlas_event_keys_take(*keys, 1, 2);
+	for (int i = 0; i < *nkeys; i++)
+	{
+		place = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 3, &isnull);
+		if (isnull)
+			continue;
+		(*keys)[i].place = *(ItemPointer) DatumGetPointer(place);
+		*backlog = ATLAS_TO_WORK_ON;
+	}
 	return true;
 }
 
 void
-atlas_linker_note_write(const AtlasEventKey *keys, int nkeys)
+atlas_linker_note_write(AtlasBacklog backlog, const AtlasEventKey *keys, int nkeys)
 {
-	Datum		values[ATLAS_KEYS_NPARAMETERS];
+	Datum		values[ATLAS_KEYS_NPARAMETERS + 1];
 
 	atlas_event_keys_values(keys, nkeys, values);
+	values[ATLAS_KEYS_NPARAMETERS] = atlas_event_keys_places(keys, nkeys);
 	(void) atlas_execute(&delete_note, NULL, NULL, false, 0);
-	(void) atlas_execute(&insert_note, values, NULL, false, 0);
+	(void) atlas_execute(&insert_note, values, backlog == ATLAS_TO_LINK ? "  n" : NULL, false, 0);
 	/* Unlike the linker's other transactions, this one waits for the disk. */
 	ForceSyncCommit();
 }

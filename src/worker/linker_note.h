@@ -6,16 +6,18 @@
 #define ATLAS_LINKER_NOTE_H
 
 #include "store/event_keys.h"
+#include "store/queue_claim.h"
 
 /*
  * Reads the note of the linker before. Returns false if there is none, because that linker
- * ended in good order. keys are the events that it was linking, if it noted them. This, and
- * the other functions, run inside SPI_connect() as the owner of the extension.
+ * ended in good order. keys are the events that it was at work on, if it noted them, and backlog says
+ * in which step. This, and the other functions, run inside SPI_connect() as the owner of
+ * the extension.
  */
-extern bool atlas_linker_note_read(AtlasEventKey **keys, int *nkeys);
+extern bool atlas_linker_note_read(AtlasBacklog *backlog, AtlasEventKey **keys, int *nkeys);
 
 /* Notes that a linker works at these events. Durable at commit. */
-extern void atlas_linker_note_write(const AtlasEventKey *keys, int nkeys);
+extern void atlas_linker_note_write(AtlasBacklog backlog, const AtlasEventKey *keys, int nkeys);
 
 /* Removes the note, because this linker ends in good order. */
 extern void atlas_linker_note_clear(void);

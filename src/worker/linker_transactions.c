@@ -23,12 +23,17 @@
 
 #include "base/extension.h"
 #include "base/identity.h"
+#include "base/retry.h"
 #include "base/statement.h"
+#include "base/subtransaction.h"
 #include "link/link_batch.h"
 #include "link/put_off.h"
 #include "link/retry_unresolved.h"
 #include "link/unresolved.h"
 #include "store/queue.h"
+#include "work/pending_lists.h"
+#include "work/rebuild.h"
+#include "work/work_batch.h"
 #include "worker/housekeeping.h"
 #include "worker/linker_note.h"
 #include "worker/linker_transactions.h"
@@ -37,6 +42,10 @@
 #define CAREFUL_SECONDS 600		/* for which batches are noted after a kill */
 #define KILLED_MESSAGE "the linker was killed while it linked this event"
 #define EVICTED_MESSAGE "the linker came to no end with this event and was terminated"
+#define KILLED_MESSAGE_OF_WORK "the linker was killed while it indexed this event"
+#define EVICTED_MESSAGE_OF_WORK "the linker came to no end with the document of this event and was terminated"
+#define WORK_LOCK_TIMEOUT "100ms"
+#define WORK_REST_MILLISECONDS 2000
 
 AtlasLinker atlas_linker = {.next_due = DT_NOEND};
 
@@ -156,6 +165,7 @@ atlas_step_round(bool *has_work)
 	}
 	end_step(&saved);
 	atlas_linker.cursor.sweep_next = true;
+	atlas_linker.work_cursor.sweep_next = true;
 	atlas_linker.next_round = TimestampTzPlusMilliseconds(now, (int64) atlas_naptime * 1000);
 
 	/* A subscription needs the partitions as well. */
@@ -165,15 +175,15 @@ atlas_step_round(bool *has_work)
 }
 
 /*
- * Reads which events the linker before was linking, if it did not end in good order. One
+ * Reads which events the linker before was at work on, if it did not end in good order. One
  * that was terminated did so, as far as its events are concerned, unless it was
  * terminated because it came to no end.
  */
 static bool
-read_note(AtlasEventKey **keys, int *nkeys)
+read_note(AtlasBacklog *backlog, AtlasEventKey **keys, int *nkeys)
 {
 	bool		was_terminated;
-	bool		found = atlas_linker_note_read(keys, nkeys);
+	bool		found = atlas_linker_note_read(backlog, keys, nkeys);
 
 	LWLockAcquire(atlas_shared->lock, LW_SHARED);
 	was_terminated = atlas_linker.slot->was_terminated;
@@ -190,21 +200,22 @@ read_note(AtlasEventKey **keys, int *nkeys)
 
 /* Writes the note that the next linker finds if this one is killed. */
 bool
-atlas_step_begin(AtlasEventKey **suspects, int *nsuspects)
+atlas_step_begin(AtlasBacklog *backlog, AtlasEventKey **suspects, int *nsuspects)
 {
 	AtlasIdentity saved;
 	AtlasEventKey *keys;
 
 	if (!begin_step("beginning", &saved))
 		return false;
-	if (read_note(&keys, nsuspects))
+	if (read_note(backlog, &keys, nsuspects))
 		atlas_linker.careful_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 													CAREFUL_SECONDS * INT64CONST(1000));
 	else
-		atlas_linker_note_write(NULL, 0);
+		atlas_linker_note_write(ATLAS_TO_LINK, NULL, 0);
 	*suspects = atlas_event_keys_copy(keys, *nsuspects, TopMemoryContext);
 	atlas_linker.state_noted = true;
 	end_step(&saved);
+	atlas_pending_lists_note_all();
 	return true;
 }
 
@@ -221,8 +232,8 @@ add_counts(const AtlasLinkCounts *counts)
  * FAILED only after the last attempt has been made and has ended the linker as well.
  * Unresolved references are given up before they are looked up once more.
  */
-bool
-atlas_step_suspect(AtlasEventKey key)
+static bool
+link_suspect(AtlasEventKey key)
 {
 	AtlasIdentity saved;
 	const char *reason = atlas_linker.was_evicted ? EVICTED_MESSAGE : KILLED_MESSAGE;
@@ -253,12 +264,52 @@ atlas_step_suspect(AtlasEventKey key)
 	return true;
 }
 
+/*
+ * The same in the second step. The row is found by its place, which counting an attempt
+ * changes, so that what is still suspected is noted anew with it.
+ */
+static bool
+work_on_suspect(AtlasEventKey *suspects, int nsuspects)
+{
+	AtlasIdentity saved;
+	const char *reason = atlas_linker.was_evicted ? EVICTED_MESSAGE_OF_WORK : KILLED_MESSAGE_OF_WORK;
+	AtlasEventKey key = suspects[0];
+	bool		goes_on = false;
+
+	if (!begin_step("counting an attempt", &saved))
+		return false;
+	if (atlas_work_claim_again(&key, 1) > 0)
+	{
+		goes_on = atlas_work_failed(&key, false, reason);
+		suspects[0].place = key.place;
+		atlas_linker_note_write(ATLAS_TO_WORK_ON, suspects, nsuspects);
+	}
+	end_step(&saved);
+	if (!goes_on)
+		return true;
+
+	key = suspects[0];
+	if (!begin_step("indexing one event", &saved))
+		return false;
+	if (atlas_work_claim_again(&key, 1) > 0)
+		atlas_work_on(&key, 1);
+	ForceSyncCommit();
+	end_step(&saved);
+	return true;
+}
+
+bool
+atlas_step_suspect(AtlasBacklog backlog, AtlasEventKey *suspects, int nsuspects)
+{
+	return backlog == ATLAS_TO_LINK ? link_suspect(suspects[0]) : work_on_suspect(suspects, nsuspects);
+}
+
 /* Notes a batch for the linker after this one, unless there is nothing to note. */
 static void
-note_batch(const AtlasEventKey *keys, int nkeys)
+note_batch(AtlasBacklog backlog, const AtlasEventKey *keys, int nkeys)
 {
 	if (nkeys > 0 || atlas_linker.batch_noted)
-		atlas_linker_note_write(keys, nkeys);
+		atlas_linker_note_write(backlog, keys, nkeys);
 	atlas_linker.batch_noted = nkeys > 0;
 }
 
@@ -269,7 +320,7 @@ atlas_step_relax(void)
 
 	if (!begin_step("noting a batch", &saved))
 		return false;
-	note_batch(NULL, 0);
+	note_batch(ATLAS_TO_LINK, NULL, 0);
 	end_step(&saved);
 	atlas_linker.careful_until = 0;
 	atlas_linker.was_evicted = false;
@@ -305,7 +356,7 @@ link_noted_batch(int *claimed)
 		return false;
 	keys = palloc(sizeof(AtlasEventKey) * atlas_linker.batch_size);
 	*claimed = atlas_queue_claim_batch(&atlas_linker.cursor, atlas_linker.batch_size, keys);
-	note_batch(keys, *claimed);
+	note_batch(ATLAS_TO_LINK, keys, *claimed);
 	keys = atlas_event_keys_copy(keys, *claimed, context);
 	end_step(&saved);
 
@@ -327,6 +378,161 @@ atlas_step_batch(int *claimed)
 	return atlas_linker_is_careful() ? link_noted_batch(claimed) : link_batch(claimed);
 }
 
+/* ----- The second step ----- */
+
+/* A batch of the second step, in the transaction that is under way. */
+typedef struct WorkStep
+{
+	void		(*work) (struct WorkStep *step);
+	int			limit;
+	int			claimed;
+	AtlasEventKey *keys;		/* if they were claimed before */
+	bool		more;
+} WorkStep;
+
+/* The body of the subtransaction of a step. */
+static void
+do_work_step(void *argument)
+{
+	WorkStep   *step = argument;
+
+	step->work(step);
+}
+
+/*
+ * Does a part of the second step. A lock that is in the way, as that of a REINDEX, is waited
+ * for only for a moment, because links must not wait for it, and then the second step rests
+ * for a while.
+ */
+static bool
+run_work_step(const char *activity, WorkStep *step)
+{
+	AtlasIdentity saved;
+	ErrorData  *error;
+
+	if (!begin_step(activity, &saved))
+		return false;
+	atlas_set_for_now("lock_timeout", WORK_LOCK_TIMEOUT);
+	error = atlas_try(do_work_step, step);
+	if (error != NULL && !atlas_is_lock_conflict(error))
+		ReThrowError(error);
+	if (error != NULL)
+	{
+		atlas_log_put_off(error->message, "atlas_event_work");
+		atlas_linker.work_not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), WORK_REST_MILLISECONDS);
+		step->claimed = 0;
+		step->more = false;
+	}
+	end_step(&saved);
+	return true;
+}
+
+/* Claims a batch and works on it. */
+static void
+claim_and_work(WorkStep *step)
+{
+	step->claimed = atlas_work_batch(&atlas_linker.work_cursor, step->limit);
+}
+
+/* Claims a batch and notes it. */
+static void
+claim_and_note(WorkStep *step)
+{
+	AtlasEventKey *keys = palloc(sizeof(AtlasEventKey) * step->limit);
+
+	step->claimed = atlas_queue_claim_batch(&atlas_linker.work_cursor, step->limit, keys);
+	note_batch(ATLAS_TO_WORK_ON, keys, step->claimed);
+	memcpy(step->keys, atlas_event_keys_copy(keys, step->claimed, GetMemoryChunkContext(step->keys)),
+		   sizeof(AtlasEventKey) * step->claimed);
+}
+
+/* Works on what has been claimed before. */
+static void
+work_on_noted(WorkStep *step)
+{
+	atlas_work_on(step->keys, atlas_work_claim_again(step->keys, step->claimed));
+}
+
+/* Writes rows for a rebuild. */
+static void
+go_on_with_rebuild(WorkStep *step)
+{
+	step->more = atlas_rebuild_step(step->limit);
+}
+
+/* Is the second step to rest, because a lock was in its way? */
+static bool
+work_rests(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	return atlas_linker.work_not_before != 0 && now < atlas_linker.work_not_before &&
+		!TimestampDifferenceExceeds(now, atlas_linker.work_not_before, WORK_REST_MILLISECONDS + 1);
+}
+
+/*
+ * The batch is small, so that an event that comes meanwhile does not wait for long to be
+ * linked. It is noted before it is begun if the linker is careful.
+ */
+bool
+atlas_step_work(bool *more)
+{
+	WorkStep	step = {.limit = Min(atlas_linker.batch_size, ATLAS_WORK_BATCH_SIZE)};
+	MemoryContext context;
+	bool		stay;
+
+	*more = false;
+	if (work_rests())
+		return true;
+	step.work = claim_and_work;
+	if (!atlas_linker_is_careful())
+	{
+		stay = run_work_step("indexing", &step);
+		*more = step.claimed >= step.limit;
+		return stay;
+	}
+
+	context = AllocSetContextCreate(TopMemoryContext, "atlas_events noted batch", ALLOCSET_DEFAULT_SIZES);
+	step.keys = MemoryContextAlloc(context, sizeof(AtlasEventKey) * step.limit);
+	step.work = claim_and_note;
+	stay = run_work_step("noting a batch", &step);
+	*more = step.claimed >= step.limit;
+	step.work = work_on_noted;
+	if (stay && step.claimed > 0)
+		stay = run_work_step("indexing", &step);
+	MemoryContextDelete(context);
+	return stay;
+}
+
+bool
+atlas_step_rebuild(bool *more)
+{
+	WorkStep	step = {.work = go_on_with_rebuild,.limit = atlas_batch_size};
+
+	*more = false;
+	if (!atlas_linker.rebuild_is_due || work_rests())
+		return true;
+	if (!run_work_step("rebuilding documents", &step))
+		return false;
+	*more = step.more;
+	return true;
+}
+
+bool
+atlas_step_clean(void)
+{
+	AtlasIdentity saved;
+
+	if (!begin_step("emptying pending lists", &saved))
+		return false;
+	atlas_set_for_now("lock_timeout", WORK_LOCK_TIMEOUT);
+	atlas_pending_lists_clean(GetCurrentTimestamp());
+	end_step(&saved);
+	return true;
+}
+
+/* ----- What was not found, and the end ----- */
+
 /*
  * This comes after the batches, because new events are more urgent than references that
  * were not found before.
@@ -346,7 +552,7 @@ atlas_step_retry_unresolved(int *claimed)
 			if (!begin_step("noting a batch", &saved))
 				return false;
 			keys = palloc(sizeof(AtlasEventKey) * atlas_linker.batch_size);
-			note_batch(keys, atlas_unresolved_due_events(atlas_linker.batch_size, keys));
+			note_batch(ATLAS_TO_LINK, keys, atlas_unresolved_due_events(atlas_linker.batch_size, keys));
 			end_step(&saved);
 		}
 		if (!begin_step("linking again", &saved))
@@ -358,6 +564,9 @@ atlas_step_retry_unresolved(int *claimed)
 		return false;
 	atlas_linker.next_due = atlas_queue_next_due();
 	atlas_linker.left_some = atlas_queue_left_some(&atlas_linker.cursor);
+	if (atlas_queue_left_some(&atlas_linker.work_cursor))
+		atlas_linker.left_some = true;
+	atlas_linker.rebuild_is_due = atlas_rebuild_is_due();
 	end_step(&saved);
 	return true;
 }
@@ -374,7 +583,7 @@ atlas_step_end(void)
 	if (!atlas_linker.state_noted || !begin_step("ending", &saved))
 		return;
 	if (atlas_linker_is_careful() && !atlas_linker.finished)
-		atlas_linker_note_write(NULL, 0);
+		atlas_linker_note_write(ATLAS_TO_LINK, NULL, 0);
 	else
 		atlas_linker_note_clear();
 	end_step(&saved);

@@ -18,8 +18,11 @@ typedef struct AtlasLinker
 	int			batch_size;		/* atlas_events.batch_size, or less after an eviction */
 	bool		was_evicted;	/* the linker before this one was: see eviction.c */
 
-	AtlasCursor cursor;
+	AtlasCursor cursor;			/* in the queue */
+	AtlasCursor work_cursor;	/* in the work table */
 	bool		left_some;		/* events that somebody else has locked */
+	TimestampTz work_not_before;	/* a lock was in the way of the second step; 0: none was */
+	bool		rebuild_is_due;	/* of the documents */
 	TimestampTz next_due;		/* when something is to be tried again */
 	TimestampTz next_round;		/* of what is due every naptime */
 
@@ -39,14 +42,26 @@ extern AtlasLinker atlas_linker;
 /* Does what is due every naptime, and asks whether there is work for this linker. */
 extern bool atlas_step_round(bool *has_work);
 
-/* Notes that this linker is at work. Returns the events that the one before was linking. */
-extern bool atlas_step_begin(AtlasEventKey **suspects, int *nsuspects);
+/* Notes that this linker is at work. Returns the events that the one before was at work on. */
+extern bool atlas_step_begin(AtlasBacklog *backlog, AtlasEventKey **suspects, int *nsuspects);
 
-/* Links one event that may have killed the linker before. */
-extern bool atlas_step_suspect(AtlasEventKey key);
+/*
+ * Links, or works on, the first of the events that may have killed the linker before; the
+ * others are still to come.
+ */
+extern bool atlas_step_suspect(AtlasBacklog backlog, AtlasEventKey *suspects, int nsuspects);
 
 /* Links a batch. *claimed is less than the batch size if nothing is left. */
 extern bool atlas_step_batch(int *claimed);
+
+/* The second step, for a batch. *more says whether there is more to do at once. */
+extern bool atlas_step_work(bool *more);
+
+/* Goes on with a rebuild of the documents, when nothing else is to be done. *more as above. */
+extern bool atlas_step_rebuild(bool *more);
+
+/* Empties the pending lists of the documents' indexes. */
+extern bool atlas_step_clean(void);
 
 /* Looks up unresolved references again: those that are due, but no more than a batch. */
 extern bool atlas_step_retry_unresolved(int *claimed);

@@ -16,6 +16,7 @@
 #include "base/shmem.h"
 #include "base/statement.h"
 #include "objects/table_advice.h"
+#include "work/search_status.h"
 #include "worker/housekeeping.h"
 #include "worker/linking_status.h"
 #include "worker/worker.h"
@@ -172,7 +173,9 @@ advice_for(const AtlasDatabase *slot, const WorkerState *workers, const AtlasLin
 		return "Events are put off and tried again: see last_error in atlas_event_logs.";
 	if (status->failed > 0)
 		return "Events have failed: see last_error in atlas_event_logs, then call atlas_retry_failed().";
-	return is_late(status->oldest_pending_age) ? advice_for_lateness(slot, workers) : NULL;
+	if (is_late(status->oldest_pending_age))
+		return advice_for_lateness(slot, workers);
+	return atlas_search_advice(atlas_naptime);
 }
 
 /* Reads what waits in the queue. */
@@ -235,6 +238,6 @@ atlas_linking_status(AtlasLinkingStatus *status)
 	else
 	{
 		status->worker_state = "off";
-		status->advice = "Add atlas_events to shared_preload_libraries and restart, or call atlas_link_events() from time to time.";
+		status->advice = "Add atlas_events to shared_preload_libraries and restart, or call atlas_link_events() from time to time; without preloading events are not found by search.";
 	}
 }

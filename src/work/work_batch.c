@@ -1,0 +1,414 @@
+/*
+ * work_batch.c
+ *		The second step of the linker, for a batch of events.
+ *
+ *	claimed rows of the work table ─► read the events ─► partitions ─► documents ─► rows out of
+ *	the work table
+ *
+ * As in linking, a batch is processed in a subtransaction; if that fails it is bisected
+ * until the event that makes it fail stands alone. Such an event is tried again, and after
+ * max_attempts its document is stored empty, and says why: so nothing is left in the work table.
+ *
+ * An event may have more than one row: when it has FAILED it gets one, and another one when
+ * it is LINKED after all. Its document is made once. One that is there already is an
+ * error at first, because looking for each of them would cost more than the bisection that follows.
+ *
+ * An event that is not in the log is put off, as in linking. If it has not come for a day, it
+ * has been deleted, and its row goes.
+ */
+#include "postgres.h"
+
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "base/event_id.h"
+#include "base/retry.h"
+#include "base/statement.h"
+#include "base/subtransaction.h"
+#include "link/put_off.h"
+#include "search/document.h"
+#include "store/log.h"
+#include "store/missing.h"
+#include "store/partitions.h"
+#include "store/work.h"
+#include "work/document_rows.h"
+#include "work/work_batch.h"
+
+#define FIRST_BACKOFF_SECONDS 1
+#define MAX_BACKOFF_SECONDS 60
+#define MAX_MISSING_SECONDS 3600	/* between two looks for an event that is not there */
+#define MISSING_ATTEMPTS 30		/* after which it was deleted: about a day */
+#define BYTES_AT_ONCE (4 * 1024 * 1024) /* of documents in memory */
+
+static AtlasStatement select_sources = {
+	ATLAS_LOG_BY_KEYS("e.event_id, e.tenant_id, e.object_type, e.name, e.description, e.payload"),
+};
+
+/* An event of which a document is made. */
+typedef struct WorkEvent
+{
+	AtlasEventKey key;
+	HeapTuple	row;			/* of the statement above */
+} WorkEvent;
+
+typedef struct WorkBatch
+{
+	AtlasEventKey *keys;		/* sorted, the rows of one event side by side */
+	int			nkeys;
+	bool		documents_may_exist;
+	bool		makes_partitions;	/* at this moment */
+} WorkBatch;
+
+/* ----- Reading the events ----- */
+
+/* By key. */
+static int
+compare_work_events(const void *a, const void *b)
+{
+	return atlas_event_key_compare(&((const WorkEvent *) a)->key, &((const WorkEvent *) b)->key);
+}
+
+/* The events of the rows, each once, with all that is to be done about it. */
+static int
+distinct_events(const AtlasEventKey *keys, int nkeys, AtlasEventKey *distinct)
+{
+	int			ndistinct = 0;
+
+	for (int i = 0; i < nkeys; i++)
+	{
+		if (ndistinct > 0 && atlas_event_key_compare(&distinct[ndistinct - 1], &keys[i]) == 0)
+			distinct[ndistinct - 1].what |= keys[i].what;
+		else
+			distinct[ndistinct++] = keys[i];
+	}
+	return ndistinct;
+}
+
+/* Reads those of the events that are there; both are sorted by key. */
+static WorkEvent *
+read_work_events(const AtlasEventKey *keys, int nkeys, int *nevents)
+{
+	WorkEvent  *events;
+
+	*nevents = atlas_log_select(&select_sources, keys, nkeys);
+	events = palloc(sizeof(WorkEvent) * Max(*nevents, 1));
+	for (int i = 0; i < *nevents; i++)
+	{
+		bool		isnull;
+
+		events[i].row = SPI_tuptable->vals[i];
+		events[i].key.id = *DatumGetUUIDP(SPI_getbinval(events[i].row, SPI_tuptable->tupdesc, 1, &isnull));
+		events[i].key.tenant = atlas_result_text(events[i].row, SPI_tuptable->tupdesc, 2);
+	}
+	qsort(events, *nevents, sizeof(WorkEvent), compare_work_events);
+	atlas_complete_keys(keys, events, *nevents, sizeof(WorkEvent));
+	return events;
+}
+
+/* Reads them, and once more if some are missing: see missing.h. */
+static WorkEvent *
+read_events_to_work_on(const AtlasEventKey *keys, int nkeys, int *nevents, AtlasMissing *missing)
+{
+	WorkEvent  *events = read_work_events(keys, nkeys, nevents);
+
+	atlas_find_missing(keys, nkeys, events, *nevents, sizeof(WorkEvent), missing);
+	if (missing->nkeys > 0)
+	{
+		events = read_work_events(keys, nkeys, nevents);
+		atlas_forget_found(missing, events, *nevents, sizeof(WorkEvent));
+	}
+	return events;
+}
+
+/* ----- Documents ----- */
+
+/* A column of the row as text, in whatever form it has there; NULL if it is null. */
+static const text *
+source_text(HeapTuple row, TupleDesc tupdesc, int column)
+{
+	bool		isnull;
+	Datum		value = SPI_getbinval(row, tupdesc, column, &isnull);
+
+	return isnull ? NULL : DatumGetTextPP(value);
+}
+
+/* Makes the document of an event. */
+static TSVector
+document_of(const WorkEvent *event, TupleDesc tupdesc)
+{
+	AtlasDocumentSource source = {.tenant = event->key.tenant};
+	bool		isnull;
+	Datum		payload = SPI_getbinval(event->row, tupdesc, 6, &isnull);
+
+	source.object_type = source_text(event->row, tupdesc, 3);
+	source.name = source_text(event->row, tupdesc, 4);
+	source.description = source_text(event->row, tupdesc, 5);
+	source.payload = isnull ? NULL : DatumGetJsonbP(payload);
+	return atlas_make_document(&source);
+}
+
+/* A month's documents have a partition of their own. */
+static void
+ensure_document_partitions(const WorkEvent *events, int nevents)
+{
+	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * Max(nevents, 1));
+
+	for (int i = 0; i < nevents; i++)
+		ids[i] = events[i].key.id;
+	atlas_partition_ensure(ATLAS_EVENT_SEARCH, ids, nevents);
+}
+
+/* Is the document of one of the events to take the place of another? */
+static bool
+replaces_some(const WorkEvent *events, int nevents)
+{
+	for (int i = 0; i < nevents; i++)
+		if (events[i].key.what & ATLAS_WORK_REPLACE)
+			return true;
+	return false;
+}
+
+/*
+ * Makes the documents and writes them, some at a time: as many as memory is meant for. What
+ * it takes to make one is freed before the next.
+ */
+static void
+write_documents(const WorkEvent *events, int nevents, TupleDesc tupdesc, bool may_exist)
+{
+	MemoryContext making = AllocSetContextCreate(CurrentMemoryContext, "atlas_events document",
+												 ALLOCSET_DEFAULT_SIZES);
+	MemoryContext writing = AllocSetContextCreate(CurrentMemoryContext, "atlas_events documents",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(writing);
+	AtlasExistingDocuments existing = replaces_some(events, nevents) ? ATLAS_REPLACE_EXISTING :
+		may_exist ? ATLAS_SKIP_EXISTING : ATLAS_NONE_EXISTS;
+	AtlasRows	rows;
+	Size		bytes = 0;
+
+	atlas_document_rows_init(&rows, nevents);
+	for (int i = 0; i < nevents; i++)
+	{
+		TSVector	document;
+		TSVector	copy;
+
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextSwitchTo(making);
+		document = document_of(&events[i], tupdesc);
+		copy = MemoryContextAlloc(writing, VARSIZE(document));
+		memcpy(copy, document, VARSIZE(document));
+		bytes += VARSIZE(document);
+		MemoryContextSwitchTo(writing);
+		MemoryContextReset(making);
+		atlas_document_rows_add(&rows, &events[i].key, copy, NULL);
+		if (bytes >= BYTES_AT_ONCE)
+		{
+			atlas_document_rows_write(&rows, existing);
+			MemoryContextReset(writing);
+			atlas_document_rows_init(&rows, nevents - i - 1);
+			bytes = 0;
+		}
+	}
+	atlas_document_rows_write(&rows, existing);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(making);
+	MemoryContextDelete(writing);
+}
+
+/* ----- Rows of the work table ----- */
+
+/* Removes the rows of the events that are done with: all but those that are missing. */
+static void
+remove_done(const AtlasEventKey *keys, int nkeys, const AtlasMissing *missing)
+{
+	AtlasEventKey *done = palloc(sizeof(AtlasEventKey) * nkeys);
+	int			ndone = 0;
+	int			next = 0;
+
+	for (int i = 0; i < nkeys; i++)
+	{
+		while (next < missing->nkeys && atlas_event_key_compare(&missing->keys[next], &keys[i]) < 0)
+			next++;
+		if (next >= missing->nkeys || atlas_event_key_compare(&missing->keys[next], &keys[i]) != 0)
+			done[ndone++] = keys[i];
+	}
+	atlas_work_remove(done, ndone);
+}
+
+/* Puts a row off whose event is not in the log, or removes it. */
+static void
+put_off_missing_row(AtlasEventKey *key, bool is_ending, TimestampTz now)
+{
+	int			attempts = key->attempts + 1;
+
+	if (is_ending)
+		atlas_work_postpone(key, key->attempts, ATLAS_IS_ENDING, atlas_when_ended(now));
+	else if (attempts > MISSING_ATTEMPTS)
+		atlas_work_remove(key, 1);
+	else
+		atlas_work_postpone(key, attempts, ATLAS_IS_MISSING,
+							atlas_backoff(now, MAX_BACKOFF_SECONDS, attempts, MAX_MISSING_SECONDS));
+}
+
+/* Does this for all rows of the missing events; the keys and the list are sorted. */
+static void
+put_off_missing_rows(AtlasEventKey *keys, int nkeys, const AtlasMissing *missing)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	int			key = 0;
+
+	for (int i = 0; i < missing->nkeys; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		while (atlas_event_key_compare(&keys[key], &missing->keys[i]) < 0)
+			key++;
+		for (; key < nkeys && atlas_event_key_compare(&keys[key], &missing->keys[i]) == 0; key++)
+			put_off_missing_row(&keys[key], missing->ending[i], now);
+	}
+}
+
+/* Puts off an event that is not to blame for anything. */
+static void
+put_off_row(AtlasEventKey *key, const char *reason)
+{
+	atlas_log_put_off(reason, "atlas_event_work");
+	atlas_work_postpone(key, key->attempts, reason,
+						atlas_backoff(GetCurrentTimestamp(), MAX_BACKOFF_SECONDS, 1, MAX_BACKOFF_SECONDS));
+}
+
+/* ----- Failures ----- */
+
+typedef struct GivenUp
+{
+	const AtlasEventKey *key;
+	const char *problem;
+} GivenUp;
+
+/* Stores an empty document that says why, and removes the row. */
+static void
+store_empty(void *argument)
+{
+	const GivenUp *given_up = argument;
+	AtlasRows	rows;
+
+	atlas_partition_ensure(ATLAS_EVENT_SEARCH, &given_up->key->id, 1);
+	atlas_document_rows_init(&rows, 1);
+	atlas_document_rows_add(&rows, given_up->key, NULL, given_up->problem);
+	atlas_document_rows_write(&rows, ATLAS_REPLACE_EXISTING);
+	atlas_work_remove(given_up->key, 1);
+}
+
+bool
+atlas_work_failed(AtlasEventKey *key, bool is_made, const char *message)
+{
+	GivenUp		given_up = {key, message};
+	bool		is_given_up = key->attempts + (is_made ? 1 : 0) >= atlas_max_attempts;
+	int			attempts = is_made || !is_given_up ? key->attempts + 1 : key->attempts;
+	ErrorData  *error = NULL;
+
+	ereport(LOG,
+			(errmsg("the document of event %s could not be made, attempt %d of %d: %s",
+					atlas_event_id_string(&key->id), attempts, atlas_max_attempts, message),
+			 is_given_up ?
+			 errhint("It is stored empty. Repair the cause and call atlas_rebuild_search().") : 0));
+	if (is_given_up)
+	{
+		error = atlas_try(store_empty, &given_up);
+		if (error == NULL)
+			return false;
+		if (atlas_stops_batch(error))
+			ReThrowError(error);
+		/* Not even that can be stored. It may be later. */
+		put_off_row(key, error->message);
+		return false;
+	}
+	atlas_work_postpone(key, attempts, message,
+						atlas_backoff(GetCurrentTimestamp(), FIRST_BACKOFF_SECONDS, attempts,
+									  MAX_BACKOFF_SECONDS));
+	return true;
+}
+
+/* An event is not to blame if the partition of its month cannot be made. */
+static void
+fail_work(void *argument, int item, const ErrorData *error)
+{
+	WorkBatch  *batch = argument;
+
+	if (atlas_is_shortage(error) || batch->makes_partitions)
+		put_off_row(&batch->keys[item], error->message);
+	else
+		(void) atlas_work_failed(&batch->keys[item], true, error->message);
+}
+
+/* ----- The batch ----- */
+
+/* Works on a part of the batch, kept or not. */
+static void
+work_on_part(void *argument, int from, int to, bool kept)
+{
+	WorkBatch  *batch = argument;
+	AtlasEventKey *keys = &batch->keys[from];
+	int			nkeys = to - from;
+	AtlasEventKey *distinct = palloc(sizeof(AtlasEventKey) * nkeys);
+	AtlasEventKey *rows = palloc(sizeof(AtlasEventKey) * nkeys);
+	int			ndistinct = distinct_events(keys, nkeys, distinct);
+	AtlasMissing missing;
+	int			nevents;
+	WorkEvent  *events;
+	SPITupleTable *tuptable;
+
+	batch->makes_partitions = false;	/* as an error may have left it */
+	events = read_events_to_work_on(distinct, ndistinct, &nevents, &missing);
+	tuptable = SPI_tuptable;
+	batch->makes_partitions = true;
+	ensure_document_partitions(events, nevents);
+	batch->makes_partitions = false;
+	write_documents(events, nevents, tuptable->tupdesc, batch->documents_may_exist);
+	SPI_freetuptable(tuptable);
+	remove_done(keys, nkeys, &missing);
+	/* What is put off is put off in the copy: if this is undone, the rows are where they were. */
+	memcpy(rows, keys, sizeof(AtlasEventKey) * nkeys);
+	put_off_missing_rows(rows, nkeys, &missing);
+}
+
+/* The body of the subtransaction that nearly always succeeds. */
+static void
+work_on_whole_batch(void *argument)
+{
+	WorkBatch  *batch = argument;
+
+	work_on_part(batch, 0, batch->nkeys, true);
+}
+
+void
+atlas_work_on(const AtlasEventKey *keys, int nkeys)
+{
+	WorkBatch	batch = {.nkeys = nkeys};
+	ErrorData  *error;
+
+	if (nkeys == 0)
+		return;
+	batch.keys = palloc(sizeof(AtlasEventKey) * nkeys);
+	memcpy(batch.keys, keys, sizeof(AtlasEventKey) * nkeys);
+	qsort(batch.keys, nkeys, sizeof(AtlasEventKey), atlas_event_key_compare);
+	error = atlas_try(work_on_whole_batch, &batch);
+	if (error == NULL)
+		return;
+	if (atlas_stops_batch(error))
+		ReThrowError(error);
+	batch.documents_may_exist = true;
+	atlas_bisect(&batch, nkeys, work_on_part, fail_work);
+}
+
+int
+atlas_work_batch(AtlasCursor *cursor, int limit)
+{
+	AtlasEventKey *keys = palloc(sizeof(AtlasEventKey) * limit);
+	int			nclaimed = atlas_queue_claim_batch(cursor, limit, keys);
+
+	atlas_work_on(keys, nclaimed);
+	return nclaimed;
+}

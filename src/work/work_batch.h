@@ -1,0 +1,33 @@
+/*
+ * work_batch.h
+ *		The second step of the linker: what is to be done about events besides linking
+ *		them. It makes the documents by which they are found.
+ */
+#ifndef ATLAS_WORK_BATCH_H
+#define ATLAS_WORK_BATCH_H
+
+#include "store/queue_claim.h"
+
+/* The most events that are worked on in one transaction, so that links never wait for long. */
+#define ATLAS_WORK_BATCH_SIZE 250
+
+/*
+ * Works on rows that have been claimed. Inside SPI_connect(), as the owner of the
+ * extension, in a transaction of the caller's.
+ */
+extern void atlas_work_on(const AtlasEventKey *keys, int nkeys);
+
+/*
+ * Claims and works on one batch. The cursor is of ATLAS_TO_WORK_ON. Returns the number of
+ * rows claimed; fewer than limit: there is nothing new for now.
+ */
+extern int	atlas_work_batch(AtlasCursor *cursor, int limit);
+
+/*
+ * Records an attempt at one row that has failed, or, if it is not made yet, one that may kill
+ * the linker; the key says where the row is then. Once max_attempts have been made, the document is stored empty, with
+ * the reason, and the row goes. Returns false then.
+ */
+extern bool atlas_work_failed(AtlasEventKey *key, bool is_made, const char *message);
+
+#endif							/* ATLAS_WORK_BATCH_H */
