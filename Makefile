@@ -34,7 +34,7 @@ endif
 
 # For script/fuzz: FUZZ is libFuzzer, the library has the fuzz target in it.
 ifdef FUZZ
-OBJS += fuzz/fuzz.o fuzz/fuzz_check.o fuzz/fuzz_memory.o fuzz/fuzz_oracle.o fuzz/fuzz_search.o
+OBJS += fuzz/fuzz.o fuzz/fuzz_check.o fuzz/fuzz_memory.o fuzz/fuzz_oracle.o
 SHLIB_LINK += -Wl,-Bsymbolic $(FUZZ) -lstdc++ -lm
 endif
 

@@ -1,13 +1,13 @@
 /*
  * fuzz.c
- *		The fuzz target of script/fuzz: request bodies for the decoder, and searches.
+ *		The fuzz target of script/fuzz: request bodies for the decoder.
  *
  * This is a part of the library only if it is built with FUZZ. libFuzzer then runs inside
  * of a single-user server, called as an SQL function, so that the decoder calls the real
  * functions of the server. Each input is read like the text that submit_event() gets, or
  * submit_events() if it begins with a bracket, and what was read is compared with jsonb
  * (fuzz_oracle.c). An input also fails if it raises an error that is not one of the Events
- * API's, or if memory of jansson is left. Inputs that begin with a question mark are searches (fuzz_search.c).
+ * API's, or if memory of jansson is left.
  */
 #include "postgres.h"
 
@@ -16,7 +16,6 @@
 #include "fuzz_check.h"
 #include "fuzz_memory.h"
 #include "fuzz_oracle.h"
-#include "fuzz_search.h"
 #include "libpq/pqsignal.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -131,7 +130,6 @@ test_one_input(const uint8 *data, size_t size)
 	/* The copy has exactly the size of the input, so that reading too far is noticed. */
 	char	   *body = memcpy(malloc(size), data, size);
 	char	   *copy;
-	bool		is_search = size > 0 && *data == ATLAS_FUZZ_SEARCH;
 	bool		is_array = false;
 
 	make_valid(body, size);
@@ -141,10 +139,7 @@ test_one_input(const uint8 *data, size_t size)
 	is_array = atlas_fuzz_skip_mark(copy)[strspn(atlas_fuzz_skip_mark(copy), " \t\r\n")] == '[';
 	PG_TRY();
 	{
-		if (is_search)
-			atlas_fuzz_search(body + 1, size - 1);
-		else
-			decode_body(body, size, is_array, copy);
+		decode_body(body, size, is_array, copy);
 	}
 	PG_CATCH();
 	{
@@ -153,8 +148,6 @@ test_one_input(const uint8 *data, size_t size)
 		MemoryContextSwitchTo(input_context);
 		error = CopyErrorData();
 		FlushErrorState();
-		if (is_search)
-			atlas_fuzz_fail("a search raised %s", error->message);
 		atlas_fuzz_check_raised(error, copy);
 	}
 	PG_END_TRY();
