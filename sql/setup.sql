@@ -5,6 +5,8 @@ SET client_min_messages = warning;
 -- Events are linked by atlas_link_events() only, so that nothing depends on
 -- whether the server preloads the library.
 SELECT format('ALTER DATABASE %I SET atlas_events.linking = off', current_database()) \gexec
+-- Documents are made by test.index() only, for the same reason.
+SELECT format('ALTER DATABASE %I SET atlas_events.search = off', current_database()) \gexec
 -- Compiling would take longer than all the queries.
 SELECT format('ALTER DATABASE %I SET jit = off', current_database()) \gexec
 
@@ -136,7 +138,21 @@ $$;
 
 -- Empties the log and all that hangs on it.
 CREATE FUNCTION test.clean() RETURNS void LANGUAGE sql AS $$
-    TRUNCATE atlas_events, atlas_event_queue, atlas_event_links, atlas_event_unresolved, atlas_event_keys
+    TRUNCATE atlas_events, atlas_event_queue, atlas_event_links, atlas_event_unresolved, atlas_event_keys,
+             atlas_event_work, atlas_event_search, atlas_search_gaps
+$$;
+
+-- Makes the documents of the events that have none, also where the library is not preloaded,
+-- and returns how many there are then.
+CREATE FUNCTION test.index() RETURNS bigint LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO atlas_event_work (event_id, submitted_xid, what, tenant_id)
+    SELECT e.event_id, pg_current_xact_id(), 1, e.tenant_id FROM atlas_events e
+     WHERE NOT EXISTS (SELECT FROM atlas_event_search s WHERE s.tenant_id = e.tenant_id AND s.event_id = e.event_id)
+       AND NOT EXISTS (SELECT FROM atlas_event_work w WHERE w.event_id = e.event_id);
+    PERFORM atlas_link_events(1000000);
+    RETURN (SELECT count(*) FROM atlas_event_search);
+END
 $$;
 
 -- Rows of the log and of the links that this transaction has read, by scans of

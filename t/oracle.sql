@@ -22,6 +22,9 @@ END $$;
 -- The oracle: a row for each thing that is not as it must be, when nothing is
 -- going on any more. acknowledged are the ids that clients have received.
 --
+-- Every event of which nothing is to be done any more has a document, but for those that were
+-- stored while search was not in effect: since when is noted.
+--
 -- A reference that is recorded as unresolved may have become resolvable since:
 -- that is a violation only once the linker ought to have looked again. Links
 -- to a table that was dropped cannot be recomputed.
@@ -79,9 +82,19 @@ actual AS MATERIALIZED (
     SELECT l.event_id, l.object_type, l.object_id
       FROM atlas_event_links l
      WHERE l.object_type IN (SELECT object_type FROM types)),
+documents AS MATERIALIZED (
+    SELECT d.event_id, min(d.tenant_id) AS tenant_id, count(*) AS copies,
+           bool_or((d.document = '') <> (d.problem IS NOT NULL)) AS is_odd
+      FROM atlas_event_search d GROUP BY d.event_id),
+missing_since AS MATERIALIZED (
+    SELECT min(g.since) AS since
+      FROM (SELECT since FROM atlas_search_gaps
+            UNION ALL SELECT since FROM atlas_search_rebuild WHERE finished_at IS NULL) AS g),
 owned AS MATERIALIZED (
     SELECT DISTINCT o.kind, o.event_id
       FROM (SELECT 'queue' AS kind, q.event_id FROM atlas_event_queue q
+            UNION ALL SELECT 'work', w.event_id FROM atlas_event_work w
+            UNION ALL SELECT 'document', d.event_id FROM documents d
             UNION ALL SELECT 'link', l.event_id FROM atlas_event_links l
             UNION ALL SELECT 'unresolved', u.event_id FROM atlas_event_unresolved u
             UNION ALL SELECT 'key', k.event_id FROM atlas_event_keys k) AS o)
@@ -103,6 +116,24 @@ UNION ALL
 SELECT 'a row is left of an event that is not there', o.event_id, o.kind
   FROM owned o
  WHERE NOT EXISTS (SELECT FROM atlas_events e WHERE e.event_id = o.event_id)
+UNION ALL
+SELECT 'an event is still to be indexed', w.event_id, w.last_error
+  FROM atlas_event_work w
+UNION ALL
+SELECT 'a document is missing', e.event_id, NULL
+  FROM atlas_events e
+  LEFT JOIN documents d ON d.event_id = e.event_id AND d.tenant_id = e.tenant_id
+ WHERE d.event_id IS NULL
+   AND date_trunc('milliseconds', e.occurred_at) < COALESCE((SELECT since FROM missing_since), 'infinity')
+   AND NOT EXISTS (SELECT FROM atlas_event_work w WHERE w.event_id = e.event_id)
+   AND NOT EXISTS (SELECT FROM atlas_event_queue q
+                    WHERE q.event_id = e.event_id AND q.next_attempt_at IS DISTINCT FROM 'infinity')
+UNION ALL
+SELECT 'a document is there more than once', d.event_id, d.copies::text
+  FROM documents d WHERE d.copies > 1
+UNION ALL
+SELECT 'a document is empty without a problem, or has one and is not', d.event_id, NULL
+  FROM documents d WHERE d.is_odd
 UNION ALL
 SELECT 'a link is missing', m.event_id, concat_ws(' ', m.object_type, m.object_id)
   FROM (TABLE expected EXCEPT TABLE actual) AS m
