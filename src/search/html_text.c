@@ -256,7 +256,8 @@ atlas_html_text(const char *html_text, int length, int *text_length)
 			decoded = decode_entity(&html, to);
 		if (end != NULL)
 		{
-			*to++ = ' ';
+			if (to > text && to[-1] != ' ')
+				*to++ = ' ';
 			html.next = end;
 		}
 		else if (decoded > 0)

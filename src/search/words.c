@@ -16,11 +16,12 @@
  * read and forgotten.
  *
  * Everything is UTF-8 in here. In databases of another encoding the text is converted
- * before, and each word after it; a word that the encoding cannot represent is left out
- * and keeps its position.
+ * before, and each word after it. Folding can make a character that the encoding does not have, as
+ * of µ in LATIN1; it is left out of the word.
  */
 #include "postgres.h"
 
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
@@ -273,7 +274,39 @@ split_utf8(const char *utf8, int length, AtlasWords *words)
 	end_token(&splitter);
 }
 
-/* Converts the words to the encoding of the server, and leaves out what cannot be converted. */
+/*
+ * Converts a word to the encoding of the server, without the characters that it lacks.
+ * Returns false if nothing is left.
+ */
+static bool
+convert_word(AtlasWord *word)
+{
+	const char *utf8 = word->text;
+	int			utf8_length = word->length;
+	char	   *text;
+
+	word->text = atlas_from_utf8_text(utf8, utf8_length, &word->length);
+	if (word->text != NULL)
+		return true;
+	text = palloc(utf8_length);
+	word->text = text;
+	word->length = 0;
+	for (int i = 0, width; i < utf8_length; i += width)
+	{
+		const char *bytes;
+		int			length;
+
+		width = pg_utf_mblen((const unsigned char *) utf8 + i);
+		bytes = atlas_from_utf8_text(utf8 + i, width, &length);
+		if (bytes == NULL || word->length + length > utf8_length)
+			continue;
+		memcpy(text + word->length, bytes, length);
+		word->length += length;
+	}
+	return word->length > 0;
+}
+
+/* Converts the words, and the places where they are. */
 static void
 convert_words(AtlasWords *words, const int *offsets)
 {
@@ -284,9 +317,12 @@ convert_words(AtlasWords *words, const int *offsets)
 		AtlasWord	word = words->items[i];
 
 		CHECK_FOR_INTERRUPTS();
-		word.text = atlas_from_utf8_text(word.text, word.length, &word.length);
-		if (word.text == NULL)
+		if (!convert_word(&word))
 			continue;
+
+		/* One character of the server can be several of UTF-8. */
+		while (offsets[word.end] == offsets[word.end - 1])
+			word.end++;
 		word.start = offsets[word.start];
 		word.end = offsets[word.end];
 		words->items[nkept++] = word;
