@@ -212,6 +212,7 @@ CREATE TABLE atlas_object_types (
     id_column name NOT NULL,
     external_id_column name,
     tenant_column name,
+    label_column name,
     aliases text[] COLLATE "C" NOT NULL DEFAULT '{}',
     owner name
 );
@@ -222,6 +223,7 @@ COMMENT ON COLUMN atlas_object_types.relation IS 'Table that holds the objects';
 COMMENT ON COLUMN atlas_object_types.id_column IS 'Column with the Atlas id';
 COMMENT ON COLUMN atlas_object_types.external_id_column IS 'Column with the id in the submitter''s system of record, if there is one';
 COMMENT ON COLUMN atlas_object_types.tenant_column IS 'Column whose value must equal atlas_events.tenant, if there is one';
+COMMENT ON COLUMN atlas_object_types.label_column IS 'Column with what people call the object, if there is one: whoever may search sees the labels';
 COMMENT ON COLUMN atlas_object_types.aliases IS 'Further names of the type, besides the built-in ones';
 COMMENT ON COLUMN atlas_object_types.owner IS 'Owner of the relation, as whom a statement looks up objects because a superuser has vouched for its code. Null when objects are read directly and no code runs';
 
@@ -450,14 +452,15 @@ CREATE FUNCTION atlas_register_object_type(
     id_column name DEFAULT 'id',
     external_id_column name DEFAULT NULL,
     tenant_column name DEFAULT NULL,
-    aliases text[] DEFAULT '{}')
+    aliases text[] DEFAULT '{}',
+    label_column name DEFAULT NULL)
     RETURNS void
     AS 'MODULE_PATHNAME', 'atlas_register_object_type'
     LANGUAGE C;
 
-COMMENT ON FUNCTION atlas_register_object_type(text, regclass, name, name, name, text[]) IS
+COMMENT ON FUNCTION atlas_register_object_type(text, regclass, name, name, name, text[], name) IS
 'Connects an object type to the table that holds its objects, or changes the connection.
-The caller must own the table. The id column must be unique: by itself, together with the tenant column, or together with the partition key. An external id column must be indexed. Ids are of type uuid, smallint, integer, bigint, numeric without a scale, text, varchar, char, or a domain over one of them; external ids may be citext as well. A relation that cannot be read without running its code (a view, a foreign table, a table with forced row security) can be connected by a superuser only, and only if everything beneath it belongs to its owner or to a superuser.';
+The caller must own the table. The id column must be unique: by itself, together with the tenant column, or together with the partition key. An external id column must be indexed. Ids are of type uuid, smallint, integer, bigint, numeric without a scale, text, varchar, char, or a domain over one of them; external ids may be citext as well. The label column holds what people call the objects (a name, a title, an e-mail address) as text, varchar, char, name or citext: whoever may search sees the labels. A relation that cannot be read without running its code (a view, a foreign table, a table with forced row security) can be connected by a superuser only, and only if everything beneath it belongs to its owner or to a superuser.';
 
 CREATE FUNCTION atlas_unregister_object_type(object_type text)
     RETURNS void
@@ -474,6 +477,7 @@ CREATE FUNCTION atlas_discover_object_types(
     OUT relation regclass,
     OUT id_column name,
     OUT external_id_column name,
+    OUT label_column name,
     OUT registered boolean)
     RETURNS SETOF record
     AS 'MODULE_PATHNAME', 'atlas_discover_object_types'
@@ -481,7 +485,7 @@ CREATE FUNCTION atlas_discover_object_types(
 
 COMMENT ON FUNCTION atlas_discover_object_types(regnamespace) IS
 'Finds tables named after the built-in object types (customers, tickets, agents, ...) and registers those not registered yet.
-Looks in one schema, or in all schemas but those of the system. Only tables that the caller owns and that have a usable id column are considered. registered is true for those that this call registered.';
+Looks in one schema, or in all schemas but those of the system. Only tables that the caller owns and that have a usable id column are considered. The label column is the first of name, title, subject, full_name and email that the table has. registered is true for those that this call registered.';
 
 -- ---------------------------------------------------------------------
 -- Submitting
@@ -637,6 +641,37 @@ CREATE FUNCTION atlas_timeline(
 COMMENT ON FUNCTION atlas_timeline(text, text, uuid, int, text, text, timestamptz, timestamptz) IS
 'The events of an object of the session''s tenant, newest first.
 role is PRIMARY where it is the primary object of the event, and RELATED where it is a related object. The object is named by object_id, by external_id, or by both. An object_id without an object has the events that it had, or none; for an external_id the object is looked up, and PT404 is raised if it is not there, PT409 if the ids name two objects. before_event continues after the last event of the previous page, and max_events is the size of a page. Only events of this name are returned if name is given, and only those with since <= occurred_at < until.';
+
+CREATE FUNCTION atlas_search_events(
+    query text,
+    object_type text DEFAULT NULL,
+    object_id text DEFAULT NULL,
+    name text DEFAULT NULL,
+    since timestamptz DEFAULT NULL,
+    until timestamptz DEFAULT NULL,
+    before_event uuid DEFAULT NULL,
+    max_events int DEFAULT 50,
+    max_work int DEFAULT NULL,
+    OUT event_id uuid,
+    OUT occurred_at timestamptz,
+    OUT object_type text,
+    OUT object_id text,
+    OUT external_id text,
+    OUT label text,
+    OUT name text,
+    OUT description text,
+    OUT icon text,
+    OUT payload jsonb,
+    OUT headline text,
+    OUT processing_status text,
+    OUT searched_until uuid)
+    RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'atlas_search_events'
+    LANGUAGE C STABLE ROWS 50;
+
+COMMENT ON FUNCTION atlas_search_events(text, text, text, text, timestamptz, timestamptz, uuid, int, int) IS
+'The events of the session''s tenant that a query finds, newest first.
+A query has words, all of which an event has, "phrases", -words that it does not have, words that OR joins, begin* of words and field:value of the payload; a query that is null or empty finds every event. Only events whose primary object is of object_type are returned if that is given, and with object_id the events on the timeline of that object; only those of this name, whatever its case, if name is given, and only those with since <= occurred_at < until. An event is found when its document has been made, shortly after it was submitted. label is what people call the primary object now, and headline a piece of the event as HTML, with the words in <mark>. before_event continues after the last event of the previous page, and max_events is the size of a page. If max_work is given, the page ends after about so many rows and index entries have been looked at: then its last row has no event, and its searched_until is passed as before_event to go on.';
 
 -- What each event is, LINKED or not, is looked up in the queue for the rows that are read,
 -- one by one. Nothing but a sub-SELECT of one value makes sure of that: a join, or EXISTS,
@@ -822,7 +857,7 @@ REVOKE ALL ON FUNCTION
     submit_event(text), submit_event(text, text), submit_event(json), submit_event(jsonb),
     submit_events(atlas_event[]),
     submit_events(text), submit_events(json), submit_events(jsonb),
-    atlas_register_object_type(text, regclass, name, name, name, text[]),
+    atlas_register_object_type(text, regclass, name, name, name, text[], name),
     atlas_unregister_object_type(text),
     atlas_discover_object_types(regnamespace),
     atlas_object_types_changed(),
@@ -830,6 +865,7 @@ REVOKE ALL ON FUNCTION
     atlas_retry_failed(uuid),
     atlas_rebuild_search(timestamptz),
     atlas_timeline(text, text, uuid, int, text, text, timestamptz, timestamptz),
+    atlas_search_events(text, text, text, text, timestamptz, timestamptz, uuid, int, int),
     atlas_status(),
     atlas_search_progress(),
     atlas_tables()

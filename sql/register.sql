@@ -3,17 +3,19 @@
 BEGIN;
 CREATE SCHEMA shop;
 SET LOCAL search_path = shop, public;
+CREATE EXTENSION citext SCHEMA shop;
 
 -- Registers type THING, and says how that went.
 CREATE FUNCTION try(relation regclass, id_column name DEFAULT 'id', external_id_column name DEFAULT NULL,
-                    tenant_column name DEFAULT NULL)
+                    tenant_column name DEFAULT NULL, label_column name DEFAULT NULL)
     RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     problem text;
 BEGIN
     SELECT e.code || ' ' || e.message INTO problem
-      FROM test.error_of(format('SELECT atlas_register_object_type(%L, %L, %L, %L, %L)',
-                                'THING', relation, id_column, external_id_column, tenant_column)) e;
+      FROM test.error_of(format('SELECT atlas_register_object_type(%L, %L, %L, %L, %L, label_column => %L)',
+                                'THING', relation, id_column, external_id_column, tenant_column,
+                                label_column)) e;
     RETURN COALESCE(problem, 'accepted');
 END
 $$;
@@ -35,6 +37,17 @@ CREATE TABLE ids (
 SELECT attname, try('ids', attname) FROM pg_attribute WHERE attrelid = 'ids'::regclass AND attnum > 0 ORDER BY attnum;
 -- The same for external ids and tenants.
 SELECT try('ids', 'a_uuid', 'an_enum') AS external_id, try('ids', 'a_uuid', NULL, 'a_date') AS tenant;
+
+-- Labels are text. Their column needs no index.
+SELECT attname, try('ids', 'an_integer', NULL, NULL, attname) FROM pg_attribute
+ WHERE attrelid = 'ids'::regclass AND attnum > 0 ORDER BY attnum;
+CREATE TABLE labels (id int PRIMARY KEY, plain text, email citext, tags text[]);
+CREATE VIEW labels_view AS SELECT * FROM labels;
+SELECT relation, c, try(relation, 'id', NULL, NULL, c)
+  FROM unnest(ARRAY['labels', 'labels_view']) relation, unnest(ARRAY['plain', 'email', 'tags', 'missing', 'ctid']) c;
+SELECT e.message, e.hint
+  FROM unnest(ARRAY['tags', 'missing']) c,
+       test.error_of(format('SELECT atlas_register_object_type(%L, %L, label_column => %L)', 'THING', 'labels', c)) e;
 
 -- ---------------------------------------------------------------------
 -- Columns
@@ -131,6 +144,16 @@ SELECT * FROM atlas_object_types WHERE object_type = 'THING';
 SELECT submit_event('WIDGET', NULL, 'x', external_id => '2') IS NOT NULL;
 SELECT code, detail FROM test.error_of($$SELECT submit_event('GADGET', '1', 'x')$$);
 SELECT code, detail FROM test.error_of($$SELECT submit_event('THING', '1', 'x')$$);
+-- The label column may go: events are about the object all the same.
+ALTER TABLE second_table ADD COLUMN title text;
+SELECT atlas_register_object_type('thing', 'second_table', 'number', 'external', 'tenant_id', '{widget}', 'title');
+SELECT label_column FROM atlas_object_types WHERE object_type = 'THING';
+ALTER TABLE second_table ALTER COLUMN title TYPE int USING 2;
+SELECT submit_event('THING', 'two', 'x') IS NOT NULL AS label_is_no_text;
+ALTER TABLE second_table DROP COLUMN title;
+SELECT submit_event('THING', 'two', 'x') IS NOT NULL AS label_is_gone;
+SELECT atlas_register_object_type('thing', 'second_table', 'number', 'external', 'tenant_id', '{widget}');
+SELECT label_column FROM atlas_object_types WHERE object_type = 'THING';
 -- By an alias, too.
 SELECT atlas_unregister_object_type('widget');
 SELECT code, detail FROM test.error_of($$SELECT submit_event('THING', 'two', 'x')$$);

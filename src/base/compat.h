@@ -5,11 +5,14 @@
 #ifndef ATLAS_COMPAT_H
 #define ATLAS_COMPAT_H
 
+#include "access/genam.h"
+#include "access/htup_details.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_namespace.h"
 #include "executor/executor.h"
 #include "nodes/parsenodes.h"
+#include "nodes/tidbitmap.h"
 #include "parser/parsetree.h"
 #include "storage/latch.h"
 #include "utils/acl.h"
@@ -65,6 +68,59 @@
 #define atlas_begin_index_scan(relation, index, snapshot, nkeys) \
 	index_beginscan((relation), (index), (snapshot), (nkeys), 0)
 #endif
+
+/* Begins to read an index for the places of rows. */
+#if PG_VERSION_NUM >= 180000
+#define atlas_begin_bitmap_scan(index, snapshot, nkeys) \
+	index_beginscan_bitmap((index), (snapshot), NULL, (nkeys))
+#else
+#define atlas_begin_bitmap_scan(index, snapshot, nkeys) \
+	index_beginscan_bitmap((index), (snapshot), (nkeys))
+#endif
+
+/* The places of a bitmap, page by page. */
+typedef struct AtlasBitmapPage
+{
+	BlockNumber block;
+	int			noffsets;		/* -1: any row of the page may be meant */
+	OffsetNumber offsets[MaxHeapTuplesPerPage];
+} AtlasBitmapPage;
+
+#if PG_VERSION_NUM >= 180000
+typedef TBMPrivateIterator AtlasBitmapIterator;
+
+#define atlas_begin_bitmap(bitmap) tbm_begin_private_iterate(bitmap)
+#define atlas_end_bitmap(iterator) tbm_end_private_iterate(iterator)
+#else
+typedef TBMIterator AtlasBitmapIterator;
+
+#define atlas_begin_bitmap(bitmap) tbm_begin_iterate(bitmap)
+#define atlas_end_bitmap(iterator) tbm_end_iterate(iterator)
+#endif
+
+static inline bool
+atlas_next_bitmap_page(AtlasBitmapIterator *iterator, AtlasBitmapPage *page)
+{
+#if PG_VERSION_NUM >= 180000
+	TBMIterateResult result;
+
+	if (!tbm_private_iterate(iterator, &result))
+		return false;
+	page->block = result.blockno;
+	page->noffsets = result.lossy ? -1 :
+		tbm_extract_page_tuple(&result, page->offsets, MaxHeapTuplesPerPage);
+#else
+	const TBMIterateResult *result = tbm_iterate(iterator);
+
+	if (result == NULL)
+		return false;
+	page->block = result->blockno;
+	page->noffsets = result->ntuples;
+	if (result->ntuples > 0)
+		memcpy(page->offsets, result->offsets, sizeof(OffsetNumber) * result->ntuples);
+#endif
+	return true;
+}
 
 /* 18 can compute columns when they are read: their values are not in the row. */
 #if PG_VERSION_NUM >= 180000

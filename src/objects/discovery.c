@@ -18,9 +18,11 @@
 #include "utils/rel.h"
 
 #include "base/arrays.h"
+#include "base/compat.h"
 #include "base/statement.h"
 #include "objects/discovery.h"
 #include "objects/id_value.h"
+#include "objects/label_value.h"
 #include "objects/registry.h"
 
 /* This runs as the caller, and finds only tables that the caller owns. */
@@ -123,6 +125,27 @@ tenant_column(Relation relation)
 	return InvalidAttrNumber;
 }
 
+/* The first of the usual names of labels under which the table has a column that can hold them. */
+static const char *
+find_label(Relation relation)
+{
+	static const char *const usual_names[] = {"name", "title", "subject", "full_name", "email"};
+	TupleDesc	tupdesc = RelationGetDescr(relation);
+
+	for (int i = 0; i < lengthof(usual_names); i++)
+	{
+		for (int j = 0; j < tupdesc->natts; j++)
+		{
+			const FormData_pg_attribute *attribute = TupleDescAttr(tupdesc, j);
+
+			if (!attribute->attisdropped && is_plainly(NameStr(attribute->attname), usual_names[i]) &&
+				!atlas_is_virtual(attribute) && OidIsValid(atlas_label_base_type(attribute->atttypid)))
+				return pstrdup(NameStr(attribute->attname));
+		}
+	}
+	return NULL;
+}
+
 /* Why a table cannot be registered without more ado. NULL if it can. */
 static const char *
 why_not_looked_up(Relation relation, const AtlasRegistration *found)
@@ -152,6 +175,7 @@ examine(Oid relid, const AtlasBuiltInType *type, AtlasRegistration *found, bool 
 	*why_not = NULL;
 	found->id_column = find_column(relation, type, NULL, tenant);
 	found->external_id_column = find_column(relation, type, "externalid", tenant);
+	found->label_column = find_label(relation);
 	if (found->id_column != NULL)
 		*why_not = why_not_looked_up(relation, found);
 	relation_close(relation, NoLock);

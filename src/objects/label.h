@@ -7,11 +7,23 @@
 
 #include "objects/lookup.h"
 
+/* What the row of an object says of it now. */
+typedef struct AtlasDescription
+{
+	text	   *external_id;	/* NULL if there is none, as below */
+	text	   *label;			/* at most 255 characters */
+} AtlasDescription;
+
 /*
- * The label of an object that is named by its own id: the text of the type's label column. NULL if
- * the type has none, is not connected or cannot be read now, or if the object is not there. Raises nothing but a cancel or a
- * lack of memory. Inside SPI_connect().
+ * Reads the row of an object that is named by its own id. Everything is NULL if the type is
+ * not connected or cannot be read now, or if the object is not there. Raises nothing but a
+ * cancel or a lack of memory, and does not wait for a lock of the type's table. Inside
+ * SPI_connect().
  */
+extern AtlasDescription atlas_describe(const char *object_type, const text *tenant,
+									   const text *object_id);
+
+/* The label alone: the text of the type's label column. */
 extern text *atlas_label(const char *object_type, const text *tenant, const text *object_id);
 
 #endif							/* ATLAS_LABEL_H */

@@ -26,7 +26,9 @@
 #include "utils/syscache.h"
 
 #include "base/arrays.h"
+#include "base/compat.h"
 #include "objects/id_value.h"
+#include "objects/label_value.h"
 #include "objects/leaf_search.h"
 
 /* ----- What the table has ----- */
@@ -54,6 +56,30 @@ find_key_column(Oid relation, const NameData *name, Oid (*base_type_of) (Oid), c
 	return column;
 }
 
+/*
+ * Finds the label column. It is none if it has been dropped or renamed, or if its values
+ * cannot be read from the row as text: events are about the object all the same.
+ */
+static AtlasKeyColumn
+find_label_column(Oid relation, const NameData *name)
+{
+	AtlasKeyColumn column = {0};
+	HeapTuple	tuple;
+	const FormData_pg_attribute *form;
+
+	if (NameStr(*name)[0] == '\0')
+		return column;
+	tuple = SearchSysCacheAttName(relation, NameStr(*name));
+	if (!HeapTupleIsValid(tuple))
+		return column;
+	form = (const FormData_pg_attribute *) GETSTRUCT(tuple);
+	column.type = atlas_is_virtual(form) ? InvalidOid : atlas_label_base_type(form->atttypid);
+	if (OidIsValid(column.type))
+		column.attribute = form->attnum;
+	ReleaseSysCache(tuple);
+	return column;
+}
+
 /* External ids may have one type more than ids and tenants. */
 const char *
 atlas_find_columns(Oid relation, const AtlasColumnNames *names, AtlasColumns *columns)
@@ -65,6 +91,7 @@ atlas_find_columns(Oid relation, const AtlasColumnNames *names, AtlasColumns *co
 	columns->external_id = find_key_column(relation, &names->external_id,
 										   atlas_external_id_base_type, &problem);
 	columns->tenant = find_key_column(relation, &names->tenant, atlas_id_base_type, &problem);
+	columns->label = find_label_column(relation, &names->label);
 	return problem;
 }
 
@@ -100,6 +127,19 @@ text_in_slot(TupleTableSlot *slot, const AtlasKeyColumn *column)
 	return isnull ? NULL : atlas_id_to_text(column->type, value);
 }
 
+/* The label in a row; NULL if it is null, or nobody wants it. */
+static text *
+label_in_slot(TupleTableSlot *slot, const AtlasKeyColumn *column, bool is_wanted)
+{
+	bool		isnull;
+	Datum		value;
+
+	if (!is_wanted || !AttributeNumberIsValid(column->attribute))
+		return NULL;
+	value = slot_getattr(slot, column->attribute, &isnull);
+	return isnull ? NULL : atlas_label_to_text(column->type, value);
+}
+
 /* Reports a row. One without an id is passed over, because no event can be about it. */
 static bool
 report_row(const AtlasLeaf *leaf, TupleTableSlot *slot, const AtlasWanted *wanted,
@@ -108,7 +148,8 @@ report_row(const AtlasLeaf *leaf, TupleTableSlot *slot, const AtlasWanted *wante
 	text	   *id = text_in_slot(slot, &leaf->columns.id);
 
 	return id == NULL ||
-		found(searcher, wanted->number, id, text_in_slot(slot, &leaf->columns.external_id));
+		found(searcher, wanted->number, id, text_in_slot(slot, &leaf->columns.external_id),
+			  label_in_slot(slot, &leaf->columns.label, wanted->with_label));
 }
 
 /* ----- By index ----- */

@@ -16,6 +16,7 @@ typedef struct AtlasColumnNames
 	NameData	id;
 	NameData	external_id;
 	NameData	tenant;
+	NameData	label;
 } AtlasColumnNames;
 
 /* The same columns as they are in one table. */
@@ -24,6 +25,7 @@ typedef struct AtlasColumns
 	AtlasKeyColumn id;
 	AtlasKeyColumn external_id;
 	AtlasKeyColumn tenant;
+	AtlasKeyColumn label;		/* none also if there is no such column any more */
 } AtlasColumns;
 
 typedef struct AtlasLeaf
@@ -40,20 +42,23 @@ typedef struct AtlasWanted
 {
 	int			number;			/* the caller's own, which AtlasFound gets back */
 	bool		by_external_id;
+	bool		with_label;		/* its label is wanted, too */
 	text	   *key_text;		/* what was asked for */
 	Datum		key;
 	Datum		tenant;
 } AtlasWanted;
 
 /*
- * This is called with each row that is found. external_id may be NULL. It returns whether
- * further rows for the same object matter.
+ * This is called with each row that is found. external_id may be NULL, and label is NULL
+ * unless it is wanted. It returns whether further rows for the same object matter.
  */
-typedef bool (*AtlasFound) (void *searcher, int number, text *id, text *external_id);
+typedef bool (*AtlasFound) (void *searcher, int number, text *id, text *external_id,
+							text *label);
 
 /*
  * Finds the columns of a table, whose types must be those that ids can have. Returns
- * NULL, or why they cannot be used.
+ * NULL, or why they cannot be used. A label column that cannot be used is none: objects
+ * are found without it.
  */
 extern const char *atlas_find_columns(Oid relation, const AtlasColumnNames *names,
 									  AtlasColumns *columns);

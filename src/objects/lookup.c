@@ -143,7 +143,8 @@ atlas_connect(AtlasObjectType *type, bool nowait)
  * table, so that the object is simply not found.
  */
 static bool
-fill_wanted(const AtlasObjectType *type, const AtlasLookup *lookup, int number, AtlasWanted *wanted)
+fill_wanted(const AtlasObjectType *type, const AtlasLookup *lookup, int number, bool with_label,
+			AtlasWanted *wanted)
 {
 	const AtlasColumns *columns = &type->target.columns;
 	const text *key = lookup->object_id != NULL ? lookup->object_id : lookup->external_id;
@@ -151,6 +152,7 @@ fill_wanted(const AtlasObjectType *type, const AtlasLookup *lookup, int number, 
 
 	wanted->number = number;
 	wanted->by_external_id = lookup->object_id == NULL;
+	wanted->with_label = with_label;
 	wanted->key_text = unconstify(text *, key);
 	wanted->tenant = (Datum) 0;
 	if (!OidIsValid(column->type) ||
@@ -184,7 +186,7 @@ typedef struct Search
  * different texts equal. A second one makes the id ambiguous.
  */
 static bool
-take_object(void *searcher, int number, text *id, text *external_id)
+take_object(void *searcher, int number, text *id, text *external_id, text *label)
 {
 	const Search *search = searcher;
 	const AtlasColumns *columns = &search->type->target.columns;
@@ -204,6 +206,7 @@ take_object(void *searcher, int number, text *id, text *external_id)
 		return false;
 	lookup->found_id = id;
 	lookup->found_external_id = external_id;
+	lookup->found_label = label;
 	lookup->result = ATLAS_FOUND;
 	if (lookup->object_id != NULL && lookup->external_id != NULL && external_id != NULL &&
 		!is_external_id(columns, lookup->external_id, external_id))
@@ -241,6 +244,21 @@ check_right_to_read(const AtlasObjectType *type)
 	if (!atlas_may_use_schema(get_rel_namespace(type->relation), owner))
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_SCHEMA,
 					   get_namespace_name(get_rel_namespace(type->relation)));
+}
+
+/*
+ * May the label be read? The owner may have the right to read the ids only. Then there is
+ * no label, and objects are found as ever.
+ */
+static bool
+has_readable_label(const AtlasObjectType *type)
+{
+	AttrNumber	label = type->target.columns.label.attribute;
+	Oid			owner = type->target.owner;
+
+	return type->connection == ATLAS_CONNECTED && AttributeNumberIsValid(label) &&
+		(pg_class_aclcheck(type->relation, owner, ACL_SELECT) == ACLCHECK_OK ||
+		 pg_attribute_aclcheck(type->relation, label, owner, ACL_SELECT) == ACLCHECK_OK);
 }
 
 /*
@@ -390,8 +408,8 @@ search_all(Search *search, const AtlasWanted *wanted, int nwanted)
 }
 
 /* If the connection breaks in between, none of the results counts. */
-void
-atlas_lookup_many(AtlasObjectType *type, AtlasLookup *lookups, int nlookups)
+static void
+look_up(AtlasObjectType *type, AtlasLookup *lookups, int nlookups, bool with_label)
 {
 	Search		search = {type, lookups};
 	AtlasWanted *wanted = palloc(sizeof(AtlasWanted) * Max(nlookups, 1));
@@ -401,7 +419,7 @@ atlas_lookup_many(AtlasObjectType *type, AtlasLookup *lookups, int nlookups)
 	for (int i = 0; i < nlookups; i++)
 	{
 		lookups[i].result = is_connected ? ATLAS_NOT_FOUND : ATLAS_UNAVAILABLE;
-		if (is_connected && fill_wanted(type, &lookups[i], i, &wanted[nwanted]))
+		if (is_connected && fill_wanted(type, &lookups[i], i, with_label, &wanted[nwanted]))
 			nwanted++;
 	}
 	if (nwanted > 0)
@@ -416,9 +434,21 @@ atlas_lookup_many(AtlasObjectType *type, AtlasLookup *lookups, int nlookups)
 }
 
 void
+atlas_lookup_many(AtlasObjectType *type, AtlasLookup *lookups, int nlookups)
+{
+	look_up(type, lookups, nlookups, false);
+}
+
+void
 atlas_lookup_one(AtlasObjectType *type, AtlasLookup *lookup)
 {
-	atlas_lookup_many(type, lookup, 1);
+	look_up(type, lookup, 1, false);
+}
+
+void
+atlas_lookup_with_label(AtlasObjectType *type, AtlasLookup *lookup)
+{
+	look_up(type, lookup, 1, has_readable_label(type));
 }
 
 /* Only uuids have more than one form. */

@@ -27,6 +27,7 @@ typedef struct AtlasLookup
 	AtlasLookupResult result;
 	text	   *found_id;		/* the row's own id and external id, as text */
 	text	   *found_external_id;	/* NULL when it has none */
+	text	   *found_label;	/* set by atlas_lookup_with_label() only */
 } AtlasLookup;
 
 /*
@@ -41,6 +42,12 @@ extern bool atlas_connect(AtlasObjectType *type, bool nowait);
  */
 extern void atlas_lookup_one(AtlasObjectType *type, AtlasLookup *lookup);
 extern void atlas_lookup_many(AtlasObjectType *type, AtlasLookup *lookups, int nlookups);
+
+/*
+ * Looks up one object and its label, which is NULL if the type has no label column or the
+ * owner of the table may not read it.
+ */
+extern void atlas_lookup_with_label(AtlasObjectType *type, AtlasLookup *lookup);
 
 /*
  * The id of an object in the form in which our tables have it: a uuid is in lower case.

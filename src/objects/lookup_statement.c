@@ -47,6 +47,7 @@
 #include "base/tenant.h"
 #include "objects/code_beneath.h"
 #include "objects/id_value.h"
+#include "objects/label_value.h"
 #include "objects/lookup_statement.h"
 
 #define CHECK_ATTEMPTS 10
@@ -75,7 +76,7 @@ tenant_condition(const AtlasObjectType *type, const char *expression)
 					quote_identifier(NameStr(type->columns.tenant)), expression);
 }
 
-/* Returns "t.id::text, t.external_id::text". */
+/* Returns "t.id::text, t.external_id::text", to which labels are added if they are wanted. */
 static const char *
 result_columns(const AtlasObjectType *type)
 {
@@ -85,6 +86,14 @@ result_columns(const AtlasObjectType *type)
 					psprintf("t.%s::pg_catalog.text",
 							 quote_identifier(NameStr(type->columns.external_id))) :
 					"NULL::pg_catalog.text");
+}
+
+/* Returns ", left(t.label::text, 255)". The type has a label column. */
+static const char *
+label_column(const AtlasObjectType *type)
+{
+	return psprintf(", pg_catalog.\"left\"(t.%s::pg_catalog.text, %d)",
+					quote_identifier(NameStr(type->columns.label)), ATLAS_MAX_LABEL);
 }
 
 /*
@@ -113,14 +122,14 @@ equality(Oid type)
 
 /* SELECT t.id::text, t.ext::text FROM s.customers t WHERE t.id = $1 AND t.tenant = $2 */
 static SPIPlanPtr
-plan_one(const AtlasObjectType *type, const NameData *column, Oid column_type)
+plan_one(const AtlasObjectType *type, const NameData *column, Oid column_type, const char *label)
 {
 	Oid			parameters[2];
 
 	parameters[0] = atlas_id_operator_type(column_type);
 	parameters[1] = atlas_id_operator_type(type->target.columns.tenant.type);
-	return atlas_prepare(psprintf("SELECT %s FROM %s t WHERE t.%s %s $1%s",
-								  result_columns(type), type->target.relation_name,
+	return atlas_prepare(psprintf("SELECT %s%s FROM %s t WHERE t.%s %s $1%s",
+								  result_columns(type), label, type->target.relation_name,
 								  quote_identifier(NameStr(*column)), equality(column_type),
 								  tenant_condition(type, "$2")),
 						 OidIsValid(type->target.columns.tenant.type) ? 2 : 1, parameters);
@@ -217,10 +226,13 @@ get_plan(AtlasObjectType *type, AtlasPlanKind kind)
 	switch (kind)
 	{
 		case ATLAS_BY_ID:
-			*plan = plan_one(type, &type->columns.id, type->target.columns.id.type);
+			*plan = plan_one(type, &type->columns.id, type->target.columns.id.type, "");
+			break;
+		case ATLAS_BY_ID_WITH_LABEL:
+			*plan = plan_one(type, &type->columns.id, type->target.columns.id.type, label_column(type));
 			break;
 		case ATLAS_BY_EXTERNAL_ID:
-			*plan = plan_one(type, &type->columns.external_id, type->target.columns.external_id.type);
+			*plan = plan_one(type, &type->columns.external_id, type->target.columns.external_id.type, "");
 			break;
 		case ATLAS_MANY:
 			*plan = plan_many(type);
@@ -237,6 +249,7 @@ typedef struct FoundRow
 	int			number;
 	text	   *id;
 	text	   *external_id;
+	text	   *label;
 } FoundRow;
 
 typedef struct StatementSearch
@@ -431,10 +444,11 @@ fill_keys(const StatementSearch *search, bool by_external_id, Oid id_type, Datum
  * the object.
  */
 static void
-copy_rows(StatementSearch *search, bool is_many)
+copy_rows(StatementSearch *search, AtlasPlanKind kind)
 {
 	MemoryContext old = MemoryContextSwitchTo(search->memory);
 	TupleDesc	tupdesc = SPI_tuptable->tupdesc;
+	bool		is_many = kind == ATLAS_MANY;
 	int			column = is_many ? 2 : 1;
 	bool		isnull;
 
@@ -449,6 +463,8 @@ copy_rows(StatementSearch *search, bool is_many)
 			search->wanted[0].number;
 		search->rows[i].id = atlas_result_text(row, tupdesc, column);
 		search->rows[i].external_id = atlas_result_text(row, tupdesc, column + 1);
+		search->rows[i].label = kind == ATLAS_BY_ID_WITH_LABEL ?
+			atlas_result_text(row, tupdesc, column + 2) : NULL;
 	}
 	MemoryContextSwitchTo(old);
 }
@@ -461,7 +477,8 @@ execute_search(StatementSearch *search)
 	const AtlasColumns *columns = &type->target.columns;
 	bool		is_many = search->nwanted > 1;
 	AtlasPlanKind kind = is_many ? ATLAS_MANY :
-		search->wanted[0].by_external_id ? ATLAS_BY_EXTERNAL_ID : ATLAS_BY_ID;
+		search->wanted[0].by_external_id ? ATLAS_BY_EXTERNAL_ID :
+		search->wanted[0].with_label ? ATLAS_BY_ID_WITH_LABEL : ATLAS_BY_ID;
 	Datum		values[6];
 	SPIPlanPtr	plan;
 	AtlasIdentity saved;
@@ -486,7 +503,7 @@ execute_search(StatementSearch *search)
 		code = SPI_execute_plan(plan, values, NULL, false, 0);
 		if (code != SPI_OK_SELECT)
 			elog(ERROR, "could not look up objects: %s", SPI_result_code_string(code));
-		copy_rows(search, is_many);
+		copy_rows(search, kind);
 	}
 	atlas_return(&saved);
 }
@@ -531,7 +548,8 @@ atlas_search_by_statement(AtlasObjectType *type, const AtlasWanted *wanted, int 
 
 	for (uint64 i = 0; i < search.nrows; i++)
 		if (search.rows[i].id != NULL)	/* no event can be about a row without one */
-			(void) found(searcher, search.rows[i].number, search.rows[i].id, search.rows[i].external_id);
+			(void) found(searcher, search.rows[i].number, search.rows[i].id, search.rows[i].external_id,
+						 search.rows[i].label);
 	return search.is_refused ?
 		"what is beneath the relation it is connected to does not all belong to its owner or to a superuser" : NULL;
 }

@@ -9,7 +9,8 @@
 
 /*
  * Finds what is wanted, in one statement that runs as the owner of the type's relation.
- * The type has been connected in this transaction. Returns NULL, or why nothing was run.
+ * The type has been connected in this transaction. A label is read only of a single object
+ * that is wanted by its own id. Returns NULL, or why nothing was run.
  */
 extern const char *atlas_search_by_statement(AtlasObjectType *type, const AtlasWanted *wanted,
 											 int nwanted, AtlasFound found, void *searcher);

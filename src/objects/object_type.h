@@ -33,6 +33,7 @@ typedef enum AtlasPlanKind
 {
 	ATLAS_BY_ID,				/* one object */
 	ATLAS_BY_EXTERNAL_ID,
+	ATLAS_BY_ID_WITH_LABEL,
 	ATLAS_MANY					/* many objects, by either */
 } AtlasPlanKind;
 

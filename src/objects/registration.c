@@ -37,21 +37,23 @@
 #include "event/validation.h"
 #include "objects/code_beneath.h"
 #include "objects/id_value.h"
+#include "objects/label_value.h"
 #include "objects/registration.h"
 #include "objects/registry.h"
 
 static AtlasStatement upsert_type = {
 	.sql =
 	"INSERT INTO @extschema@.atlas_object_types"
-	"       (object_type, relation, id_column, external_id_column, tenant_column, aliases, owner)"
-	" VALUES ($1, $2, $3, $4, $5, $6, $7)"
+	"       (object_type, relation, id_column, external_id_column, tenant_column, label_column,"
+	"        aliases, owner)"
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
 	" ON CONFLICT (object_type) DO UPDATE"
 	"   SET relation = excluded.relation, id_column = excluded.id_column,"
 	"       external_id_column = excluded.external_id_column,"
-	"       tenant_column = excluded.tenant_column, aliases = excluded.aliases,"
-	"       owner = excluded.owner",
-	.nparameters = 7,
-	.parameters = {TEXTOID, REGCLASSOID, NAMEOID, NAMEOID, NAMEOID, TEXTARRAYOID, NAMEOID},
+	"       tenant_column = excluded.tenant_column, label_column = excluded.label_column,"
+	"       aliases = excluded.aliases, owner = excluded.owner",
+	.nparameters = 8,
+	.parameters = {TEXTOID, REGCLASSOID, NAMEOID, NAMEOID, NAMEOID, NAMEOID, TEXTARRAYOID, NAMEOID},
 };
 
 static AtlasStatement delete_type = {
@@ -321,6 +323,41 @@ id_column_number(Relation relation, const char *column, Oid (*base_type_of) (Oid
 	return number;
 }
 
+/*
+ * Checks that the label column, if there is one, can hold labels. They are read from the row,
+ * so a column that PostgreSQL 18 computes when it is read has none.
+ */
+static void
+check_label_column(Relation relation, const char *column)
+{
+	AttrNumber	number;
+	const FormData_pg_attribute *attribute;
+
+	if (column == NULL)
+		return;
+	number = get_attnum(RelationGetRelid(relation), column);
+	if (number <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("column \"%s\" of relation \"%s\" does not exist",
+						column, RelationGetRelationName(relation)),
+				 errhint("Name the column that holds what people call the objects, as it is written in the catalog.")));
+	attribute = TupleDescAttr(RelationGetDescr(relation), number - 1);
+	if (!OidIsValid(atlas_label_base_type(attribute->atttypid)))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" of relation \"%s\" has type %s",
+						column, RelationGetRelationName(relation),
+						format_type_with_typemod(attribute->atttypid, attribute->atttypmod)),
+				 errhint("Labels are of type text, varchar, char, name or citext, or of a domain over one of them.")));
+	if (atlas_is_virtual(attribute))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("column \"%s\" of relation \"%s\" is a virtual one",
+						column, RelationGetRelationName(relation)),
+				 errhint("Make it a stored one.")));
+}
+
 /* Without an index each event would read the whole table. */
 static void
 check_index(Relation relation, const char *column, AttrNumber number, AttrNumber tenant)
@@ -447,6 +484,7 @@ check_registration(AtlasRegistration *registration)
 	external_id = id_column_number(relation, registration->external_id_column,
 								   atlas_external_id_base_type);
 	tenant = id_column_number(relation, registration->tenant_column, atlas_id_base_type);
+	check_label_column(relation, registration->label_column);
 
 	reason = atlas_why_not_direct(relation, registration);
 	if (reason != NULL)
@@ -497,8 +535,8 @@ atlas_write_registration(const AtlasRegistration *registration)
 	AtlasColumn aliases;
 	AtlasIdentity saved;
 	ListCell   *cell;
-	Datum		values[7];
-	char		nulls[7];
+	Datum		values[8];
+	char		nulls[8];
 
 	memset(nulls, ' ', sizeof(nulls));
 	atlas_column_init(&aliases, list_length(registration->aliases));
@@ -509,8 +547,9 @@ atlas_write_registration(const AtlasRegistration *registration)
 	put_name(registration->id_column, 2, values, nulls);
 	put_name(registration->external_id_column, 3, values, nulls);
 	put_name(registration->tenant_column, 4, values, nulls);
-	values[5] = atlas_column_array(&aliases, TEXTOID);
-	put_name(registration->vouched_owner, 6, values, nulls);
+	put_name(registration->label_column, 5, values, nulls);
+	values[6] = atlas_column_array(&aliases, TEXTOID);
+	put_name(registration->vouched_owner, 7, values, nulls);
 
 	SPI_connect();
 	atlas_become_owner(&saved);

@@ -16,6 +16,7 @@ typedef struct AtlasRegistration
 	const char *id_column;
 	const char *external_id_column; /* NULL if there is none, like the next */
 	const char *tenant_column;
+	const char *label_column;
 	List	   *aliases;		/* of char *, folded */
 	const char *vouched_owner;	/* as whom a statement looks objects up; NULL: directly */
 } AtlasRegistration;

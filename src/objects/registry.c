@@ -46,7 +46,7 @@ const int	atlas_built_in_type_count = lengthof(atlas_built_in_types);
 static AtlasStatement select_types = {
 	.sql =
 	"SELECT object_type, relation::pg_catalog.oid, id_column, external_id_column, tenant_column,"
-	"       aliases, owner"
+	"       aliases, owner, label_column"
 	"  FROM @extschema@.atlas_object_types"
 	" ORDER BY object_type",
 };
@@ -247,6 +247,7 @@ add_row(HeapTuple row)
 	for (int i = 0; i < naliases; i++)
 		add_name(TextDatumGetCString(aliases[i]), type);
 	copy_name(row, 7, &type->vouched_owner);
+	copy_name(row, 8, &type->columns.label);
 }
 
 /* Frees everything that is known of the types. Their plans are freed one by one. */

@@ -24,6 +24,7 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "read/index_reader.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -33,6 +34,7 @@
 #include "utils/typcache.h"
 
 #include "base/compat.h"
+#include "base/extension.h"
 
 #define MAX_INDEX_KEYS (ATLAS_MAX_EQUAL_COLUMNS + 1)
 
@@ -60,6 +62,19 @@ struct AtlasIndexReader
 	pg_uuid_t	low;
 	pg_uuid_t	high;
 };
+
+Relation
+atlas_open_for_reading(AtlasTableId table)
+{
+	Oid			relid = InvalidOid;
+
+	while (relid != atlas_relation(table))
+	{
+		relid = atlas_relation(table);
+		LockRelationOid(relid, AccessShareLock);
+	}
+	return table_open(relid, NoLock);
+}
 
 /* Finds a column by its name. Returns 0 if there is none, or if its values are not in the row. */
 static AttrNumber
@@ -100,9 +115,8 @@ key_of_attribute(const AtlasIndexReader *reader, AttrNumber attribute)
 	return -1;
 }
 
-/* Can the index be used, and does it have every row, without anything to evaluate? */
-static bool
-is_plain_and_complete(HeapTuple tuple)
+bool
+atlas_index_is_plain(HeapTuple tuple)
 {
 	const FormData_pg_index *form = (const FormData_pg_index *) GETSTRUCT(tuple);
 
@@ -187,7 +201,7 @@ choose_key_index(AtlasIndexReader *reader, bool is_ordered)
 
 		if (!HeapTupleIsValid(tuple))
 			continue;
-		if (is_plain_and_complete(tuple))
+		if (atlas_index_is_plain(tuple))
 		{
 			match_columns(reader, tuple, &index);
 			if (serves(&index, reader->shape->nequal, is_ordered) && index.nkeys > reader->by.nkeys)
@@ -305,6 +319,18 @@ Datum
 atlas_index_reader_value(AtlasIndexReader *reader, int column, bool *isnull)
 {
 	return slot_getattr(reader->slot, reader->attributes[column], isnull);
+}
+
+Relation
+atlas_index_reader_relation(const AtlasIndexReader *reader)
+{
+	return reader->relation;
+}
+
+AttrNumber
+atlas_index_reader_attribute(const AtlasIndexReader *reader, int column)
+{
+	return reader->attributes[column];
 }
 
 void

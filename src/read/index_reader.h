@@ -5,6 +5,7 @@
 #ifndef ATLAS_INDEX_READER_H
 #define ATLAS_INDEX_READER_H
 
+#include "access/htup.h"
 #include "executor/tuptable.h"
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
@@ -29,6 +30,18 @@ typedef struct AtlasReadShape
 typedef struct AtlasIndexReader AtlasIndexReader;
 
 /*
+ * Locks and opens one of our tables. While we wait for the lock, the extension may be
+ * dropped and created again.
+ */
+extern Relation atlas_open_for_reading(AtlasTableId table);
+
+/*
+ * Can this index, a row of pg_index, be used, and does it have every row, without anything to
+ * evaluate?
+ */
+extern bool atlas_index_is_plain(HeapTuple tuple);
+
+/*
  * Locks and opens a table, or a partition, to read rows that the snapshot sees. Returns NULL
  * if it cannot be read by an index: it is not an ordinary table, its columns are others, or
  * no index has the keys. With is_ordered, the index must give the rows in the order of the
@@ -50,6 +63,12 @@ extern bool atlas_index_reader_next(AtlasIndexReader *reader);
 
 /* A column of the row, by its place in the shape; good until the next call. */
 extern Datum atlas_index_reader_value(AtlasIndexReader *reader, int column, bool *isnull);
+
+/* The table, or partition, that is read. */
+extern Relation atlas_index_reader_relation(const AtlasIndexReader *reader);
+
+/* Where a column of the shape is in that table. */
+extern AttrNumber atlas_index_reader_attribute(const AtlasIndexReader *reader, int column);
 
 extern void atlas_index_reader_close(AtlasIndexReader *reader);
 

@@ -37,12 +37,10 @@ atlas_object_events_begin(AtlasObjectEvents *events, Relation table, const Atlas
 static bool
 open_next_partition(AtlasObjectEvents *events)
 {
-	AtlasIdRange wanted = {.low = events->low, .high = events->bound,
-	.bounded_low = true, .bounded_high = true};
-	AtlasIdRange range;
-	Oid			partition = atlas_partition_below(events->table, &events->bound, &range);
+	AtlasIdRange wanted;
+	Oid			partition = atlas_partition_part_below(events->table, &events->low, &events->bound,
+													   &wanted);
 
-	atlas_range_narrow(&wanted, &range);
 	events->bound = wanted.low;
 	if (!OidIsValid(partition))
 		return true;

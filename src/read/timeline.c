@@ -2,10 +2,8 @@
  * timeline.c
  *		A page of the timeline of some objects: their events, newest first.
  *
- * An object is the primary one of some events, which are in the log, and a related one of
- * others, which are in the links. Both are read from the newest partition on, no further
- * than the page, and merged. The row of a related event is then looked up in the log, and
- * the status of every event in the queue.
+ * The events are merged by timeline_events.c. The row of a related event is then looked up
+ * in the log, and the status of every event in the queue.
  *
  * The tables are read by their indexes, without a statement (index_reader.c), as the
  * snapshot of the caller's statement sees them. A statement reads the page if
@@ -15,25 +13,16 @@
  */
 #include "postgres.h"
 
-#include "access/table.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
-#include "read/index_reader.h"
-#include "read/object_events.h"
 #include "read/timeline.h"
-#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
-#include "utils/timestamp.h"
 
 #include "base/arrays.h"
-#include "base/event_id.h"
-#include "base/extension.h"
 #include "base/statement.h"
-#include "store/partitions.h"
-#include "store/rows.h"
 
 /*
  * An Index Scan Backward for each of the objects on both tables, with Append in order of
@@ -83,239 +72,44 @@ static AtlasStatement select_timeline = {
 	.parameters = {TEXTOID, TEXTARRAYOID, TEXTARRAYOID, UUIDOID, UUIDOID, TEXTOID, INT8OID},
 };
 
-/* The columns of the log that are read: those of the result, in its order, and the tenant. */
-enum
-{
-	LOG_EVENT_ID,
-	LOG_OCCURRED_AT,
-	LOG_NAME,
-	LOG_DESCRIPTION,
-	LOG_ICON,
-	LOG_PAYLOAD,
-	LOG_OBJECT_TYPE,
-	LOG_OBJECT_ID,
-	LOG_EXTERNAL_ID,
-	LOG_TENANT_ID,
-	LOG_NCOLUMNS
-};
-
 /* In the result, the role follows the time, and the status comes last. */
-#define RESULT_ROLE LOG_NAME
-#define RESULT_STATUS (LOG_EXTERNAL_ID + 2)
+#define RESULT_ROLE ATLAS_READ_NAME
+#define RESULT_STATUS (ATLAS_READ_EXTERNAL_ID + 2)
 #define RESULT_NCOLUMNS (RESULT_STATUS + 1)
-
-#define LOG_COLUMNS { \
-	[LOG_EVENT_ID] = {"event_id", UUIDOID}, \
-	[LOG_OCCURRED_AT] = {"occurred_at", TIMESTAMPTZOID}, \
-	[LOG_NAME] = {"name", TEXTOID}, \
-	[LOG_DESCRIPTION] = {"description", TEXTOID}, \
-	[LOG_ICON] = {"icon", TEXTOID}, \
-	[LOG_PAYLOAD] = {"payload", JSONBOID}, \
-	[LOG_OBJECT_TYPE] = {"object_type", TEXTOID}, \
-	[LOG_OBJECT_ID] = {"object_id", TEXTOID}, \
-	[LOG_EXTERNAL_ID] = {"external_id", TEXTOID}, \
-	[LOG_TENANT_ID] = {"tenant_id", TEXTOID}, \
-}
-
-static const AtlasReadShape log_by_object = {
-	.ncolumns = LOG_NCOLUMNS,
-	.columns = LOG_COLUMNS,
-	.nequal = 3,
-	.keys = {LOG_TENANT_ID, LOG_OBJECT_TYPE, LOG_OBJECT_ID, LOG_EVENT_ID},
-};
-
-static const AtlasReadShape log_by_id = {
-	.ncolumns = LOG_NCOLUMNS,
-	.columns = LOG_COLUMNS,
-	.nequal = 1,
-	.keys = {LOG_TENANT_ID, LOG_EVENT_ID},
-};
-
-static const AtlasReadShape links_by_object = {
-	.ncolumns = 4,
-	.columns = {
-		{"tenant_id", TEXTOID}, {"object_type", TEXTOID}, {"object_id", TEXTOID}, {"event_id", UUIDOID},
-	},
-	.nequal = 3,
-	.keys = {0, 1, 2, 3},
-};
-
-#define QUEUE_NEXT_ATTEMPT_AT 2
-
-static const AtlasReadShape queue_by_id = {
-	.ncolumns = 3,
-	.columns = {
-		{"tenant_id", TEXTOID}, {"event_id", UUIDOID},
-		[QUEUE_NEXT_ATTEMPT_AT] = {"next_attempt_at", TIMESTAMPTZOID},
-	},
-	.nequal = 1,
-	.keys = {0, 1},
-};
 
 /* A page that is being read. */
 typedef struct TimelinePage
 {
 	const AtlasTimelineQuery *query;
 	ReturnSetInfo *result;
-	Snapshot	snapshot;		/* of the caller's statement */
-	Relation	log;
-	Relation	links;
-	AtlasIndexReader *queue;
-	AtlasObjectEvents *lists;	/* for each object one of the log, and then one of the links for each */
-	int			nlists;
-	AtlasIndexReader *related;	/* where rows of related events are looked up; NULL: nowhere yet */
-	AtlasIdRange related_range; /* the events that are there */
-	Datum		tenant;
-	Datum		roles[2];		/* of the log, and of the links */
-	Datum		linked;
-	Datum		pending;
-	Datum		failed;
-	pg_uuid_t	last_id;		/* of the event that was looked at last */
+	AtlasLogReader reader;
+	AtlasTimelineEvents events;
+	Datum		primary;
+	Datum		related;
 	int			nevents;		/* that are on the page */
 } TimelinePage;
-
-/*
- * Locks and opens one of our tables. While we wait for the lock, the extension may be
- * dropped and created again.
- */
-static Relation
-open_for_reading(AtlasTableId table)
-{
-	Oid			relid = InvalidOid;
-
-	while (relid != atlas_relation(table))
-	{
-		relid = atlas_relation(table);
-		LockRelationOid(relid, AccessShareLock);
-	}
-	return table_open(relid, NoLock);
-}
-
-/* Opens the queue; NULL if it cannot be read directly. */
-static AtlasIndexReader *
-open_queue(Snapshot snapshot)
-{
-	Relation	queue = open_for_reading(ATLAS_EVENT_QUEUE);
-	AtlasIndexReader *reader = NULL;
-
-	if (atlas_may_use_directly(queue, ACL_SELECT))
-		reader = atlas_index_reader_open(RelationGetRelid(queue), &queue_by_id, false, snapshot);
-	table_close(queue, NoLock);
-	return reader;
-}
 
 /* Opens the tables. Returns false if one of them cannot be read directly. */
 static bool
 begin_page(TimelinePage *page, const AtlasTimelineQuery *query, ReturnSetInfo *result)
 {
-	int			nobjects = query->nobjects;
+	bool		is_direct = atlas_log_reader_begin(&page->reader, query->range.tenant,
+												   GetActiveSnapshot());
 
-	memset(page, 0, sizeof(*page));
 	page->query = query;
 	page->result = result;
-	page->snapshot = GetActiveSnapshot();
-	page->log = open_for_reading(ATLAS_EVENTS);
-	page->links = open_for_reading(ATLAS_EVENT_LINKS);
-	page->queue = open_queue(page->snapshot);
-	page->tenant = PointerGetDatum(query->tenant);
-	page->roles[0] = CStringGetTextDatum("PRIMARY");
-	page->roles[1] = CStringGetTextDatum("RELATED");
-	page->linked = CStringGetTextDatum("LINKED");
-	page->pending = CStringGetTextDatum("PENDING");
-	page->failed = CStringGetTextDatum("FAILED");
-
-	page->nlists = 2 * nobjects;
-	page->lists = palloc(sizeof(AtlasObjectEvents) * page->nlists);
-	for (int i = 0; i < page->nlists; i++)
-		atlas_object_events_begin(&page->lists[i], i < nobjects ? page->log : page->links,
-								  i < nobjects ? &log_by_object : &links_by_object, query->tenant,
-								  &query->objects[i % nobjects], &query->low, &query->high,
-								  page->snapshot);
-	return page->queue != NULL && atlas_may_use_directly(page->log, ACL_SELECT) &&
-		atlas_may_use_directly(page->links, ACL_SELECT);
+	page->primary = CStringGetTextDatum("PRIMARY");
+	page->related = CStringGetTextDatum("RELATED");
+	page->nevents = 0;
+	return atlas_timeline_events_begin(&page->events, &page->reader, &query->range) && is_direct;
 }
 
 /* Closes the tables; the locks stay until the end of the transaction. */
 static void
 end_page(TimelinePage *page)
 {
-	for (int i = 0; i < page->nlists; i++)
-		atlas_object_events_end(&page->lists[i]);
-	pfree(page->lists);
-	if (page->related != NULL)
-		atlas_index_reader_close(page->related);
-	if (page->queue != NULL)
-		atlas_index_reader_close(page->queue);
-	table_close(page->links, NoLock);
-	table_close(page->log, NoLock);
-}
-
-/*
- * The list that may have the newest event of those that are left; NULL when none is left.
- * A list that is at this event comes before one that only may have older ones, and the
- * log comes before the links.
- */
-static AtlasObjectEvents *
-newest_list(const TimelinePage *page)
-{
-	AtlasObjectEvents *newest = NULL;
-
-	for (int i = 0; i < page->nlists; i++)
-	{
-		AtlasObjectEvents *list = &page->lists[i];
-		const pg_uuid_t *id = atlas_object_events_newest(list);
-		int			order;
-
-		if (id == NULL)
-			continue;
-		order = newest == NULL ? 1 : atlas_event_id_compare(id, atlas_object_events_newest(newest));
-		if (order > 0 || (order == 0 && list->is_at_event && !newest->is_at_event))
-			newest = list;
-	}
-	return newest;
-}
-
-/*
- * Finds the row of a related event in the log; NULL if it is not there. Returns false if
- * its partition cannot be read by an index.
- */
-static bool
-find_related(TimelinePage *page, const pg_uuid_t *id, AtlasIndexReader **row)
-{
-	Oid			partition;
-
-	*row = NULL;
-	if (page->related == NULL || !atlas_range_has(&page->related_range, id))
-	{
-		if (page->related != NULL)
-			atlas_index_reader_close(page->related);
-		page->related = NULL;
-		partition = atlas_partition_at(page->log, id, &page->related_range);
-		if (!OidIsValid(partition))
-			return true;
-		page->related = atlas_index_reader_open(partition, &log_by_id, false, page->snapshot);
-		if (page->related == NULL)
-			return false;
-	}
-	atlas_index_reader_seek_id(page->related, &page->tenant, id);
-	if (atlas_index_reader_next(page->related))
-		*row = page->related;
-	return true;
-}
-
-/* The processing status of an event. */
-static Datum
-status_of(TimelinePage *page, const pg_uuid_t *id)
-{
-	Datum		next_attempt_at;
-	bool		isnull;
-
-	atlas_index_reader_seek_id(page->queue, &page->tenant, id);
-	if (!atlas_index_reader_next(page->queue))
-		return page->linked;
-	next_attempt_at = atlas_index_reader_value(page->queue, QUEUE_NEXT_ATTEMPT_AT, &isnull);
-	return !isnull && TIMESTAMP_IS_NOEND(DatumGetTimestampTz(next_attempt_at)) ?
-		page->failed : page->pending;
+	atlas_timeline_events_end(&page->events);
+	atlas_log_reader_end(&page->reader);
 }
 
 /* Does the event have the name that is asked for, if one is? */
@@ -326,76 +120,54 @@ has_name(const TimelinePage *page, AtlasIndexReader *row)
 
 	return page->query->name == NULL ||
 		DatumGetBool(DirectFunctionCall2Coll(texteq, C_COLLATION_OID,
-											 atlas_index_reader_value(row, LOG_NAME, &isnull),
+											 atlas_index_reader_value(row, ATLAS_READ_NAME, &isnull),
 											 PointerGetDatum(page->query->name)));
 }
 
 /* Puts an event on the page. */
 static void
-put_event(TimelinePage *page, AtlasIndexReader *row, const pg_uuid_t *id, Datum role)
+put_event(TimelinePage *page, const AtlasTimelineEvent *event)
 {
 	Datum		values[RESULT_NCOLUMNS];
 	bool		nulls[RESULT_NCOLUMNS];
 
-	for (int column = 0; column < LOG_TENANT_ID; column++)
+	for (int column = 0; column < ATLAS_READ_TENANT_ID; column++)
 	{
 		int			place = column < RESULT_ROLE ? column : column + 1;
 
-		values[place] = atlas_index_reader_value(row, column, &nulls[place]);
+		values[place] = atlas_index_reader_value(event->row, column, &nulls[place]);
 	}
-	values[RESULT_ROLE] = role;
+	values[RESULT_ROLE] = event->is_related ? page->related : page->primary;
 	nulls[RESULT_ROLE] = false;
-	values[RESULT_STATUS] = status_of(page, id);
+	values[RESULT_STATUS] = atlas_log_reader_status(&page->reader, &event->id);
 	nulls[RESULT_STATUS] = false;
 	tuplestore_putvalues(page->result->setResult, page->result->setDesc, values, nulls);
 	page->nevents++;
 }
 
-/*
- * Takes the event that a list is at, unless it was taken from another list already. Returns
- * false if its row cannot be read directly.
- */
-static bool
-take_event(TimelinePage *page, const AtlasObjectEvents *list)
-{
-	bool		is_related = list->table == page->links;
-	AtlasIndexReader *row = list->reader;
-
-	if (atlas_event_id_compare(&list->event_id, &page->last_id) == 0)
-		return true;
-	page->last_id = list->event_id;
-	if (is_related && !find_related(page, &list->event_id, &row))
-		return false;
-	if (row != NULL && has_name(page, row))
-		put_event(page, row, &list->event_id, page->roles[is_related]);
-	return true;
-}
-
-/* Merges the lists. Returns false if something cannot be read directly. */
+/* Puts the newest events on the page. Returns false if something cannot be read directly. */
 static bool
 fill_page(TimelinePage *page)
 {
-	for (;;)
-	{
-		AtlasObjectEvents *list = newest_list(page);
+	AtlasTimelineEvent event;
+	bool		is_read = true;
 
-		CHECK_FOR_INTERRUPTS();
-		if (list == NULL)
-			return true;
-		if (list->is_at_event && !take_event(page, list))
+	while (page->nevents < page->query->max_events &&
+		   atlas_timeline_events_next(&page->events, &event, &is_read))
+	{
+		if (event.is_related && !atlas_log_reader_find(&page->reader, &event.id, &event.row))
 			return false;
-		if (page->nevents == page->query->max_events)
-			return true;
-		if (!atlas_object_events_advance(list))
-			return false;
+		if (event.row != NULL && has_name(page, event.row))
+			put_event(page, &event);
 	}
+	return is_read;
 }
 
 /* Reads the page without a statement. Returns false if that is not possible. */
 static bool
 read_directly(const AtlasTimelineQuery *query, ReturnSetInfo *result)
 {
-	TimelinePage		page;
+	TimelinePage page;
 	bool		is_read = begin_page(&page, query, result) && fill_page(&page);
 
 	end_page(&page);
@@ -406,23 +178,24 @@ read_directly(const AtlasTimelineQuery *query, ReturnSetInfo *result)
 static void
 read_by_statement(const AtlasTimelineQuery *query, ReturnSetInfo *result)
 {
+	const AtlasTimelineRange *range = &query->range;
 	AtlasColumn types;
 	AtlasColumn ids;
 	Datum		values[7];
 	char		nulls[] = "       ";
 
-	atlas_column_init(&types, query->nobjects);
-	atlas_column_init(&ids, query->nobjects);
-	for (int i = 0; i < query->nobjects; i++)
+	atlas_column_init(&types, range->nobjects);
+	atlas_column_init(&ids, range->nobjects);
+	for (int i = 0; i < range->nobjects; i++)
 	{
-		atlas_column_add_pointer(&types, query->objects[i].object_type);
-		atlas_column_add_pointer(&ids, query->objects[i].object_id);
+		atlas_column_add_pointer(&types, range->objects[i].object_type);
+		atlas_column_add_pointer(&ids, range->objects[i].object_id);
 	}
-	values[0] = PointerGetDatum(query->tenant);
+	values[0] = PointerGetDatum(range->tenant);
 	values[1] = atlas_column_array(&types, TEXTOID);
 	values[2] = atlas_column_array(&ids, TEXTOID);
-	values[3] = UUIDPGetDatum(&query->low);
-	values[4] = UUIDPGetDatum(&query->high);
+	values[3] = UUIDPGetDatum(&range->low);
+	values[4] = UUIDPGetDatum(&range->high);
 	values[5] = PointerGetDatum(query->name);
 	nulls[5] = query->name == NULL ? 'n' : ' ';
 	values[6] = Int64GetDatum(query->max_events);

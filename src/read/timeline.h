@@ -6,17 +6,11 @@
 #define ATLAS_TIMELINE_H
 
 #include "funcapi.h"
-#include "read/object_events.h"
-#include "utils/uuid.h"
+#include "read/timeline_events.h"
 
-/* Whose events are wanted, and which of them. */
 typedef struct AtlasTimelineQuery
 {
-	const text *tenant;
-	const AtlasTimelineObject *objects; /* an event of several of them is one row */
-	int			nobjects;
-	pg_uuid_t	low;			/* ids from this one */
-	pg_uuid_t	high;			/* up to this one, without it */
+	AtlasTimelineRange range;
 	const text *name;			/* NULL: of any name */
 	int			max_events;
 } AtlasTimelineQuery;

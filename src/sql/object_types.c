@@ -19,7 +19,7 @@
 #include "objects/registration.h"
 #include "objects/registry.h"
 
-#define DISCOVERY_NCOLUMNS 5
+#define DISCOVERY_NCOLUMNS 6
 
 PG_FUNCTION_INFO_V1(atlas_list_built_in_types);
 PG_FUNCTION_INFO_V1(atlas_register_object_type);
@@ -58,6 +58,7 @@ atlas_register_object_type(PG_FUNCTION_ARGS)
 	registration.id_column = name_argument(fcinfo, 2);
 	registration.external_id_column = name_argument(fcinfo, 3);
 	registration.tenant_column = name_argument(fcinfo, 4);
+	registration.label_column = name_argument(fcinfo, 6);
 	atlas_register(PG_GETARG_TEXT_PP(0), PG_ARGISNULL(5) ? NULL : PG_GETARG_ARRAYTYPE_P(5),
 				   &registration);
 	PG_RETURN_VOID();
@@ -80,6 +81,7 @@ put_discovery(ReturnSetInfo *result, const AtlasDiscovery *discovery)
 	bool		nulls[DISCOVERY_NCOLUMNS] = {0};
 	NameData	id_column;
 	NameData	external_id_column;
+	NameData	label_column;
 
 	namestrcpy(&id_column, found->id_column);
 	values[0] = CStringGetTextDatum(found->object_type);
@@ -89,7 +91,11 @@ put_discovery(ReturnSetInfo *result, const AtlasDiscovery *discovery)
 	nulls[3] = found->external_id_column == NULL;
 	if (!nulls[3])
 		namestrcpy(&external_id_column, found->external_id_column);
-	values[4] = BoolGetDatum(discovery->is_registered);
+	values[4] = NameGetDatum(&label_column);
+	nulls[4] = found->label_column == NULL;
+	if (!nulls[4])
+		namestrcpy(&label_column, found->label_column);
+	values[5] = BoolGetDatum(discovery->is_registered);
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 

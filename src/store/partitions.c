@@ -176,6 +176,18 @@ atlas_partition_below(Relation parent, const pg_uuid_t *id, AtlasIdRange *range)
 	return range_above(desc, is_equal ? bound - 1 : bound, range);
 }
 
+Oid
+atlas_partition_part_below(Relation parent, const pg_uuid_t *low, const pg_uuid_t *bound,
+						   AtlasIdRange *part)
+{
+	AtlasIdRange range;
+	Oid			partition = atlas_partition_below(parent, bound, &range);
+
+	*part = (AtlasIdRange) {.low = *low, .high = *bound, .bounded_low = true, .bounded_high = true};
+	atlas_range_narrow(part, &range);
+	return partition;
+}
+
 static char *
 partition_name(AtlasTableId table, const AtlasIdRange *range)
 {

@@ -34,7 +34,14 @@ extern Oid	atlas_partition_of(AtlasTableId table, const Datum *ids, int first, i
  */
 extern Oid	atlas_partition_below(Relation parent, const pg_uuid_t *id, AtlasIdRange *range);
 
-/* The same for one id. */
+/*
+ * The same for ids from low up to the bound, without the bound: the part of them that the
+ * partition, or the gap, has.
+ */
+extern Oid	atlas_partition_part_below(Relation parent, const pg_uuid_t *low,
+									   const pg_uuid_t *bound, AtlasIdRange *part);
+
+/* The partition that one id is in, and its range. */
 extern Oid	atlas_partition_at(Relation parent, const pg_uuid_t *id, AtlasIdRange *range);
 
 /*

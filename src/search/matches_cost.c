@@ -1,0 +1,96 @@
+/*
+ * matches_cost.c
+ *		Is it cheaper to walk through documents, or to ask their GIN index?
+ *
+ * A walk costs the same for each row, and ends when enough has been found. The index is
+ * read for the whole partition: first entries of the rarest lexeme, then the row of each
+ * document that may match, then as many documents as are needed. How frequent matches,
+ * candidates and lexemes are is known from the rows that have been walked already.
+ *
+ * The prices were measured with documents of 450 bytes. They need not be right, only in proportion.
+ */
+#include "postgres.h"
+
+#include "access/tableam.h"
+#include "optimizer/plancat.h"
+#include "port/pg_bswap.h"
+
+#include "search/matches_cost.h"
+
+#define WALK_ROW 2.5			/* a row that is walked, with its document */
+#define BEGIN_GIN 150.0			/* to begin with an index */
+#define GIN_ENTRY 0.08			/* an entry of the index that is read */
+#define GIN_ROW 0.5				/* a row whose id is read */
+
+/* So many entries count as one row of a budget. */
+#define ENTRIES_PER_WORK 32
+
+/* The first 48 bits of an id are milliseconds. */
+static double
+ms_of(const pg_uuid_t *id)
+{
+	uint64		high;
+
+	memcpy(&high, id->data, sizeof(high));
+	return (double) (pg_ntoh64(high) >> 16);
+}
+
+double
+atlas_matches_ms(const pg_uuid_t *low, const pg_uuid_t *high)
+{
+	return Max(ms_of(high) - ms_of(low), 1);
+}
+
+void
+atlas_matches_estimate_left(Relation partition, const AtlasIdRange *range,
+							const AtlasIdRange *left, const AtlasMatchesSeen *seen,
+							AtlasMatchesLeft *result)
+{
+	double		ms_left = atlas_matches_ms(&left->low, &left->high);
+	BlockNumber pages;
+	double		visible;
+
+	estimate_rel_size(partition, NULL, &pages, &result->partition_rows, &visible);
+	result->tenant_rows = result->partition_rows;
+	result->left_rows = result->partition_rows;
+	if (range->bounded_low && range->bounded_high)
+	{
+		double		ms = atlas_matches_ms(&range->low, &range->high);
+
+		if (seen->rows_per_ms > 0)
+			result->tenant_rows = Min(result->tenant_rows, seen->rows_per_ms * ms);
+		result->left_rows *= Min(ms_left / ms, 1);
+	}
+	if (seen->rows_per_ms > 0)
+		result->left_rows = Min(result->left_rows, seen->rows_per_ms * ms_left);
+}
+
+/* The entries of the index that are read; no more than the tenant has documents. */
+static double
+entries_read(const AtlasMatchesLeft *left, const AtlasDocumentQuery *query)
+{
+	return Min(atlas_document_share_read(query) * left->partition_rows, left->tenant_rows);
+}
+
+void
+atlas_matches_prices(const AtlasMatchesSeen *seen, const AtlasMatchesLeft *left,
+					 const AtlasDocumentQuery *query, int wanted, AtlasMatchesPrice *price)
+{
+	double		rows = Max(seen->rows, 1);
+	double		density = (seen->candidates + 0.25) / rows;
+	double		precision = (seen->matched + 0.25) / (seen->checked + 0.25);
+	double		entries = entries_read(left, query);
+	double		hits = Min(density, 1) * left->tenant_rows;
+	double		checks = Min(Min(density, 1) * left->left_rows, wanted / precision);
+
+	price->walk_work = Min(left->left_rows, wanted / (density * precision));
+	price->walk = WALK_ROW * price->walk_work;
+	price->gin_work = hits + checks + entries / ENTRIES_PER_WORK;
+	price->gin = BEGIN_GIN + GIN_ENTRY * entries + GIN_ROW * hits + WALK_ROW * checks;
+}
+
+int64
+atlas_matches_entries_charge(const AtlasMatchesLeft *left, const AtlasDocumentQuery *query)
+{
+	return (int64) (entries_read(left, query) / ENTRIES_PER_WORK);
+}

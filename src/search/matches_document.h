@@ -1,0 +1,36 @@
+/*
+ * matches_document.h
+ *		Does a document match a query, and how frequent are the query's lexemes?
+ */
+#ifndef ATLAS_MATCHES_DOCUMENT_H
+#define ATLAS_MATCHES_DOCUMENT_H
+
+#include "tsearch/ts_type.h"
+
+/* A query, and what has been seen of its lexemes. */
+typedef struct AtlasDocumentQuery
+{
+	TSQuery		query;
+	bool		is_exact;		/* the lexemes of a document decide; places and weights do not matter */
+	int			nsampled;		/* documents in which each of the lexemes was looked for */
+	int		   *nfound;			/* in how many of them each item of the query was */
+} AtlasDocumentQuery;
+
+extern void atlas_document_query_init(AtlasDocumentQuery *query, TSQuery tsquery);
+
+/* Does the document have lexemes that the query asks for? So a GIN index finds it. */
+extern bool atlas_document_may_match(const AtlasDocumentQuery *query, TSVector document);
+
+/* Does a document that may match do so? */
+extern bool atlas_document_matches(const AtlasDocumentQuery *query, TSVector document);
+
+/* Looks for each lexeme of the query. */
+extern void atlas_document_sample(AtlasDocumentQuery *query, TSVector document);
+
+/*
+ * The share of documents whose entries a GIN index reads in order to find those that may
+ * match: those of the rarest lexemes of which it must have one.
+ */
+extern double atlas_document_share_read(const AtlasDocumentQuery *query);
+
+#endif							/* ATLAS_MATCHES_DOCUMENT_H */
