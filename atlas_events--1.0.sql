@@ -673,6 +673,31 @@ COMMENT ON FUNCTION atlas_search_events(text, text, text, text, timestamptz, tim
 'The events of the session''s tenant that a query finds, newest first.
 A query has words, all of which an event has, "phrases", -words that it does not have, words that OR joins, begin* of words and field:value of the payload; a query that is null or empty finds every event. Only events whose primary object is of object_type are returned if that is given, and with object_id the events on the timeline of that object; only those of this name, whatever its case, if name is given, and only those with since <= occurred_at < until. An event is found when its document has been made, shortly after it was submitted. label is what people call the primary object now, and headline a piece of the event as HTML, with the words in <mark>. before_event continues after the last event of the previous page, and max_events is the size of a page. If max_work is given, the page ends after about so many rows and index entries have been looked at: then its last row has no event, and its searched_until is passed as before_event to go on.';
 
+CREATE FUNCTION atlas_find_objects(
+    object_type text,
+    query text DEFAULT NULL,
+    name text DEFAULT NULL,
+    times int DEFAULT 1,
+    since timestamptz DEFAULT pg_catalog.now() OPERATOR(pg_catalog.-) '30 days'::pg_catalog.interval,
+    until timestamptz DEFAULT NULL,
+    before_event uuid DEFAULT NULL,
+    max_objects int DEFAULT 50,
+    max_work int DEFAULT NULL,
+    OUT object_id text,
+    OUT external_id text,
+    OUT label text,
+    OUT events bigint,
+    OUT newest_event uuid,
+    OUT newest_at timestamptz,
+    OUT searched_until uuid)
+    RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'atlas_find_objects'
+    LANGUAGE C STABLE ROWS 50;
+
+COMMENT ON FUNCTION atlas_find_objects(text, text, text, int, timestamptz, timestamptz, uuid, int, int) IS
+'The objects of a type, of the session''s tenant, that have at least so many events that match, by their newest one, newest first.
+An event counts for its primary object and for its related objects that are linked. It matches if its document matches the query, if it has the name, in any case, and if since <= occurred_at < until. events is their number in the whole period, whatever page it is. external_id and label are those in the object''s own row, and null if it is gone. before_event continues after the newest_event of the last row, and max_objects is the size of a page, which is longer only if its last event has several such objects. With max_work a page ends when it has looked at so many rows and index entries. Its last row then has no object, and before_event continues with its searched_until. Counts are complete all the same: an object that is not settled is left to the next page, but those of the first event are settled, whatever that costs.';
+
 -- What each event is, LINKED or not, is looked up in the queue for the rows that are read,
 -- one by one. Nothing but a sub-SELECT of one value makes sure of that: a join, or EXISTS,
 -- may read and sort the whole queue for a page. A column that nobody selects costs nothing.
@@ -866,6 +891,7 @@ REVOKE ALL ON FUNCTION
     atlas_rebuild_search(timestamptz),
     atlas_timeline(text, text, uuid, int, text, text, timestamptz, timestamptz),
     atlas_search_events(text, text, text, text, timestamptz, timestamptz, uuid, int, int),
+    atlas_find_objects(text, text, text, int, timestamptz, timestamptz, uuid, int, int),
     atlas_status(),
     atlas_search_progress(),
     atlas_tables()

@@ -218,13 +218,15 @@ my %calls = (
 	'submit_events(text)' => "submit_events('[' || $json || ']')",
 	'submit_events(json)' => "submit_events(('[' || $json || ']')::json)",
 	'submit_events(jsonb)' => "submit_events(('[' || $json || ']')::jsonb)",
-	'atlas_register_object_type(text,regclass,name,name,name,text[])' =>
+	'atlas_register_object_type(text,regclass,name,name,name,text[],name)' =>
 	  q(atlas_register_object_type('PERSON', 'customers')),
 	'atlas_unregister_object_type(text)' => q(atlas_unregister_object_type('PERSON')),
 	'atlas_discover_object_types(regnamespace)' => 'count(*) FROM atlas_discover_object_types()',
 	'atlas_link_events(integer)' => 'atlas_link_events()',
 	'atlas_retry_failed(uuid)' => 'atlas_retry_failed()',
 	'atlas_timeline(text,text,uuid,integer,text,text,timestamp with time zone,timestamp with time zone)' => q(count(*) FROM atlas_timeline('TICKET', '1')),
+	'atlas_find_objects(text,text,text,integer,timestamp with time zone,timestamp with time zone,uuid,integer,integer)' =>
+	  q(count(*) FROM atlas_find_objects('TICKET')),
 	'atlas_status()' => 'atlas_status()');
 
 # In the order of what they need.
