@@ -34,7 +34,7 @@ endif
 
 # For script/fuzz: FUZZ is libFuzzer, the library has the fuzz target in it.
 ifdef FUZZ
-OBJS += fuzz/fuzz.o fuzz/fuzz_check.o fuzz/fuzz_memory.o fuzz/fuzz_oracle.o
+OBJS += fuzz/fuzz.o fuzz/fuzz_check.o fuzz/fuzz_memory.o fuzz/fuzz_oracle.o fuzz/fuzz_query.o fuzz/fuzz_run.o
 SHLIB_LINK += -Wl,-Bsymbolic $(FUZZ) -lstdc++ -lm
 endif
 
@@ -51,6 +51,7 @@ atlas_events_api--1.0.sql: Makefile $(API_SQL) src/api/openapi.json
 
 ifdef FUZZ
 src/event/conversion.o src/event/event_fields.o src/event/event_json.o src/event/json_payload.o: override CPPFLAGS += -include fuzz/palloc.h
+src/search/headline.o src/search/headline_text.o src/search/query.o src/search/query_tree.o: override CPPFLAGS += -include fuzz/palloc.h
 endif
 
 # The TAP tests use PostgreSQL's own modules, which pgxs installs beside the

@@ -3,25 +3,19 @@
  *		The fuzz target of script/fuzz: request bodies for the decoder.
  *
  * This is a part of the library only if it is built with FUZZ. libFuzzer then runs inside
- * of a single-user server, called as an SQL function, so that the decoder calls the real
- * functions of the server. Each input is read like the text that submit_event() gets, or
+ * of a single-user server (fuzz_run.c). Each input is read like the text that submit_event() gets, or
  * submit_events() if it begins with a bracket, and what was read is compared with jsonb
  * (fuzz_oracle.c). An input also fails if it raises an error that is not one of the Events
  * API's, or if memory of jansson is left.
  */
 #include "postgres.h"
 
-#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "fuzz_check.h"
 #include "fuzz_memory.h"
 #include "fuzz_oracle.h"
-#include "libpq/pqsignal.h"
-#include "mb/pg_wchar.h"
-#include "miscadmin.h"
-#include "utils/array.h"
+#include "fuzz_run.h"
 #include "utils/builtins.h"
-#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "event/error.h"
@@ -29,11 +23,6 @@
 #include "event/validation.h"
 
 PG_FUNCTION_INFO_V1(atlas_fuzz);
-
-extern int	LLVMFuzzerRunDriver(int *argc, char ***argv,
-								int (*test_one_input) (const uint8 *data, size_t size));
-
-static MemoryContext input_context;
 
 /* ----- jansson's allocations ----- */
 
@@ -57,29 +46,6 @@ count_free(void *pointer)
 }
 
 /* ----- One input ----- */
-
-/*
- * Puts question marks in the place of what a text of the server cannot have: the
- * character 0, and bytes that are not valid in its encoding.
- */
-static void
-make_valid(char *body, Size size)
-{
-	Size		position = 0;
-
-	while (position < size)
-	{
-		int			width = body[position] == '\0' ? -1 :
-			pg_encoding_verifymbchar(GetDatabaseEncoding(), body + position, size - position);
-
-		if (width <= 0)
-		{
-			body[position] = '?';
-			width = 1;
-		}
-		position += width;
-	}
-}
 
 /* Checks that the problems, as the caller gets them, are JSON again. */
 static void
@@ -123,18 +89,14 @@ decode_body(const char *body, Size size, bool is_array, const char *copy)
 	}
 }
 
-/* What libFuzzer calls with each input. */
-static int
-test_one_input(const uint8 *data, size_t size)
+/* Looks at an input. */
+static void
+look_at_body(char *body, Size size)
 {
-	/* The copy has exactly the size of the input, so that reading too far is noticed. */
-	char	   *body = memcpy(malloc(size), data, size);
-	char	   *copy;
-	bool		is_array = false;
+	MemoryContext input_context = CurrentMemoryContext;
+	char	   *copy = pnstrdup(body, size);
+	bool		is_array;
 
-	make_valid(body, size);
-	MemoryContextSwitchTo(input_context);
-	copy = pnstrdup(body, size);
 	atlas_fuzz_begin(copy);
 	is_array = atlas_fuzz_skip_mark(copy)[strspn(atlas_fuzz_skip_mark(copy), " \t\r\n")] == '[';
 	PG_TRY();
@@ -155,34 +117,12 @@ test_one_input(const uint8 *data, size_t size)
 	atlas_fuzz_free_all();
 	if (njansson != 0)
 		atlas_fuzz_fail(INT64_FORMAT " allocations of jansson are left", njansson);
-	MemoryContextReset(input_context);
-	free(body);
-	CHECK_FOR_INTERRUPTS();
-	return 0;
 }
 
-/* The SQL function. Its arguments are libFuzzer's. It does not return while it fuzzes. */
+/* The SQL function. */
 Datum
 atlas_fuzz(PG_FUNCTION_ARGS)
 {
-	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(0);
-	Datum	   *items;
-	int			nitems;
-	char	  **argv;
-	int			argc = 1;
-
-	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &items, NULL, &nitems);
-	argv = palloc0(sizeof(char *) * (nitems + 2));
-	argv[0] = pstrdup("atlas_fuzz");
-	for (int i = 0; i < nitems; i++)
-		argv[argc++] = TextDatumGetCString(items[i]);
-	input_context = AllocSetContextCreate(CurrentMemoryContext, "atlas_events input",
-										  ALLOCSET_DEFAULT_SIZES);
 	json_set_alloc_funcs(count_malloc, count_free);
-
-	/* libFuzzer has handlers of its own, and the server's would be in their way. */
-	pqsignal(SIGALRM, SIG_DFL);
-	pqsignal(SIGINT, SIG_DFL);
-	pqsignal(SIGTERM, SIG_DFL);
-	PG_RETURN_INT32(LLVMFuzzerRunDriver(&argc, &argv, test_one_input));
+	PG_RETURN_INT32(atlas_fuzz_run(PG_GETARG_ARRAYTYPE_P(0), look_at_body));
 }

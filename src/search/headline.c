@@ -58,10 +58,14 @@ typedef struct Headline
 
 /* ----- Marks ----- */
 
-/* Finds the beginnings of characters. A character that is cut off ends with the text. */
+/*
+ * Finds the beginnings of characters. A character that is cut off ends with the text. A
+ * database of SQL_ASCII does not know its encoding; it is most likely that of Unicode.
+ */
 static void
 find_characters(Characters *characters, const AtlasHeadlineText *text)
 {
+	int			encoding = GetDatabaseEncoding() == PG_SQL_ASCII ? PG_UTF8 : GetDatabaseEncoding();
 	int			position = 0;
 
 	characters->text = text->text;
@@ -71,7 +75,7 @@ find_characters(Characters *characters, const AtlasHeadlineText *text)
 	{
 		CHECK_FOR_INTERRUPTS();
 		characters->beginnings[characters->count++] = position;
-		position += pg_encoding_mblen(GetDatabaseEncoding(), text->text + position);
+		position += pg_encoding_mblen(encoding, text->text + position);
 	}
 	characters->beginnings[characters->count] = text->length;
 }
@@ -253,33 +257,37 @@ find_ends(const Headline *headline, int *first, int *end)
 
 /* ----- HTML ----- */
 
-/* Adds a character, escaped. Any blank is a space. */
+/* Adds a byte, escaped. Any blank is a space. */
 static void
-add_character(StringInfo html, const char *text, int length)
+add_byte(StringInfo html, char byte)
 {
-	if (*text == '<')
+	if (byte == '<')
 		appendStringInfoString(html, "&lt;");
-	else if (*text == '>')
+	else if (byte == '>')
 		appendStringInfoString(html, "&gt;");
-	else if (*text == '&')
+	else if (byte == '&')
 		appendStringInfoString(html, "&amp;");
-	else if (*text == '"')
+	else if (byte == '"')
 		appendStringInfoString(html, "&quot;");
-	else if (*text == '\'')
+	else if (byte == '\'')
 		appendStringInfoString(html, "&#39;");
-	else if (*text >= '\t' && *text <= '\r')
+	else if (byte >= '\t' && byte <= '\r')
 		appendStringInfoChar(html, ' ');
 	else
-		appendBinaryStringInfo(html, text, length);
+		appendStringInfoChar(html, byte);
 }
 
+/* Other encodings may lack the sign. */
 static void
 add_ellipsis(StringInfo html)
 {
 	appendStringInfoString(html, GetDatabaseEncoding() == PG_UTF8 ? "\xE2\x80\xA6" : "...");
 }
 
-/* The piece as HTML. Marks that touch or overlap are one. */
+/*
+ * The piece as HTML. Marks that touch or overlap are one. Every byte is looked at, because in a database
+ * of SQL_ASCII a sign may stand where the rest of a character should be.
+ */
 static void
 write_html(const Headline *headline, StringInfo html)
 {
@@ -295,8 +303,6 @@ write_html(const Headline *headline, StringInfo html)
 		add_ellipsis(html);
 	for (int i = first; i < end; i++)
 	{
-		int			beginning = characters->beginnings[i];
-
 		for (; next_mark < headline->nmarks && headline->marks[next_mark].start <= i; next_mark++)
 			marked_to = Max(marked_to, headline->marks[next_mark].end);
 		if ((i < marked_to) != is_open)
@@ -304,7 +310,8 @@ write_html(const Headline *headline, StringInfo html)
 			appendStringInfoString(html, is_open ? "</mark>" : "<mark>");
 			is_open = !is_open;
 		}
-		add_character(html, characters->text + beginning, characters->beginnings[i + 1] - beginning);
+		for (int byte = characters->beginnings[i]; byte < characters->beginnings[i + 1]; byte++)
+			add_byte(html, characters->text[byte]);
 	}
 	if (is_open)
 		appendStringInfoString(html, "</mark>");

@@ -145,7 +145,7 @@ take_payload(AtlasHeadlineTexts *texts, AtlasHeadlineText *result)
 			keys = lappend(keys, unconstify(JsonbValue *, key));
 		else if (token == WJB_END_ARRAY || token == WJB_END_OBJECT)
 		{
-			key = llast(keys);
+			key = keys != NIL ? llast(keys) : NULL;
 			keys = list_delete_last(keys);
 		}
 		else if (token == WJB_KEY)

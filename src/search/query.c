@@ -56,13 +56,20 @@ typedef struct QueryReader
 
 /* ----- Characters. No byte of a longer character is ASCII in an encoding of a server. ----- */
 
+/* Is it a database of Unicode? That of a database of SQL_ASCII is most likely it, too. */
+static inline bool
+is_unicode(void)
+{
+	return GetDatabaseEncoding() == PG_UTF8 || GetDatabaseEncoding() == PG_SQL_ASCII;
+}
+
 /* The length of what stands here if it stands between terms, else 0. */
 static int
 blank_length(const char *text, const char *end)
 {
 	if (*text == ' ' || (*text >= '\t' && *text <= '\r') || *text == '(' || *text == ')')
 		return 1;
-	if (GetDatabaseEncoding() != PG_UTF8)
+	if (!is_unicode())
 		return 0;
 	if (end - text >= 2 && memcmp(text, "\xC2\xA0", 2) == 0)	/* U+00A0, no-break space */
 		return 2;
@@ -75,7 +82,7 @@ blank_length(const char *text, const char *end)
 static int
 curly_quote_length(const char *text, const char *end)
 {
-	if (GetDatabaseEncoding() == PG_UTF8 && end - text >= 3 && text[0] == '\xE2' && text[1] == '\x80' &&
+	if (is_unicode() && end - text >= 3 && text[0] == '\xE2' && text[1] == '\x80' &&
 		(text[2] == '\x9C' || text[2] == '\x9D' || text[2] == '\x9E'))
 		return 3;
 	return 0;
