@@ -40,6 +40,34 @@ END;
 
 COMMENT ON FUNCTION atlas_api_private.timeline(text, text, uuid, int, text, text, timestamptz, timestamptz) IS 'See atlas_timeline()';
 
+CREATE FUNCTION atlas_api_private.search_events(
+    query text, object_type text, object_id text, event_name text, since timestamptz, until timestamptz,
+    before_event uuid, max_events int, max_work int)
+    RETURNS TABLE (
+        "eventId" uuid, "occurredAt" timestamptz, "objectType" text, "objectId" text, "externalId" text, label text,
+        name text, description text, icon text, payload jsonb, headline text, "processingStatus" text,
+        searched_until uuid)
+    LANGUAGE sql STABLE BEGIN ATOMIC
+    SELECT s.event_id, s.occurred_at, s.object_type, s.object_id, s.external_id, s.label,
+           s.name, s.description, s.icon, s.payload, s.headline, s.processing_status, s.searched_until
+      FROM atlas_search_events($1, $2, $3, $4, $5, $6, $7, $8, $9) s;
+END;
+
+COMMENT ON FUNCTION atlas_api_private.search_events(text, text, text, text, timestamptz, timestamptz, uuid, int, int) IS 'See atlas_search_events()';
+
+CREATE FUNCTION atlas_api_private.find_objects(
+    object_type text, query text, event_name text, times int, since timestamptz, until timestamptz,
+    before_event uuid, max_objects int, max_work int)
+    RETURNS TABLE (
+        "objectId" text, "externalId" text, label text, events bigint, "newestEvent" uuid, "newestAt" timestamptz,
+        searched_until uuid)
+    LANGUAGE sql STABLE BEGIN ATOMIC
+    SELECT f.object_id, f.external_id, f.label, f.events, f.newest_event, f.newest_at, f.searched_until
+      FROM atlas_find_objects($1, $2, $3, $4, $5, $6, $7, $8, $9) f;
+END;
+
+COMMENT ON FUNCTION atlas_api_private.find_objects(text, text, text, int, timestamptz, timestamptz, uuid, int, int) IS 'See atlas_find_objects()';
+
 CREATE VIEW atlas_api_private.object_types AS
     SELECT object_type, relation, id_column, external_id_column, aliases FROM atlas_object_types;
 

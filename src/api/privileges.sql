@@ -70,7 +70,9 @@ BEGIN
         TO atlas_submitter;
     EXECUTE format('GRANT USAGE ON SCHEMA %1$s TO atlas_submitter, atlas_reader;
         GRANT EXECUTE ON FUNCTION %1$s.submit_event(text, text), %1$s.submit_events(text) TO atlas_submitter;
-        GRANT EXECUTE ON FUNCTION %1$s.atlas_timeline(text, text, uuid, int, text, text, timestamptz, timestamptz) TO atlas_reader;
+        GRANT EXECUTE ON FUNCTION %1$s.atlas_timeline(text, text, uuid, int, text, text, timestamptz, timestamptz),
+            %1$s.atlas_search_events(text, text, text, text, timestamptz, timestamptz, uuid, int, int),
+            %1$s.atlas_find_objects(text, text, text, int, timestamptz, timestamptz, uuid, int, int) TO atlas_reader;
         GRANT SELECT ON %1$s.atlas_event_logs, %1$s.atlas_pending_events, %1$s.atlas_events, %1$s.atlas_event_queue,
             %1$s.atlas_event_links, %1$s.atlas_event_unresolved TO atlas_reader;
         GRANT EXECUTE ON FUNCTION %1$s.atlas_status() TO atlas_admin', core);
@@ -82,7 +84,16 @@ BEGIN
         atlas_api_private.timeline_page(text, text, uuid, int, text, text, timestamptz, timestamptz),
         atlas_api_private.timeline(text, text, uuid, int, text, text, timestamptz, timestamptz),
         atlas_api_private.event_time(text), atlas_api_private.url_encode(text),
-        atlas_api_private.set_next_page(uuid, int, text[])
+        atlas_api_private.set_next_page(text, uuid, int, text[]), atlas_api_private.page_problems(int, text, text)
+        TO atlas_reader;
+    GRANT EXECUTE ON FUNCTION atlas_api.search(text, text, text, text, text, text, uuid, int),
+        atlas_api_private.search_page(text, text, text, text, timestamptz, timestamptz, uuid, int),
+        atlas_api_private.search_events(text, text, text, text, timestamptz, timestamptz, uuid, int, int),
+        atlas_api.objects(text, text, text, int, text, text, uuid, int),
+        atlas_api_private.objects_page(text, text, text, int, timestamptz, timestamptz, uuid, int),
+        atlas_api_private.find_objects(text, text, text, int, timestamptz, timestamptz, uuid, int, int),
+        atlas_api_private.max_work(), atlas_api_private.default_since(), atlas_api_private.time_in_words(timestamptz),
+        atlas_api_private.end_of_event_time(uuid)
         TO atlas_reader;
     GRANT SELECT ON atlas_api.status TO atlas_admin;
 END
@@ -90,6 +101,6 @@ $$;
 
 COMMENT ON FUNCTION atlas_api_private.create_roles() IS
 'Makes the roles of the API, where they are missing, and grants them what they need in this database. Can be called again.
-PostgREST logs in as atlas_authenticator, which gets LOGIN, NOINHERIT, a statement_timeout of 30 s and log_parameter_max_length = 0, but no password. atlas_submitter submits events and sees its own rejections. atlas_reader reads timelines, logs and all rejections of its tenant. atlas_admin may do both, and sees the state of the linking.';
+PostgREST logs in as atlas_authenticator, which gets LOGIN, NOINHERIT, a statement_timeout of 30 s and log_parameter_max_length = 0, but no password. atlas_submitter submits events and sees its own rejections. atlas_reader searches, and reads timelines, logs and all rejections of its tenant. atlas_admin may do both, and sees the state of the linking.';
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA atlas_api, atlas_api_private, atlas_api_refused FROM PUBLIC;

@@ -40,6 +40,8 @@ END;
 
 COMMENT ON FUNCTION atlas_api_private.url_decode(text) IS 'A name or value in the query of a URL as text';
 
+-- PostgREST takes the same filter several times, but of a parameter the proxy passes on
+-- the first one that is written as it is.
 CREATE FUNCTION atlas_api_private.check_parameters(request text) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp AS
@@ -50,6 +52,7 @@ DECLARE
     operation text := method || ' ' || substring(request, '^\S+ ([^?]*)');
     known jsonb := operations -> operation;
     unknown text;
+    unclear text;
 BEGIN
     IF known IS NULL THEN
         SELECT value INTO known FROM jsonb_each(operations)
@@ -59,24 +62,31 @@ BEGIN
     IF known IS NULL THEN
         RETURN;
     END IF;
-    SELECT string_agg(left(name, 100), ', ') INTO unknown
-      FROM (SELECT DISTINCT CASE WHEN raw_name ~ '[%+]' THEN atlas_api_private.url_decode(raw_name) ELSE raw_name END AS name
+    SELECT string_agg(DISTINCT left(name, 100), ', ') FILTER (WHERE NOT is_known),
+           string_agg(DISTINCT left(raw_name, 100), ', ') FILTER (WHERE is_known AND (number > 1 OR raw_name <> name))
+      INTO unknown, unclear
+      FROM (SELECT raw_name, name, row_number() OVER (PARTITION BY name) AS number,
+                   known ? name OR coalesce((known ->> split_part(name, '->', 1))::boolean, false) AS is_known
               FROM regexp_split_to_table(substring(request, '\?(.*)$'), '[&;]') AS part,
-                   split_part(part, '=', 1) AS raw_name
-             WHERE part <> ''
-             ORDER BY 1) p
-     WHERE NOT known ? name AND NOT coalesce((known ->> split_part(name, '->', 1))::boolean, false);
+                   split_part(part, '=', 1) AS raw_name,
+                   coalesce(CASE WHEN raw_name ~ '[%+]' THEN atlas_api_private.url_decode(raw_name) END, raw_name) AS name
+             WHERE part <> '') p;
     IF unknown IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = 'Bad Request',
             DETAIL = format('Unknown query parameters: %s.', left(unknown, 1000)),
             HINT = coalesce('The path takes: ' || (SELECT string_agg(key, ', ' ORDER BY value, key) FROM jsonb_each(known)) || '.',
                             'The path takes none.');
     END IF;
+    IF unclear IS NOT NULL AND NOT known ? 'select' THEN
+        RAISE EXCEPTION USING ERRCODE = 'PT400', MESSAGE = 'Bad Request',
+            DETAIL = format('Query parameters that are repeated, or whose names are encoded: %s.', left(unclear, 1000)),
+            HINT = 'Give each parameter once, and write its name as it is.';
+    END IF;
 END
 $$;
 
 COMMENT ON FUNCTION atlas_api_private.check_parameters(text) IS
-'Raises PT400 for query parameters that the OpenAPI document does not have
+'Raises PT400 for query parameters that the OpenAPI document does not have, and for repeated ones unless they are filters
 The request is as its client wrote it, GET /timeline?objectType=..., the path without the prefix of the proxy.';
 
 -- ---------------------------------------------------------------------

@@ -42,14 +42,13 @@ COMMENT ON FUNCTION atlas_api_private.event_time(text) IS
 
 -- A proxy that serves this under a path of its own tells so in X-Forwarded-Prefix,
 -- and calls the size of a page "limit", a name that PostgREST reserves for itself.
-CREATE FUNCTION atlas_api_private.set_next_page(before uuid, page_size int, VARIADIC parameters text[])
+CREATE FUNCTION atlas_api_private.set_next_page(resource text, before uuid, page_size int, VARIADIC parameters text[])
     RETURNS void
     LANGUAGE sql BEGIN ATOMIC
     SELECT pg_catalog.set_config('response.headers', pg_catalog.json_build_array(pg_catalog.json_build_object(
-               'Link', pg_catalog.format('<%s?%s&before=%s&%s=%s>; rel="next"',
-                   CASE WHEN prefix IS NULL THEN '/rpc/timeline' ELSE prefix || '/timeline' END,
-                   (SELECT pg_catalog.string_agg(pg_catalog.format('%s=%s', parameters[n],
-                               atlas_api_private.url_encode(parameters[n + 1])), '&' ORDER BY n)
+               'Link', pg_catalog.format('<%s/%s?%sbefore=%s&%s=%s>; rel="next"', coalesce(prefix, '/rpc'), resource,
+                   (SELECT pg_catalog.string_agg(pg_catalog.format('%s=%s&', parameters[n],
+                               atlas_api_private.url_encode(parameters[n + 1])), '' ORDER BY n)
                       FROM pg_catalog.generate_series(1, pg_catalog.array_length(parameters, 1), 2) n
                      WHERE parameters[n + 1] IS NOT NULL),
                    before, CASE WHEN prefix IS NULL THEN 'pageSize' ELSE 'limit' END, page_size)))::text, true)
@@ -57,9 +56,23 @@ CREATE FUNCTION atlas_api_private.set_next_page(before uuid, page_size int, VARI
                        ->> 'x-forwarded-prefix', '^/[A-Za-z0-9/._~-]*$') AS prefix) p;
 END;
 
-COMMENT ON FUNCTION atlas_api_private.set_next_page(uuid, int, text[]) IS
-'Adds a header Link to the answer that leads to the next page of a timeline
+COMMENT ON FUNCTION atlas_api_private.set_next_page(text, uuid, int, text[]) IS
+'Adds a header Link to the answer that leads to the next page of a resource
 parameters are the names and values of the others; those whose value is null are left out.';
+
+CREATE FUNCTION atlas_api_private.page_problems(page_size int, since text, until text)
+    RETURNS TABLE (field text, code text, message text)
+    LANGUAGE sql STABLE BEGIN ATOMIC
+    SELECT '/' || parameter, 'invalid', problem
+      FROM (VALUES ('limit', 'must be from 1 to 1000', NOT coalesce(page_size, 0) BETWEEN 1 AND 1000),
+                   ('since', 'must be a time of RFC 3339 from 1970 on, such as 2026-11-20T09:30:00Z',
+                    since IS NOT NULL AND atlas_api_private.event_time(since) IS NULL),
+                   ('until', 'must be a time of RFC 3339 from 1970 on, such as 2026-11-20T09:30:00Z',
+                    until IS NOT NULL AND atlas_api_private.event_time(until) IS NULL)) c (parameter, problem, failed)
+     WHERE failed;
+END;
+
+COMMENT ON FUNCTION atlas_api_private.page_problems(int, text, text) IS 'What is wrong with the size and the period of a page, as the problems of an answer with 400';
 
 CREATE FUNCTION atlas_api_private.timeline_page(
     object_type text, object_id text, before_event uuid, page_size int,
@@ -95,16 +108,13 @@ DECLARE
     hint text;
 BEGIN
     SELECT pg_catalog.json_agg(p) INTO problems
-      FROM (SELECT '/' || parameter AS field, code, message
-              FROM (VALUES ('objectType', 'required', 'objectType is required', coalesce("objectType", '') = ''),
-                           ('objectId', 'required', 'objectId or externalId is required', coalesce(object_id, external_id) IS NULL),
-                           ('limit', 'invalid', 'must be from 1 to 1000',
-                            NOT coalesce("pageSize", 0) BETWEEN 1 AND 1000),
-                           ('since', 'invalid', 'must be a time of RFC 3339 from 1970 on, such as 2026-11-20T09:30:00Z',
-                            since IS NOT NULL AND first_time IS NULL),
-                           ('until', 'invalid', 'must be a time of RFC 3339 from 1970 on, such as 2026-11-20T09:30:00Z',
-                            until IS NOT NULL AND end_time IS NULL)) c (parameter, code, message, failed)
-             WHERE failed) p;
+      FROM (SELECT '/' || parameter AS field, 'required' AS code, parameter_message AS message
+              FROM (VALUES ('objectType', 'objectType is required', coalesce("objectType", '') = ''),
+                           ('objectId', 'objectId or externalId is required', coalesce(object_id, external_id) IS NULL))
+                   c (parameter, parameter_message, failed)
+             WHERE failed
+            UNION ALL
+            SELECT w.field, w.code, w.message FROM atlas_api_private.page_problems("pageSize", since, until) w) p;
     IF problems IS NOT NULL THEN
         RETURN atlas_api_private.error_response(400, atlas_api_private.problems_in_words(problems), NULL, problems);
     END IF;
@@ -112,7 +122,7 @@ BEGIN
       FROM atlas_api_private.timeline_page("objectType", object_id, before, "pageSize",
                                            external_id, event_name, first_time, end_time) p;
     IF this.next_before IS NOT NULL THEN
-        PERFORM atlas_api_private.set_next_page(this.next_before, "pageSize", 'objectType', "objectType",
+        PERFORM atlas_api_private.set_next_page('timeline', this.next_before, "pageSize", 'objectType', "objectType",
             'objectId', object_id, 'externalId', external_id, 'name', event_name, 'since', since, 'until', until);
     END IF;
     RETURN this.page;

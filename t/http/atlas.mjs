@@ -83,6 +83,25 @@ export async function waitFor(what, condition) {
 	}
 }
 
+/* Where the header Link of an answer leads; null when there is none. */
+export function nextOf(answer) {
+	const link = answer.headers.get('link')
+	return link === null ? null : link.match(/^<(\S+)>; rel="next"$/)[1]
+}
+
+/* The answers from a URL on, along rel="next" until there is none, so many at most. */
+export async function followLinks(first, as, most) {
+	const answers = []
+	for (let url = first, next; url; url = next && new URL(next, first).href) {
+		const answer = await request('GET', url, { as })
+		assert.equal(answer.status, 200, answer.text)
+		answers.push(answer)
+		assert.ok(answers.length <= most, 'the pages do not end')
+		next = nextOf(answer)
+	}
+	return answers
+}
+
 /* An event that is accepted; fields add to it or replace. Its name is its own. */
 export const event = (fields = {}) =>
 	({ objectType: 'CUSTOMER', objectId: CUSTOMER, name: `Test ${randomUUID()}`, ...fields })

@@ -385,8 +385,10 @@ test('no other schema can be reached', async () => {
 const paths = {
 	'/events': ['GET', 'HEAD', 'POST'], '/events/batch': ['POST'], '/events/00000000-0000-7000-8000-000000000000': ['GET', 'HEAD'],
 	[`/timeline?objectType=CUSTOMER&objectId=${CUSTOMER}`]: ['GET', 'HEAD'], '/rejections': ['GET', 'HEAD'],
+	'/search?q=a': ['GET', 'HEAD'], '/objects?objectType=CUSTOMER': ['GET', 'HEAD'],
 	'/object-types': ['GET', 'HEAD'], '/status': ['GET', 'HEAD'], '/': ['GET', 'HEAD'], '/event_logs': ['GET', 'HEAD'],
 	'/rpc/submit_event': ['POST'], '/rpc/submit_events': ['POST'], '/rpc/timeline': ['GET', 'HEAD', 'POST'],
+	'/rpc/search': ['GET', 'HEAD', 'POST'], '/rpc/objects': ['GET', 'HEAD', 'POST'],
 }
 
 test('a method that a path does not have is 405, and says which it has', async () => {
@@ -404,7 +406,7 @@ test('a method that a path does not have is 405, and says which it has', async (
 test('PostgREST itself changes nothing by PUT, PATCH, DELETE and POST to a view', async () => {
 	const counts = () => sql('SELECT (SELECT count(*) FROM atlas_events), (SELECT count(*) FROM atlas_rejections), (SELECT count(*) FROM atlas_object_types)')
 	const before = counts()
-	for (const view of ['/event_logs', '/rejections', '/object_types', '/status', '/rpc/timeline', '/rpc/event'])
+	for (const view of ['/event_logs', '/rejections', '/object_types', '/status', '/rpc/timeline', '/rpc/search', '/rpc/objects', '/rpc/event'])
 		for (const method of ['POST', 'PUT', 'PATCH', 'DELETE']) {
 			if (method === 'POST' && view.startsWith('/rpc/')) continue
 			const answer = await request(method, `${POSTGREST_URL}${view}?name=eq.x`, { body: { name: 'x' } })

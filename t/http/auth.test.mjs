@@ -43,6 +43,7 @@ for (const [what, as] of Object.entries(BAD_TOKENS))
 		for (const answer of [
 			await get('/events', { as }), await post('/events', event(), { as }), await get('/object-types', { as }),
 			await post('/events/batch', [event()], { as }), await get('/', { as }), await get('/timeline', { as }),
+			await get('/search?q=a', { as }), await get('/objects', { as }),
 		]) {
 			assertError(answer, 401)
 			assert.match(answer.headers.get('www-authenticate'), /^Bearer/)
@@ -102,13 +103,14 @@ test('a role that atlas_authenticator may not become is 403', async () => {
 
 test('the role of the authenticator itself may do nothing: 403', async () => {
 	const as = token({ role: 'atlas_authenticator' })
-	for (const path of ['/events', '/rejections', '/object-types', '/status', '/', `/timeline?${OBJECT}`])
+	for (const path of ['/events', '/rejections', '/object-types', '/status', '/', ...READING.slice(1)])
 		assertError(await get(path, { as }), 403)
 	assertError(await post('/events', event(), { as }), 403)
 })
 
-const READING = ['/events', `/events/${randomUUID()}`, `/timeline?${OBJECT}`]
-const DIRECTLY = ['/event_logs', `/rpc/event?eventId=${randomUUID()}`, `/rpc/timeline?${OBJECT}`]
+const READING = ['/events', `/events/${randomUUID()}`, `/timeline?${OBJECT}`, '/search?q=a', '/objects?objectType=CUSTOMER']
+const DIRECTLY = ['/event_logs', `/rpc/event?eventId=${randomUUID()}`, `/rpc/timeline?${OBJECT}`,
+	'/rpc/search?q=a', '/rpc/objects?objectType=CUSTOMER']
 
 test('a reader who submits is 403, and nothing is stored', async () => {
 	const { tenant, reader } = newTenant()
@@ -120,7 +122,7 @@ test('a reader who submits is 403, and nothing is stored', async () => {
 	assert.equal(sql(`SELECT count(*) FROM atlas_events WHERE tenant_id = '${tenant}'`), '0')
 })
 
-test('a submitter who reads logs or timelines is 403', async () => {
+test('a submitter who reads logs or timelines, or searches, is 403', async () => {
 	for (const path of READING)
 		assertError(await get(path, { as: submitter }), 403)
 	for (const path of DIRECTLY)

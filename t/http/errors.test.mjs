@@ -162,8 +162,10 @@ test('a chunked body that is not too long is taken', () => {
 for (const [path, allow] of [
 	['/', 'GET, HEAD'], ['/events', 'GET, HEAD, POST'], ['/events/batch', 'POST'],
 	[`/events/${randomUUID()}`, 'GET, HEAD'], ['/timeline', 'GET, HEAD'], ['/rejections', 'GET, HEAD'],
+	['/search', 'GET, HEAD'], ['/objects', 'GET, HEAD'],
 	['/object-types', 'GET, HEAD'], ['/status', 'GET, HEAD'], ['/event_logs', 'GET, HEAD'],
 	['/rpc/submit_event', 'POST'], ['/rpc/submit_events', 'POST'], ['/rpc/timeline', 'GET, HEAD, POST'],
+	['/rpc/search', 'GET, HEAD, POST'], ['/rpc/objects', 'GET, HEAD, POST'],
 ])
 	test(`405 with Allow: ${allow} for other methods of /v1${path}`, async () => {
 		const allowed = allow.split(', ')
@@ -182,7 +184,7 @@ test('HEAD of what takes POST only is 405, without a body', async () => {
 
 test('paths that are not there are 404', async () => {
 	for (const path of ['/', '/v1', '/v2/events', '/v1/Events', '/v1/events/', '/v1/events/batch/1', '/v1/nope',
-		'/v1/rpc/nope', '/v1/rpc/', '/v1/timeline/x', '/v1//events//x', '/error', '/unknown', '/v1/unknown',
+		'/v1/rpc/nope', '/v1/rpc/', '/v1/timeline/x', '/v1/search/x', '/v1/objects/1', '/v1//events//x', '/error', '/unknown', '/v1/unknown',
 		'/v1/error', '/health/x'])
 		assertError(await request('GET', BASE_URL + path), 404)
 })
@@ -289,7 +291,8 @@ test('503 with Retry-After while PostgREST is not there', async (t) => {
 	for (const answer of [
 		await request('GET', `${base}/v1/events`), await request('POST', `${base}/v1/events`, { body: event() }),
 		await request('POST', `${base}/v1/events/batch`, { body: [] }), await request('GET', `${base}/v1/`),
-		await request('GET', `${base}/v1/timeline`), await request('GET', `${base}/health`, { as: null }),
+		await request('GET', `${base}/v1/timeline`), await request('GET', `${base}/v1/search`),
+		await request('GET', `${base}/v1/objects`), await request('GET', `${base}/health`, { as: null }),
 	]) {
 		assertError(answer, 503, { code: 'PT503', message: 'Service Unavailable' })
 		assert.match(answer.headers.get('retry-after'), /^[1-9]\d*$/)
@@ -322,6 +325,7 @@ test('security headers are on every answer, once, and the version of nginx on no
 		[200, await get('/events?limit=1')], [200, await post('/events', event())], [200, await get('/')],
 		[200, await request('GET', `${BASE_URL}/health`, { as: null })],
 		[200, await get(`/timeline?objectType=CUSTOMER&objectId=${CUSTOMER}`)],
+		[200, await get('/search?q=test')], [200, await get('/objects?objectType=CUSTOMER')],
 		[207, await post('/events/batch', [event(), {}])],
 		[400, await post('/events', '{')], [400, await get('/events?nope=eq.1')],
 		[401, await get('/events', { as: null })], [403, await get('/events', { as: submitter })],

@@ -18,6 +18,7 @@ before(async () => {
 	await post('/events', event({ icon: 'ab' }), { as: tenant.submitter })
 	await waitFor('the event is linked', async () =>
 		(await get(`/events/${eventId}`, { as: tenant.reader })).json.processingStatus === 'LINKED')
+	await waitFor('the event is found', async () => (await get('/search?q=test', { as: tenant.reader })).json.length > 0)
 })
 
 test('the description passes the validator', async () => {
@@ -32,7 +33,7 @@ test('submitters and readers may read it', async () => {
 })
 
 const BODIES = { '/events': event(), '/events/batch': [event()] }
-const QUERIES = { '/timeline': `?objectType=CUSTOMER&objectId=${CUSTOMER}` }
+const QUERIES = { '/timeline': `?objectType=CUSTOMER&objectId=${CUSTOMER}`, '/search': '?q=test', '/objects': '?objectType=CUSTOMER&q=test' }
 const pathOf = (path) => path.replace('{eventId}', eventId) + (QUERIES[path] ?? '')
 
 test('every path and method that it names is there', async () => {
@@ -94,7 +95,7 @@ function assertDescribed(value, schema) {
 test('answers are what it describes', async () => {
 	const schemaOf = (path, method, status = '200') =>
 		api.paths[path][method].responses[status].content['application/json'].schema
-	for (const path of ['/events', '/events/{eventId}', '/timeline', '/rejections', '/object-types']) {
+	for (const path of ['/events', '/events/{eventId}', '/timeline', '/search', '/objects', '/rejections', '/object-types']) {
 		const { json } = await get(pathOf(path), { as: tenant.reader })
 		assert.notEqual(json.length, 0, `${path} has nothing to look at`)
 		assertDescribed(json, schemaOf(path, 'get'))
@@ -109,12 +110,30 @@ test('answers are what it describes', async () => {
 		assertDescribed(answer.json, Error)
 })
 
+test('the examples of answers are what it describes', () => {
+	let examples = 0
+	for (const methods of Object.values(api.paths))
+		for (const { responses } of Object.values(methods))
+			for (const { content } of Object.values(responses)) {
+				const { example, schema } = content?.['application/json'] ?? {}
+				if (!example) continue
+				assertDescribed(example, schema)
+				assert.deepEqual(Object.keys(example[0]), Object.keys(resolve(schema.items).properties))
+				examples++
+			}
+	assert.ok(examples >= 2)
+})
+
 test('every field of the columns and of an event is in it', async () => {
 	const { schemas } = api.components
 	const { json: [logged] } = await get('/events?limit=1', { as: tenant.reader })
 	assert.deepEqual(Object.keys(schemas.LoggedEvent.properties), Object.keys(logged))
 	const { json: [seen] } = await get(pathOf('/timeline'), { as: tenant.reader })
 	assert.deepEqual(Object.keys(schemas.TimelineEvent.properties), Object.keys(seen))
+	for (const [path, schema] of [['/search', schemas.FoundEvent], ['/objects', schemas.FoundObject]]) {
+		const { json: [found] } = await get(pathOf(path), { as: tenant.reader })
+		assert.deepEqual(Object.keys(schema.properties), Object.keys(found))
+	}
 	const { json: [rejected] } = await get('/rejections?limit=1', { as: tenant.reader })
 	assert.deepEqual(Object.keys(schemas.Rejection.properties), Object.keys(rejected))
 	const everything = { ...event(), externalId: '195959', description: 'd', icon: '📖', payload: {},
@@ -136,7 +155,7 @@ test('PostgREST describes its resources at its root', async () => {
 	const { valid, errors } = await new Validator().validate(structuredClone(json))
 	assert.ok(valid, JSON.stringify(errors))
 	for (const path of ['/event_logs', '/rejections', '/object_types', '/rpc/submit_event', '/rpc/submit_events',
-		'/rpc/timeline', '/rpc/event'])
+		'/rpc/timeline', '/rpc/search', '/rpc/objects', '/rpc/event'])
 		assert.ok(json.paths[path], `${path} is not described`)
 	assert.match(json.paths['/rpc/timeline'].get.summary, /^The timeline of an object$/)
 	assert.match(json.definitions.event_logs.properties.eventId.description, /UUIDv7/)

@@ -91,7 +91,7 @@ test('no value is cast to the name of an object or a role', async () => {
 })
 
 const pathOf = (path) => path.replace('{eventId}', eventId)
-const required = { '/timeline': `objectType=CUSTOMER&objectId=${CUSTOMER}` }
+const required = { '/timeline': `objectType=CUSTOMER&objectId=${CUSTOMER}`, '/search': 'objectType=CUSTOMER', '/objects': 'objectType=CUSTOMER' }
 const BODIES = { '/events': event(), '/events/batch': [event()] }
 
 test('of every path of the OpenAPI document, parameters that it does not have are 400, and named', async () => {
@@ -120,7 +120,7 @@ function parametersOf(operation) {
 
 test('every parameter, and every column, that the document has is taken', async () => {
 	const values = { select: '*', limit: '1', offset: '0', objectType: 'CUSTOMER', objectId: CUSTOMER, before: eventId,
-		externalId: '195959', name: 'Checkout', since: '2026-03-01T00:00:00Z', until: '2026-03-01T00:00:00Z' }
+		externalId: '195959', name: 'Checkout', q: 'checkout', times: '2', since: '2026-03-01T00:00:00Z', until: '2026-03-01T00:00:00Z' }
 	let tried = 0
 	for (const [path, { get: operation }] of Object.entries(api.paths)) {
 		if (!operation) continue
@@ -131,9 +131,8 @@ test('every parameter, and every column, that the document has is taken', async 
 			else if (/and|or$/.test(name) && name !== 'order') queries.push(`${name}=(${columns[0]}.is.null,${columns[1]}.is.null)`)
 			else if (!columns.includes(name)) queries.push(`${name}=${values[name] ?? columns[0]}`)
 		for (const query of queries) {
-			const rest = required[path] && !query.startsWith('object') ? `&${required[path]}` : query.startsWith('objectType=CUST') ? `&objectId=${CUSTOMER}`
-				: query.startsWith(`objectId=${CUSTOMER}`) ? '&objectType=CUSTOMER' : ''
-			const answer = await get(`${pathOf(path)}?${query}${rest}`)
+			const rest = (required[path] ?? '').split('&').filter((pair) => pair !== '' && !query.startsWith(pair.replace(/=.*/, '=')))
+			const answer = await get(`${pathOf(path)}?${[query, ...rest].join('&')}`)
 			assert.equal(answer.status, 200, `${path}?${query}: ${answer.text}`)
 			tried++
 		}

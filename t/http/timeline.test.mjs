@@ -5,8 +5,8 @@
  */
 import { before, test } from 'node:test'
 import assert from 'node:assert/strict'
-import { BASE_URL, CUSTOMER, POSTGREST_URL, assertError, event, get, getDirectly, newTenant, post, postDirectly,
-	request, sql, waitFor } from './atlas.mjs'
+import { BASE_URL, CUSTOMER, POSTGREST_URL, assertError, event, followLinks, get, getDirectly, newTenant, nextOf, post,
+	postDirectly, request, sql, waitFor } from './atlas.mjs'
 
 const { submitter, reader } = newTenant()
 const TICKET = '19734'
@@ -28,23 +28,8 @@ before(async () => {
 
 const NEWEST_FIRST = Array.from({ length: COUNT }, (_, n) => `${COUNT - 1 - n}`)
 
-function nextOf(answer) {
-	const link = answer.headers.get('link')
-	return link === null ? null : link.match(/^<(\S+)>; rel="next"$/)[1]
-}
-
 /* Follows rel="next" from a URL until there is none. */
-async function pages(first) {
-	const found = []
-	for (let url = first, next; url; url = next && new URL(next, first).href) {
-		const answer = await request('GET', url, { as: reader })
-		assert.equal(answer.status, 200, answer.text)
-		found.push(answer.json)
-		assert.ok(found.length <= COUNT + 1, 'the pages do not end')
-		next = nextOf(answer)
-	}
-	return found
-}
+const pages = async (first) => (await followLinks(first, reader, COUNT + 1)).map(({ json }) => json)
 
 const assertPages = (found, pageSize) => {
 	assert.deepEqual(found.flat().map(({ name }) => name), NEWEST_FIRST)
