@@ -23,20 +23,22 @@ import { months } from './sections/months.mjs'
 import { tenants } from './sections/tenants.mjs'
 import { order } from './sections/order.mjs'
 import { http } from './sections/http.mjs'
+import { searchReading } from './sections/search_reading.mjs'
+import { searchWriting } from './sections/search_writing.mjs'
 import { resources } from './sections/resources.mjs'
 import { growth } from './sections/growth.mjs'
 
 const SIZES = {
 	tiny: { customers: 1000, rounds: 2, seconds: 1, mixedSeconds: 1, batches: 3, backlog: 2000, sample: 500, latencySeconds: 2,
-		alone: { rounds: 1, seconds: 1 }, large: 20_000, small: 10_000, hottest: 10, tenants: 5, monthly: 500, pending: 1000, httpSeconds: 1, calls: 2000, growth: [1000, 10_000] },
+		alone: { rounds: 1, seconds: 1 }, large: 20_000, small: 10_000, hottest: 10, tenants: 5, monthly: 500, pending: 1000, beside: 4000, copies: 10, httpSeconds: 1, calls: 2000, growth: [1000, 10_000] },
 	quick: { customers: 100_000, rounds: 3, seconds: 1, mixedSeconds: 3, batches: 9, backlog: 40_000, sample: 10_000, latencySeconds: 2,
-		large: 200_000, small: 100_000, hottest: 50, tenants: 50, monthly: 2000, pending: 20_000, httpSeconds: 1, calls: 40_000, growth: [] },
+		large: 200_000, small: 100_000, hottest: 50, tenants: 50, monthly: 2000, pending: 20_000, beside: 50_000, copies: 100, httpSeconds: 1, calls: 40_000, growth: [] },
 	full: { customers: 1_000_000, rounds: 5, seconds: 3, mixedSeconds: 8, batches: 31, backlog: 1_000_000, sample: 100_000, latencySeconds: 20,
-		alone: { rounds: 11, seconds: 1 }, large: 10_000_000, small: 100_000, hottest: 50, tenants: 1000, monthly: 20_000, pending: 200_000, httpSeconds: 5, calls: 1_000_000,
+		alone: { rounds: 11, seconds: 1 }, large: 10_000_000, small: 100_000, hottest: 50, tenants: 1000, monthly: 20_000, pending: 200_000, beside: 1_000_000, copies: 4200, httpSeconds: 5, calls: 1_000_000,
 		growth: [10_000, 100_000, 1_000_000, 10_000_000] },
 }
 
-const SECTIONS = { submit, bulk, linker, latency, snapshot, reading, months, tenants, order, http, resources, growth }
+const SECTIONS = { submit, bulk, linker, latency, snapshot, reading, months, tenants, order, http, search_reading: searchReading, search_writing: searchWriting, resources, growth }
 
 const [size, ...wanted] = process.argv.slice(2)
 const { BENCH_ROOT: ROOT, BENCH_INSTRUCTIONS: INSTRUCTIONS } = process.env

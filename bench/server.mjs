@@ -58,11 +58,11 @@ export async function createDatabase(name, template = 'template0') {
 	await sql('postgres', `CREATE DATABASE ${name} TEMPLATE ${template} STRATEGY ${template === 'template0' ? 'WAL_LOG' : 'FILE_COPY'}`)
 }
 
-async function runPgbench(database, scripts, { clients = 4, isDurable = true, variables = {}, tenant = '' }, ...options) {
+async function runPgbench(database, scripts, { clients = 4, isDurable = true, variables = {}, tenant = '', settings = '' }, ...options) {
 	const { stdout, stderr } = await run(join(BINDIR, 'pgbench'), ['-n', '-M', 'prepared', '-c', clients, '-j', Math.min(clients, 2),
 		...Object.entries(variables).flatMap(([name, given]) => ['-D', `${name}=${given}`]), ...options,
 		...scripts.flatMap((script) => ['-f', join(FOLDER, 'pgbench', `${script}.sql`)]), database].map(String),
-	{ env: { ...process.env, PGOPTIONS: `-c synchronous_commit=${isDurable ? 'on' : 'off'} -c atlas_events.tenant=${tenant}` }, maxBuffer: 1 << 24 })
+	{ env: { ...process.env, PGOPTIONS: `-c synchronous_commit=${isDurable ? 'on' : 'off'} -c atlas_events.tenant=${tenant} ${settings}` }, maxBuffer: 1 << 24 })
 	if (Number(stdout.match(/number of failed transactions: (\d+)/)?.[1]) !== 0) throw new Error(`${scripts}: ${stdout}${stderr}`)
 	return { stdout, stderr }
 }
@@ -138,10 +138,20 @@ export async function linkerPid(database) {
 	return linker?.pid
 }
 
-/* What is in the queue is linked in the background, and linking stays on. */
+/* What is in the queue is linked in the background, its documents are made, and linking stays on. */
 export async function drain(database) {
 	await setLinking(database, true)
-	await waitFor('the queue is empty', () => value(database, 'SELECT NOT EXISTS (SELECT FROM atlas_event_queue)'), { every: 100 })
+	await waitFor('all is done', () => isDone(database), { every: 100 })
+}
+
+/* Nothing is left to be linked, and nothing to be done besides. */
+export const isDone = (database) => value(database,
+	'SELECT NOT EXISTS (SELECT FROM atlas_event_queue) AND NOT EXISTS (SELECT FROM atlas_event_work)')
+
+/* Whether events get documents, in sessions that begin from now on. The server of the benchmarks makes none. */
+export async function setSearch(database, isOn) {
+	await sql('postgres', `ALTER DATABASE ${database} SET atlas_events.search = ${isOn ? 'on' : 'off'}`)
+	await disconnect(database)
 }
 
 /* Memory of a process that is its own, in kB; undefined when it is gone. */

@@ -131,14 +131,15 @@ static void
 take_payload(AtlasHeadlineTexts *texts, AtlasHeadlineText *result)
 {
 	PayloadText payload = {texts};
-	JsonbIterator *iterator = JsonbIteratorInit(&texts->event->payload->root);
+	JsonbIterator *iterator;
 	List	   *keys = NIL;		/* of what is open, the innermost last */
 	const JsonbValue *key = NULL;
 	JsonbValue	value;
 	JsonbIteratorToken token;
 
 	initStringInfo(&payload.text);
-	while (texts->bytes_left > 0 && (token = JsonbIteratorNext(&iterator, &value, false)) != WJB_DONE)
+	iterator = texts->event->payload == NULL ? NULL : JsonbIteratorInit(&texts->event->payload->root);
+	while (iterator != NULL && texts->bytes_left > 0 && (token = JsonbIteratorNext(&iterator, &value, false)) != WJB_DONE)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (token == WJB_BEGIN_ARRAY || token == WJB_BEGIN_OBJECT)
