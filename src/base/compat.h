@@ -22,6 +22,11 @@
 #error "atlas_events needs PostgreSQL 15 or later"
 #endif
 
+/* VARDATA_ANY() and the like have a header of their own since 16. */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
 /* Marks a function that does not return; it stands before the declaration. */
 #if PG_VERSION_NUM >= 180000
 #define atlas_noreturn pg_noreturn

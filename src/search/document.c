@@ -2,21 +2,23 @@
  * document.c
  *		The document by which an event is found.
  *
- * It is a tsvector of words (see words.c), which have positions and the weight of the field that
- * they stand in, and of exact lexemes (see lexemes.c), which have none. Tenant, type and
- * name come first and are always there. Then come the words of the name (weight A), of the
- * description (B) and of the values of the payload (C), each field at a distance from
- * the one before it, so that no phrase begins in one and ends in another.
+ * It is a tsvector of words (see words.c), which have positions and the weight of the
+ * field that they stand in, and of exact lexemes (see lexemes.c), which have none.
+ * Tenant, type and name come first and are always there. Then come the words of the name
+ * (weight A), of the description (B) and of the values of the payload (C), each field at
+ * a distance from the one before it, so that no phrase begins in one and ends in another.
  *
- * A value of the payload is found by its key, and by all keys that lead to it if these are
- * several: "id" and "macro.id". Elements of an array are found by the key of the array.
+ * A value of the payload is found by its key, and by all keys that lead to it if these
+ * are several: "id" and "macro.id". Elements of an array are found by the key of the
+ * array.
  *
- * Three limits bound what an event costs: atlas_search_text_limit bytes are cut into words, MAX_FIELDS
- * values are found by their keys, and keys or paths of more than MAX_KEY bytes are none to
- * find something by. What is over a limit is left out, and the rest is found.
+ * Three limits bound what an event costs: atlas_search_text_limit bytes are cut into
+ * words, MAX_FIELDS values are found by their keys, and keys or paths of more than
+ * MAX_KEY bytes are none to find something by. What is over a limit is left out, and the
+ * rest is found.
  *
- * The iterator of PostgreSQL that walks through jsonb keeps the levels of nesting in memory
- * and not on the stack, and so does the path that leads to a value.
+ * The iterator of PostgreSQL that walks through jsonb keeps the levels of nesting in
+ * memory and not on the stack, and so does the path that leads to a value.
  */
 #include "postgres.h"
 
@@ -98,7 +100,10 @@ add_lexeme(Document *document, AtlasLexeme lexeme)
 	atlas_lexeme_list_add(&document->lexemes, lexeme.text, lexeme.length, 0, 0, 0);
 }
 
-/* Adds the lexemes by which a value is found by its key. The text is that of atlas_exact_text(). */
+/*
+ * Adds the lexemes by which a value is found by its key. The text is that of
+ * atlas_exact_text().
+ */
 static void
 add_exact(Document *document, const Path *path, const char *exact, int exact_length)
 {

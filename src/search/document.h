@@ -22,10 +22,11 @@ typedef struct AtlasDocumentSource
 } AtlasDocumentSource;
 
 /*
- * Makes the document, palloc'd: the words of the name (weight A), of the description without its tags
- * (B) and of the values of the payload (C), with gaps between fields, so that no phrase
- * goes from one to the next; and the lexemes of lexemes.h. What is over the limits is
- * cut; the lexemes of tenant, type and name are always there. Raises nothing but a cancel or a lack of memory.
+ * Makes the document, palloc'd: the words of the name (weight A), of the description
+ * without its tags (B) and of the values of the payload (C), with gaps between fields, so
+ * that no phrase goes from one to the next; and the lexemes of lexemes.h. What is over
+ * the limits is cut; the lexemes of tenant, type and name are always there. Raises
+ * nothing but a cancel or a lack of memory.
  */
 extern TSVector atlas_make_document(const AtlasDocumentSource *event);
 

@@ -3,8 +3,8 @@
  *		Reading UTF-8 character by character, without case, marks and width.
  *
  * A character is folded as Unicode's NFKC with full case folding does it, so that a wide
- * or a narrow letter, a ligature and a raised digit are the plain ones. Its marks are then
- * left out: é is e, й is и, أ is ا. Four kinds of marks stay:
+ * or a narrow letter, a ligature and a raised digit are the plain ones. Its marks are
+ * then left out: é is e, й is и, أ is ا. Two kinds of marks stay:
  *
  * - vowel signs, and signs that stand for the lack of a vowel, of Thai, Lao, Khmer,
  *   Myanmar, Tibetan, Devanagari and other scripts of their family: they are letters in
@@ -14,8 +14,8 @@
  * Characters that have no meaning of their own (soft hyphens, joiners, spaces without a
  * width, variation selectors) are left out.
  *
- * Syllables of Hangul stay as they are, and single letters of it are put together, because
- * other encodings have syllables only.
+ * Syllables of Hangul stay as they are, and single letters of it are put together,
+ * because other encodings have syllables only.
  *
  * The tables of utf8proc are asked once for each character below U+0800, which has the
  * alphabets of Europe and of the Near East.
@@ -66,7 +66,10 @@ static struct
 	uint8		state;
 }			cache[SHORT_CACHE];
 
-/* Is this a letter of a script without blanks between words? Digits and signs of these count as such. */
+/*
+ * Is this a letter of a script without blanks between words? Digits and signs of these
+ * count as such.
+ */
 static bool
 is_of_unspaced_script(int32 character)
 {
@@ -95,8 +98,8 @@ class_of_letter(int32 character)
 
 /*
  * Is this mark, of the category Mn, one that says how a letter is pronounced or spelled
- * out, and is not a letter itself? The classes that are left are those of vowel signs and of tones
- * (0, 84 to 132) and of the sign for the lack of a vowel (9).
+ * out, and is not a letter itself? The classes that are left are those of vowel signs and
+ * of tones (0, 84 to 132) and of the sign for the lack of a vowel (9).
  */
 static bool
 is_left_out(int combining_class)

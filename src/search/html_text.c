@@ -4,9 +4,9 @@
  *
  * This is for finding words, and not for showing HTML to anybody: what comes out is
  * escaped again where it is shown. A tag begins with < and a letter, a slash, ! or ?, and
- * ends with the next > that is not within a quoted attribute. A comment ends with -->. The
- * contents of script and style are no text. What has a beginning and no end is
- * text. An entity ends with a semicolon: without it, "?a=1&copy=2" would lose a parameter.
+ * ends with the next > that is not within a quoted attribute. A comment ends with -->.
+ * The contents of script and style are no text. What has a beginning and no end is text.
+ * An entity ends with a semicolon: without it, "?a=1&copy=2" would lose a parameter.
  *
  * No input takes more than linear time: when something has no end, that is noted, and not
  * looked for again.
@@ -57,8 +57,8 @@ find_behind(const char *from, const char *end, const char *word)
 }
 
 /*
- * Looks for a character outside of quotes, and returns what is behind it. A quote that is not closed
- * is a character like others.
+ * Looks for the end of a tag outside of quotes, and returns what is behind it. A quote
+ * that is not closed is a character like others.
  */
 static const char *
 find_open_end(Html *html, const char *from)
@@ -116,8 +116,8 @@ has_tag_name(const char *tag, const char *end, const char *name)
 }
 
 /*
- * What is behind an element whose contents are no text. from is behind its first tag, which is
- * returned if there is no last tag.
+ * What is behind an element whose contents are no text. from is behind its first tag,
+ * which is returned if there is no last tag.
  */
 static const char *
 end_of_element(Html *html, const char *from, const char *last_tag, bool *lacks_end)
@@ -160,7 +160,10 @@ end_of_markup(Html *html, const char *from)
 	return end;
 }
 
-/* The character of a number, &#233; or &#xE9;, of which the & and # are left out. 0 if it is none. */
+/*
+ * The character of a number, &#233; or &#xE9;, of which the & and # are left out. 0 if it
+ * is none.
+ */
 static int32
 numbered_character(const char *number, int length)
 {
@@ -191,8 +194,8 @@ numbered_character(const char *number, int length)
 }
 
 /*
- * Decodes the entity that begins here, and moves past it. Returns the length of what it wrote, or 0 if there is
- * none, or one that the database cannot represent.
+ * Decodes the entity that begins here, and moves past it. Returns the length of what it
+ * wrote, or 0 if there is none, or one that the database cannot represent.
  */
 static int
 decode_entity(Html *html, char *text)

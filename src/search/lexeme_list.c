@@ -16,11 +16,15 @@
 #include "port/pg_bswap.h"
 #include "utils/memutils.h"
 
+#include "base/compat.h"
 #include "search/lexeme_list.h"
 
 #define FIRST_ROOM 256
 
-/* What a lexeme needs beside its text: a byte to be aligned, the number of positions, a position. */
+/*
+ * What a lexeme needs beside its text: a byte to be aligned, the number of positions, a
+ * position.
+ */
 #define EXTRA_SIZE (1 + 2 * (int) sizeof(uint16))
 
 /* The order of lexemes in a tsvector, and of the positions of each. No text has a zero. */
@@ -115,8 +119,8 @@ count_lexemes(const AtlasLexemeList *list)
 }
 
 /*
- * Writes the positions of a lexeme, which has items from first up to behind, at this place of the texts. Returns
- * the place behind them, which is the same if there are none.
+ * Writes the positions of a lexeme, which has items from first up to behind, at this
+ * place of the texts. Returns the place behind them, which is the same if there are none.
  */
 static int
 write_positions(const AtlasPlacedLexeme *first, const AtlasPlacedLexeme *behind, char *texts,

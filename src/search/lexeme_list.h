@@ -33,9 +33,9 @@ typedef struct AtlasLexemeList
 extern void atlas_lexeme_list_init(AtlasLexemeList *list);
 
 /*
- * Adds a lexeme, of which the list keeps the pointer. It has no position if position, which counts
- * from 1, is 0 or beyond what a tsvector can hold. Does nothing if it would be
- * too much for a tsvector, less so many bytes.
+ * Adds a lexeme, of which the list keeps the pointer. It has no position if position,
+ * which counts from 1, is 0 or beyond what a tsvector can hold. Does nothing if it would
+ * be too much for a tsvector, less so many bytes.
  */
 extern void atlas_lexeme_list_add(AtlasLexemeList *list, const char *text, int length,
 								  int position, int weight, int reserved);

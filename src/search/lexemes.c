@@ -3,19 +3,20 @@
  *		Lexemes that are no words: exact values, the name, the type, the tenant.
  *
  * The first byte says which of these a lexeme is. It is a sign, and words have no signs,
- * so that nothing that is written in an event makes one of these lexemes but the
- * field that it belongs to. In the lexeme of a value a tab stands between the key and the value,
- * because in a folded text every blank is a space.
+ * so that nothing that is written in an event makes one of these lexemes but the field
+ * that it belongs to. In the lexeme of a value a tab stands between the key and the
+ * value, because in a folded text every blank is a space.
  *
  * A lexeme of more than MAX_WHOLE bytes is cut, and a hash of all of it follows: that of
- * Fowler, Noll and Vo (FNV-1a) of 64 bits, which is the same on every machine and in every version.
- * A lexeme that was cut is longer than each that was not, so that one cannot
- * pretend to be the other.
+ * Fowler, Noll and Vo (FNV-1a) of 64 bits, which is the same on every machine and in
+ * every version. A lexeme that was cut is longer than each that was not, so that one
+ * cannot pretend to be the other.
  */
 #include "postgres.h"
 
 #include "mb/pg_wchar.h"
 
+#include "base/compat.h"
 #include "search/lexemes.h"
 #include "search/number.h"
 #include "search/words.h"
@@ -47,7 +48,7 @@ finish_lexeme(char *text, Size length)
 	for (Size i = 0; i < length; i++)
 		hash = (hash ^ (unsigned char) text[i]) * FNV_PRIME;
 	kept = pg_mbcliplen(text, MAX_WHOLE, KEPT);
-	snprintf(text + kept, HASH_LENGTH + 1, "~%016" INT64_MODIFIER "x", hash);
+	snprintf(text + kept, HASH_LENGTH + 1, "~%08x%08x", (uint32) (hash >> 32), (uint32) hash);
 	lexeme.length = kept + HASH_LENGTH;
 	return lexeme;
 }

@@ -9,7 +9,10 @@
 
 #include "c.h"
 
-/* A lexeme, palloc'd; not terminated by a zero; never empty, never longer than ATLAS_MAX_LEXEME. */
+/*
+ * A lexeme, palloc'd; not terminated by a zero; never empty, never longer than
+ * ATLAS_MAX_LEXEME.
+ */
 typedef struct AtlasLexeme
 {
 	const char *text;
@@ -24,13 +27,17 @@ extern AtlasLexeme atlas_type_lexeme(const char *object_type, int length);	/* as
 extern AtlasLexeme atlas_name_lexeme(const char *name, int length); /* case and marks do not count */
 
 /*
- * The value of a field of the payload. The key is the last key or the dotted path, and both
- * key and value are folded. A value that is written like a number of JSON is compared as one: 50, 50.0 and
- * 5e1 are the same. Booleans and null are the words true, false, null.
+ * The value of a field of the payload. The key is the last key or the dotted path, and
+ * both key and value are folded. A value that is written like a number of JSON is
+ * compared as one: 50, 50.0 and 5e1 are the same. Booleans and null are the words true,
+ * false, null.
  */
 extern AtlasLexeme atlas_value_lexeme(const char *key, int key_length, const char *value, int value_length);
 
-/* The same of a key that has been folded by atlas_fold(), and of the text of the next function. */
+/*
+ * The same of a key that has been folded by atlas_fold(), and of the text of the next
+ * function.
+ */
 extern AtlasLexeme atlas_exact_lexeme(const char *folded_key, int key_length,
 									  const char *exact, int exact_length);
 

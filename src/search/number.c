@@ -3,12 +3,12 @@
  *		Numbers as exact values: those that are equal have the same text.
  *
  * A number is its digits, without zeros at either end, and the place of its point. Both
- * can be read from any way of writing it, and neither grows with its exponent: 1e131071 has
- * one digit. The text is plain where that is short (50, 0.05, -1999.95), and has an
+ * can be read from any way of writing it, and neither grows with its exponent: 1e131071
+ * has one digit. The text is plain where that is short (50, 0.05, -1999.95), and has an
  * exponent where it is not (1e131071).
  *
- * Numbers are written as in JSON. So 007 and +1 are no numbers, and are not
- * mixed up with 7 and 1: they may well be codes and telephone numbers.
+ * Numbers are written as in JSON. So 007 and +1 are no numbers, and are not mixed up with
+ * 7 and 1: they may well be codes and telephone numbers.
  */
 #include "postgres.h"
 

@@ -8,8 +8,8 @@
 #include "utils/numeric.h"
 
 /*
- * Is this text, which is folded, written like a number of JSON? Then it returns the one text
- * that all texts of this number share: 50 for 50.0 and 5e1. Else it returns NULL.
+ * Is this text, which is folded, written like a number of JSON? Then it returns the one
+ * text that all texts of this number share: 50 for 50.0 and 5e1. Else it returns NULL.
  */
 extern char *atlas_number_of_text(const char *text, int length, int *number_length);
 

@@ -2,10 +2,10 @@
  * utf8_text.c
  *		A text of the server as UTF-8, and back, whatever is in it.
  *
- * Most databases have the encoding UTF8, and nothing is converted. In the others, runs
- * of characters that are not of ASCII are converted one by one, because where each of
- * them stands in the text must be known for headlines, and because a character that
- * cannot be converted must not take the others with it.
+ * Most databases have the encoding UTF8, and nothing is converted. In the others, runs of
+ * characters that are not of ASCII are converted one by one, because where each of them
+ * stands in the text must be known for headlines, and because a character that cannot be
+ * converted must not take the others with it.
  */
 #include "postgres.h"
 

@@ -16,8 +16,8 @@ typedef struct AtlasUtf8Text
 
 /*
  * Converts a text from the encoding of the server. What UTF-8 does not have becomes a
- * blank. A database of the encoding UTF8 or SQL_ASCII gets the text itself, whose bytes the reader
- * must check.
+ * blank. A database of the encoding UTF8 or SQL_ASCII gets the text itself, whose bytes
+ * the reader must check.
  */
 extern void atlas_to_utf8_text(const char *text, int length, AtlasUtf8Text *utf8);
 

@@ -8,16 +8,16 @@
  * word together as well. What lies between words (blanks and signs) is not kept.
  *
  * A run of a script without blanks is cut into pairs that overlap, at consecutive
- * positions: 返金済 has the words 返金, 金済 and 済. Whoever looks for some of its
- * characters finds their pairs one after the other. The character that stands alone at
- * the end is found as well by whoever looks for a single one, with words that begin with it.
+ * positions: 返金済 has the words 返金, 金済 and 済. Whoever looks for some of its characters
+ * finds their pairs one after the other. The character that stands alone at the end is
+ * found as well by whoever looks for a single one, with words that begin with it.
  *
  * A word of more than ATLAS_MAX_WORD bytes is cut at a character, and the rest of it is
  * read and forgotten.
  *
  * Everything is UTF-8 in here. In databases of another encoding the text is converted
- * before, and each word after it. Folding can make a character that the encoding does not have, as
- * of µ in LATIN1; it is left out of the word.
+ * before, and each word after it. Folding can make a character that the encoding does not
+ * have, as of µ in LATIN1; it is left out of the word.
  */
 #include "postgres.h"
 
@@ -132,7 +132,10 @@ append_to_together(Splitter *splitter)
 	together->is_full = part->is_full || length < part->length;
 }
 
-/* Ends a part of letters or of digits, which is a word, and maybe a piece of a word together. */
+/*
+ * Ends a part of letters or of digits, which is a word, and maybe a piece of a word
+ * together.
+ */
 static void
 end_part(Splitter *splitter, bool is_last)
 {
@@ -189,7 +192,10 @@ read_of_word(Splitter *splitter, const AtlasFolded *folded, int start, int end)
 	splitter->part.end = end;
 }
 
-/* Reads on while letters of ASCII follow letters, or digits follow digits: this is most of most texts. */
+/*
+ * Reads on while letters of ASCII follow letters, or digits follow digits: this is most
+ * of most texts.
+ */
 static inline void
 read_more_ascii(Splitter *splitter, AtlasFolder *folder)
 {

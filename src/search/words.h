@@ -6,7 +6,8 @@
  * letters or a run of digits, and takes one position. A run in which letters and digits
  * touch is a word as well, together: X12Y has the words x, 12, y and, at the position of
  * x, x12y. Scripts without blanks between words are cut into pairs of characters that
- * overlap, each at its own position; the last character stands alone as well, behind them.
+ * overlap, each at its own position; the last character stands alone as well, behind
+ * them.
  */
 #ifndef ATLAS_WORDS_H
 #define ATLAS_WORDS_H
@@ -43,14 +44,15 @@ typedef struct AtlasWords
 /*
  * Cuts a text in the encoding of the server into words. Raises nothing but a cancel or a
  * lack of memory: what cannot be read counts as a blank. The words are in the current
- * memory context, in the order of their positions, but for a word together, which comes behind its parts.
+ * memory context, in the order of their positions, but for a word together, which comes
+ * behind its parts.
  */
 extern void atlas_split(const char *text, int length, AtlasWords *words);
 
 /*
- * Folds a text as a whole: case, marks and width do not count, a run of blanks is one space,
- * and there are none at the ends. Signs stay. For the exact values of lexemes.h. The text is palloc'd and
- * not terminated by a zero.
+ * Folds a text as a whole: case, marks and width do not count, a run of blanks is one
+ * space, and there are none at the ends. Signs stay. For the exact values of lexemes.h.
+ * The text is palloc'd and not terminated by a zero.
  */
 extern char *atlas_fold(const char *text, int length, int *folded_length);
 
