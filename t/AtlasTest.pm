@@ -151,9 +151,6 @@ BEGIN
     END LOOP;
     RETURN NEW;
 END $$;
-
-CREATE TRIGGER wait_at_gate BEFORE INSERT ON atlas_event_links
-    FOR EACH ROW EXECUTE FUNCTION atlas_test.wait_at_gate();
 END
 
 # make_database(NODE, NAME, sample => 1, extension => 0)
@@ -242,12 +239,17 @@ END
 	return;
 }
 
-# Installs the gate in a database.
+# Installs the gate in a database: for linking, or where this table is written.
 sub make_gate
 {
-	my ($node, $database) = @_;
+	my ($node, $database, $table) = @_;
 
-	$node->safe_psql($database, $gate);
+	$table //= 'atlas_event_links';
+	$node->safe_psql($database, <<"END");
+$gate
+CREATE TRIGGER wait_at_gate BEFORE INSERT ON $table
+    FOR EACH ROW EXECUTE FUNCTION atlas_test.wait_at_gate();
+END
 	return;
 }
 
@@ -306,8 +308,8 @@ sub wait_until
 	return ok($node->poll_query_until($database, $query), $name);
 }
 
-# Waits until no event is pending any more, for a minute. An event that nobody was
-# told of, or that was put off without need, may take longer.
+# Waits until no event is pending any more, nor is a document due, for a minute. An
+# event that nobody was told of, or that was put off without need, may take longer.
 sub linked_ok
 {
 	my ($node, $database, $name) = @_;
@@ -318,7 +320,8 @@ sub linked_ok
 		defined poll(
 			$node, $database,
 			q{SELECT 'linked' WHERE NOT EXISTS (SELECT FROM atlas_event_queue
-			   WHERE next_attempt_at IS DISTINCT FROM 'infinity')},
+			   WHERE next_attempt_at IS DISTINCT FROM 'infinity')
+			   AND NOT EXISTS (SELECT FROM atlas_event_work)},
 			$minute),
 		$name);
 }
