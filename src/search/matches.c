@@ -102,6 +102,7 @@ struct AtlasMatches
 	pg_uuid_t	walk_high;		/* the id with which it began */
 	int			next_choice;	/* after so many rows */
 	Oid			gin_index;
+	bool		checks_all;		/* if the index is asked, each row is compared with the query at once */
 	AtlasCandidates *candidates;	/* NULL: none are being taken */
 
 	FoundIds	found;
@@ -165,7 +166,8 @@ is_match(AtlasMatches *matches, Datum value, bool is_candidate)
 
 	if (!is_candidate && matches->query.nsampled < SAMPLED_ROWS)
 		atlas_document_sample(&matches->query, document);
-	if (atlas_document_may_match(&matches->query, document))
+	if ((is_candidate && !matches->query.is_exact) ||
+		atlas_document_may_match(&matches->query, document))
 	{
 		result = atlas_document_matches(&matches->query, document);
 		matches->seen.candidates += is_candidate ? 0 : 1;
@@ -216,11 +218,36 @@ choose_index(AtlasMatches *matches)
 						 Max(matches->scope.wanted - matches->nfound, 1), &price);
 	if (price.gin >= price.walk)
 		return false;
+	matches->checks_all = price.checks_all;
 	if (!budget->is_limited || price.gin_work <= budget->left)
 		return true;
-	if (price.walk_work > budget->left && price.gin_work <= matches->first_budget)
+	if (price.walk_work > budget->left && budget->left < matches->first_budget / 2 &&
+		price.gin_work <= 0.8 * matches->first_budget)
 		atlas_budget_spend(matches->budget, budget->left);
 	return false;
+}
+
+/* Is the row one of the tenant's? */
+static bool
+is_of_tenant(AtlasMatches *matches, TupleTableSlot *row)
+{
+	AttrNumber	attribute = atlas_index_reader_attribute(matches->reader, SEARCH_TENANT_ID);
+	bool		isnull;
+	Datum		tenant = slot_getattr(row, attribute, &isnull);
+
+	return !isnull &&
+		DatumGetBool(DirectFunctionCall2Coll(texteq, C_COLLATION_OID, tenant, matches->tenant));
+}
+
+/* Is a row that the index has found a match? */
+static bool
+check_candidate(void *argument, TupleTableSlot *row)
+{
+	AtlasMatches *matches = argument;
+	AttrNumber	attribute = atlas_index_reader_attribute(matches->reader, SEARCH_DOCUMENT);
+	bool		isnull;
+
+	return is_of_tenant(matches, row) && is_match(matches, slot_getattr(row, attribute, &isnull), true);
 }
 
 /* Asks the index for what has not been looked at. */
@@ -235,6 +262,8 @@ use_index(AtlasMatches *matches)
 		.snapshot = matches->snapshot,
 		.low = matches->low,
 		.high = matches->searched_until,
+		.check = matches->checks_all ? check_candidate : NULL,
+		.check_argument = matches,
 	};
 	AtlasMatchesLeft left;
 	int64		spent;
@@ -244,8 +273,8 @@ use_index(AtlasMatches *matches)
 	spent = atlas_candidates_fetched(matches->candidates) +
 		atlas_matches_entries_charge(&left, &matches->query);
 	atlas_budget_spend(matches->budget, Min(spent, matches->budget->left / 2));
-	matches->seen.rows += left.left_rows;
-	matches->seen.candidates += atlas_candidates_count(matches->candidates);
+	matches->seen.rows += left.tenant_rows;
+	matches->seen.candidates += atlas_candidates_fetched(matches->candidates);
 }
 
 /* Walks through what has not been looked at. */
@@ -334,35 +363,24 @@ walk(AtlasMatches *matches)
 	return is_match(matches, atlas_index_reader_value(matches->reader, SEARCH_DOCUMENT, &isnull), false);
 }
 
-/* Is the row one of the tenant's? */
-static bool
-is_of_tenant(AtlasMatches *matches, TupleTableSlot *row)
-{
-	AttrNumber	attribute = atlas_index_reader_attribute(matches->reader, SEARCH_TENANT_ID);
-	bool		isnull;
-	Datum		tenant = slot_getattr(row, attribute, &isnull);
-
-	return !isnull &&
-		DatumGetBool(DirectFunctionCall2Coll(texteq, C_COLLATION_OID, tenant, matches->tenant));
-}
-
 /* Takes the next of the rows that the index has found. */
 static bool
 take_candidate(AtlasMatches *matches)
 {
-	AttrNumber	attribute = atlas_index_reader_attribute(matches->reader, SEARCH_DOCUMENT);
-	TupleTableSlot *row = atlas_candidates_next(matches->candidates, &matches->searched_until);
-	bool		isnull;
+	TupleTableSlot *row;
 
-	if (row == NULL)
+	if (!atlas_candidates_next(matches->candidates, &matches->searched_until))
 	{
 		matches->searched_until = *atlas_candidates_low(matches->candidates);
 		atlas_candidates_free(matches->candidates);
 		matches->candidates = NULL;
 		return false;
 	}
+	if (matches->checks_all)
+		return true;
 	atlas_budget_spend(matches->budget, 1);
-	return is_of_tenant(matches, row) && is_match(matches, slot_getattr(row, attribute, &isnull), true);
+	row = atlas_candidates_row(matches->candidates);
+	return row != NULL && check_candidate(matches, row);
 }
 
 /* Goes on where there is something to look at, one row at most. Is it a match? */

@@ -26,15 +26,17 @@ typedef struct AtlasMatchesLeft
 	double		partition_rows; /* of all tenants, in the whole partition */
 	double		tenant_rows;	/* in the whole partition */
 	double		left_rows;		/* of the tenant, in what is left */
+	double		pages;			/* of the partition */
 } AtlasMatchesLeft;
 
-/* The prices, in microseconds of a fast machine, and what is spent of a budget. */
+/* The prices, in microseconds of some machine, and what is spent of a budget. */
 typedef struct AtlasMatchesPrice
 {
 	double		walk;
 	double		gin;
 	double		walk_work;
 	double		gin_work;
+	bool		checks_all;		/* most of what the index finds has to be compared with the query */
 } AtlasMatchesPrice;
 
 /* How many rows are left, where the partition has events of the range. */

@@ -3,8 +3,9 @@
  *		The documents of one partition that its GIN index finds.
  *
  * The index gives a bitmap of places, in no order that serves a page. The event ids are
- * read from the rows that the snapshot sees, and sorted; the documents themselves are
- * read only when somebody takes them, the newest first. Documents come in the order of their events,
+ * read from the rows that the snapshot sees, and sorted. The documents themselves are
+ * read only when somebody takes them, the newest first; or at once, if nearly all of them will
+ * be needed, so that each page is visited only once. Documents come in the order of their events,
  * more or less, so that most of the sorting is done when the bitmap is read page by page.
  *
  * A bitmap that grows too large forgets which rows of a page it means. Then each row of
@@ -192,7 +193,8 @@ collect_row(AtlasCandidates *candidates, const AtlasGinSearch *search, BlockNumb
 		return;
 	id = DatumGetUUIDP(slot_getattr(candidates->slot, search->event_id, &isnull));
 	if (!isnull && atlas_event_id_compare(&candidates->low, id) <= 0 &&
-		atlas_event_id_compare(id, &search->high) < 0)
+		atlas_event_id_compare(id, &search->high) < 0 &&
+		(search->check == NULL || search->check(search->check_argument, candidates->slot)))
 		add_candidate(candidates, id, &place);
 }
 
@@ -239,30 +241,26 @@ atlas_candidates_fetched(const AtlasCandidates *candidates)
 	return candidates->nfetched;
 }
 
-int
-atlas_candidates_count(const AtlasCandidates *candidates)
-{
-	return candidates->nitems;
-}
-
 const pg_uuid_t *
 atlas_candidates_low(const AtlasCandidates *candidates)
 {
 	return &candidates->low;
 }
 
-TupleTableSlot *
+bool
 atlas_candidates_next(AtlasCandidates *candidates, pg_uuid_t *event_id)
 {
-	while (candidates->nitems > 0)
-	{
-		const Candidate *candidate = &candidates->items[--candidates->nitems];
+	if (candidates->nitems == 0)
+		return false;
+	*event_id = candidates->items[--candidates->nitems].event_id;
+	return true;
+}
 
-		*event_id = candidate->event_id;
-		if (fetch_candidate(candidates, &candidate->place))
-			return candidates->slot;
-	}
-	return NULL;
+TupleTableSlot *
+atlas_candidates_row(AtlasCandidates *candidates)
+{
+	return fetch_candidate(candidates, &candidates->items[candidates->nitems].place) ?
+		candidates->slot : NULL;
 }
 
 void

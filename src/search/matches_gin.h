@@ -21,6 +21,10 @@ typedef struct AtlasGinSearch
 	Snapshot	snapshot;
 	pg_uuid_t	low;			/* ids from this one */
 	pg_uuid_t	high;			/* up to this one, without it */
+
+	/* Is a row wanted? NULL: that is found out when the row is taken. */
+	bool		(*check) (void *argument, TupleTableSlot *row);
+	void	   *check_argument;
 } AtlasGinSearch;
 
 typedef struct AtlasCandidates AtlasCandidates;
@@ -37,14 +41,14 @@ extern AtlasCandidates *atlas_candidates_collect(const AtlasGinSearch *search);
 /* How many rows were fetched to collect them. */
 extern int64 atlas_candidates_fetched(const AtlasCandidates *candidates);
 
-/* How many are left. */
-extern int	atlas_candidates_count(const AtlasCandidates *candidates);
-
 /* All that may match with ids from this one on have been collected. */
 extern const pg_uuid_t *atlas_candidates_low(const AtlasCandidates *candidates);
 
-/* Fetches the next row, the greatest id first. Returns NULL when there are no more. */
-extern TupleTableSlot *atlas_candidates_next(AtlasCandidates *candidates, pg_uuid_t *event_id);
+/* Takes the next one, the greatest id first. Returns false when there are no more. */
+extern bool atlas_candidates_next(AtlasCandidates *candidates, pg_uuid_t *event_id);
+
+/* The row of the one that was taken; NULL if it is not there. */
+extern TupleTableSlot *atlas_candidates_row(AtlasCandidates *candidates);
 
 extern void atlas_candidates_free(AtlasCandidates *candidates);
 

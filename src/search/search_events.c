@@ -165,7 +165,7 @@ text_of(const FoundEvent *event, int column)
 
 /* Sets a column that may be null. */
 static void
-set_text(Datum *values, bool *nulls, int column, const text *value)
+set_result_text(Datum *values, bool *nulls, int column, const text *value)
 {
 	values[column] = PointerGetDatum(value);
 	nulls[column] = value == NULL;
@@ -191,10 +191,10 @@ put_found(SearchPage *page, const FoundEvent *event)
 		values[result_of_read[i]] = event->values[i];
 		nulls[result_of_read[i]] = event->nulls[i];
 	}
-	set_text(values, nulls, RESULT_LABEL,
+	set_result_text(values, nulls, RESULT_LABEL,
 			 atlas_label(text_to_cstring(source.object_type), page->search->tenant,
 						 text_of(event, ATLAS_READ_OBJECT_ID)));
-	set_text(values, nulls, RESULT_HEADLINE, atlas_headline(&source, page->search->query));
+	set_result_text(values, nulls, RESULT_HEADLINE, atlas_headline(&source, page->search->query));
 	nulls[RESULT_SEARCHED_UNTIL] = true;
 	tuplestore_putvalues(page->result->setResult, page->result->setDesc, values, nulls);
 	page->nevents++;
