@@ -91,6 +91,26 @@ SELECT pg_temp.found('visa -"' || repeat('visa ', 64) || '"');
 SELECT pg_temp.found('"checkout failed ' || repeat('nowhere ', 63) || '"');
 SET client_min_messages = warning;
 
+-- Headlines mark whole words, of terms that are not excluded. Everything else is escaped.
+\pset format unaligned
+\pset tuples_only on
+SELECT asked, name, headline FROM (VALUES
+    ('checkout fail* -paypal'), ('4711'), ('new york'), ('declined cart'), ('priya'), ('x12y'), ('返金され'), ('第'), ('zoe crepes'), ('wide'),
+    ('visa OR paypal'), ('method:visa'), ('type:company'), ('-checkout'), ('')) v (asked),
+    LATERAL (SELECT name, headline FROM atlas_search_events(asked)) e
+ ORDER BY asked COLLATE "C", name COLLATE "C";
+SELECT submit_event('COMPANY', 'acme', 'Long', repeat('before & ', 40) || '<b>needle</b> <script>alert("x")</script> ' || repeat('after ''it'' ', 40))
+    IS NOT NULL;
+SELECT submit_event('COMPANY', 'acme', 'No blanks', repeat('前', 300) || 'needle' || repeat('後', 300)) IS NOT NULL;
+SELECT submit_event('COMPANY', 'acme', 'One word', 'needle' || repeat('s', 3000)) IS NOT NULL;
+SELECT submit_event('COMPANY', 'acme', 'Best place', repeat('needle and ', 30) || 'the needle in the haystack ' || repeat('and needle ', 30)) IS NOT NULL;
+SELECT submit_event('COMPANY', 'acme', 'Payload', payload => '{"items": ["a <needle>", "b"], "o": {"needle": "needles", "n": 5}}') IS NOT NULL;
+SELECT test.index();
+SELECT headline FROM atlas_search_events('needle* -haystack') ORDER BY name COLLATE "C";
+SELECT headline FROM atlas_search_events('haystack needle') ORDER BY name COLLATE "C";
+\pset tuples_only off
+\pset format aligned
+
 -- Hostile texts: each is a query, and none takes long.
 SELECT count(*), count(pg_temp.found(query)) FROM (VALUES
     (repeat('"', 1000001)), (repeat('-', 1000000)), (repeat('*', 1000000)), (repeat('(', 1000000)), (repeat(':', 1000000)), (repeat('a:', 500000)),

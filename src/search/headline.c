@@ -257,11 +257,16 @@ find_ends(const Headline *headline, int *first, int *end)
 
 /* ----- HTML ----- */
 
-/* Adds a byte, escaped. Any blank is a space. */
+/* Adds a byte, escaped. Any blanks are one space. */
 static void
 add_byte(StringInfo html, char byte)
 {
-	if (byte == '<')
+	if (byte == ' ' || (byte >= '\t' && byte <= '\r'))
+	{
+		if (html->len == 0 || html->data[html->len - 1] != ' ')
+			appendStringInfoChar(html, ' ');
+	}
+	else if (byte == '<')
 		appendStringInfoString(html, "&lt;");
 	else if (byte == '>')
 		appendStringInfoString(html, "&gt;");
@@ -271,8 +276,6 @@ add_byte(StringInfo html, char byte)
 		appendStringInfoString(html, "&quot;");
 	else if (byte == '\'')
 		appendStringInfoString(html, "&#39;");
-	else if (byte >= '\t' && byte <= '\r')
-		appendStringInfoChar(html, ' ');
 	else
 		appendStringInfoChar(html, byte);
 }

@@ -80,9 +80,9 @@ take_description(AtlasHeadlineTexts *texts, AtlasHeadlineText *result)
 	whole_text(result, plain, length);
 }
 
-/* Adds a value, behind its key unless it follows another value of the same array. */
+/* Writes a value, behind its key unless it follows another value of the same array. */
 static void
-add_value(PayloadText *payload, const JsonbValue *key, const char *value, int length)
+write_value(PayloadText *payload, const JsonbValue *key, const char *value, int length)
 {
 	int			taken = take_length(payload->texts, value, length);
 
@@ -108,21 +108,21 @@ add_value(PayloadText *payload, const JsonbValue *key, const char *value, int le
 	appendBinaryStringInfo(&payload->text, value, taken);
 }
 
-/* Adds a string, a number or a boolean. */
+/* Writes a string, a number or a boolean. */
 static void
-add_scalar(PayloadText *payload, const JsonbValue *key, const JsonbValue *value)
+write_scalar(PayloadText *payload, const JsonbValue *key, const JsonbValue *value)
 {
 	if (value->type == jbvString)
-		add_value(payload, key, value->val.string.val, value->val.string.len);
+		write_value(payload, key, value->val.string.val, value->val.string.len);
 	else if (value->type == jbvNumeric)
 	{
 		char	   *number = DatumGetCString(DirectFunctionCall1(numeric_out,
 																 NumericGetDatum(value->val.numeric)));
 
-		add_value(payload, key, number, strlen(number));
+		write_value(payload, key, number, strlen(number));
 	}
 	else if (value->type == jbvBool)
-		add_value(payload, key, value->val.boolean ? "true" : "false",
+		write_value(payload, key, value->val.boolean ? "true" : "false",
 				  value->val.boolean ? 4 : 5);
 }
 
@@ -131,15 +131,16 @@ static void
 take_payload(AtlasHeadlineTexts *texts, AtlasHeadlineText *result)
 {
 	PayloadText payload = {texts};
-	JsonbIterator *iterator;
+	JsonbIterator *iterator = texts->event->payload == NULL ? NULL :
+		JsonbIteratorInit(&texts->event->payload->root);
 	List	   *keys = NIL;		/* of what is open, the innermost last */
 	const JsonbValue *key = NULL;
 	JsonbValue	value;
 	JsonbIteratorToken token;
 
 	initStringInfo(&payload.text);
-	iterator = texts->event->payload == NULL ? NULL : JsonbIteratorInit(&texts->event->payload->root);
-	while (iterator != NULL && texts->bytes_left > 0 && (token = JsonbIteratorNext(&iterator, &value, false)) != WJB_DONE)
+	while (iterator != NULL && texts->bytes_left > 0 &&
+		   (token = JsonbIteratorNext(&iterator, &value, false)) != WJB_DONE)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (token == WJB_BEGIN_ARRAY || token == WJB_BEGIN_OBJECT)
@@ -157,7 +158,7 @@ take_payload(AtlasHeadlineTexts *texts, AtlasHeadlineText *result)
 			key = copy;
 		}
 		else
-			add_scalar(&payload, key, &value);
+			write_scalar(&payload, key, &value);
 	}
 	*result = (AtlasHeadlineText) {payload.text.data, payload.text.len, payload.parts, payload.nparts};
 }

@@ -373,7 +373,7 @@ phrase_node(AtlasSearchQuery *query, const AtlasWord *items, int nitems, bool la
 
 /* Adds words, which a star that touches the last one makes a prefix. */
 static void
-add_words(QueryReader *reader, const WrittenTerm *term)
+add_words_as_term(QueryReader *reader, const WrittenTerm *term)
 {
 	Piece		piece = term->value;
 	bool		has_star = false;
@@ -419,7 +419,7 @@ type_lexeme(const Piece *value)
 
 /* Adds a field with its value. */
 static void
-add_field(QueryReader *reader, const WrittenTerm *term)
+add_field_as_term(QueryReader *reader, const WrittenTerm *term)
 {
 	static const char payload[] = "payload.";
 	const int	prefix_length = sizeof(payload) - 1;
@@ -488,21 +488,21 @@ read_terms(QueryReader *reader)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (term.is_field)
-			add_field(reader, &term);
+			add_field_as_term(reader, &term);
 		else if (is_or(&term) && reader->either != NULL && !reader->or_is_open)
 		{
 			reader->or_is_open = true;
 			open_or = term;
 		}
 		else
-			add_words(reader, &term);
+			add_words_as_term(reader, &term);
 		MemoryContextSwitchTo(reader->scratch);
 		MemoryContextReset(reader->scratch);
 	}
 	if (reader->or_is_open)
 	{
 		reader->or_is_open = false;
-		add_words(reader, &open_or);
+		add_words_as_term(reader, &open_or);
 	}
 }
 
