@@ -75,24 +75,32 @@ COMMENT ON FUNCTION atlas_api.search(text, text, text, text, text, text, uuid, i
 'Search events
 The events that match the query q, newest first: words (all of them), "phrases", -not, OR, prefix*, field:value. objectType selects the events whose primary object is of this type, and with objectId those on the timeline of this object; name selects the events of this name, and since and until, times of RFC 3339, those that occurred at since or later and before until. As long as there may be more events, a header Link leads to the next page (rel="next"): a page may have fewer events than pageSize, or none, and still have one. pageSize is from 1 to 1000.';
 
+-- Objects with the same newest event stand on one page, because the next page begins after
+-- that event.
 CREATE FUNCTION atlas_api_private.objects_page(
     object_type text, query text, event_name text, times int, since timestamptz, until timestamptz,
     before_event uuid, page_size int, OUT page json, OUT next_before uuid, OUT newest_event uuid)
     LANGUAGE sql STABLE BEGIN ATOMIC
-    SELECT coalesce(json_agg(f.object ORDER BY f.n) FILTER (WHERE f.id IS NOT NULL AND f.n <= page_size), '[]'),
-           CASE WHEN count(f.id) > page_size THEN (array_agg(f.id ORDER BY f.n))[page_size]
-                ELSE (array_agg(f.searched_until) FILTER (WHERE f.id IS NULL))[1] END,
-           (array_agg(f.id ORDER BY f.n))[1]
-      FROM (SELECT (SELECT row_to_json(r)
-                      FROM (SELECT o."objectId", o."externalId", o.label, o.events, o."newestEvent", o."newestAt") r) AS object,
-                   o."newestEvent" AS id, o.searched_until, row_number() OVER () AS n
-              FROM atlas_api_private.find_objects($1, $2, $3, $4, $5, $6, before_event, page_size + 1,
-                                                  atlas_api_private.max_work()) o) f;
+    WITH found AS (
+        SELECT o.*, row_number() OVER () AS n
+          FROM atlas_api_private.find_objects($1, $2, $3, $4, $5, $6, before_event, page_size + 1,
+                                              atlas_api_private.max_work()) o),
+    last AS (
+        SELECT (SELECT "newestEvent" FROM found WHERE n = page_size) AS event_id)
+    SELECT coalesce(json_agg((SELECT row_to_json(r)
+                                FROM (SELECT f."objectId", f."externalId", f.label, f.events, f."newestEvent", f."newestAt") r)
+                             ORDER BY f.n)
+                        FILTER (WHERE f."newestEvent" IS NOT NULL AND (f.n <= page_size OR f."newestEvent" = last.event_id)), '[]'),
+           CASE WHEN count(f."newestEvent") > page_size THEN last.event_id
+                ELSE (array_agg(f.searched_until) FILTER (WHERE f."newestEvent" IS NULL))[1] END,
+           (array_agg(f."newestEvent" ORDER BY f.n))[1]
+      FROM last LEFT JOIN found f ON true
+     GROUP BY last.event_id;
 END;
 
 COMMENT ON FUNCTION atlas_api_private.objects_page(text, text, text, int, timestamptz, timestamptz, uuid, int) IS
 'A page of atlas_find_objects() as JSON, the id before which the next page begins, and the newest event of the first object
-next_before is null when there is no next page, and newest_event when the page has no objects.';
+The page is longer than page_size when further objects have the newest event of its last one. next_before is null when there is no next page, and newest_event when the page has no objects.';
 
 CREATE FUNCTION atlas_api_private.time_in_words(value timestamptz) RETURNS text
     LANGUAGE sql IMMUTABLE
@@ -161,4 +169,4 @@ $$;
 
 COMMENT ON FUNCTION atlas_api.objects(text, text, text, int, text, text, uuid, int) IS
 'Find the objects that have such events
-The objects of the type objectType that have at least so many (times) events which match q and name and occurred in the period, as primary or as related object; the object with the newest such event comes first. since and until are times of RFC 3339; without since the period begins 30 days ago. As long as there may be more objects, a header Link leads to the next page (rel="next"), which has the period of this one: a page may have fewer objects than pageSize, or none, and still have one. pageSize is from 1 to 1000.';
+The objects of the type objectType that have at least so many (times) events which match q and name and occurred in the period, as primary or as related object; the object with the newest such event comes first, and objects with the same one stand on one page. since and until are times of RFC 3339; without since the period begins 30 days ago. As long as there may be more objects, a header Link leads to the next page (rel="next"), which has the period of this one: a page may have fewer objects than pageSize, or none, and still have one. pageSize is from 1 to 1000.';

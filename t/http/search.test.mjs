@@ -262,6 +262,19 @@ for (const query of ['', 'q=bongo', 'q=bongo&times=2', 'name=Ride&since=2020-01-
 	test(`pages of objects with "${query}" along the header Link are one large page`, () =>
 		assertChains('objects', `objectType=CUSTOMER&${query}`, fleet))
 
+test('objects with the same newest event stand on one page', async () => {
+	const tenant = newTenant()
+	const related = (n, ids) => event({ objectType: 'TICKET', objectId: TICKET, name: 'Oryx', occurredAt: at(n), relatedObjects: ids.map((objectId) => ({ objectType: 'CUSTOMER', objectId })) })
+	await submitAndFind(tenant, [event({ objectId: customers[0], name: 'Oryx', occurredAt: at(0) }), related(1, customers.slice(1, 5)), related(2, customers.slice(5, 7))], 'oryx')
+	const { json } = await get('/objects?objectType=CUSTOMER&q=oryx', { as: tenant.reader })
+	assert.deepEqual(json.map(({ objectId }) => objectId).sort(), customers.slice().sort())
+	for (const limit of [1, 2, 3, 5, 6, 7])
+		for (const first of [`${BASE_URL}/v1/objects?objectType=CUSTOMER&q=oryx&limit=${limit}`, `${POSTGREST_URL}/rpc/objects?objectType=CUSTOMER&q=oryx&pageSize=${limit}`]) {
+			const pages = (await followLinks(first, tenant.reader, customers.length + 1)).map((page) => page.json)
+			assert.deepEqual(pages.flat(), json, first)
+		}
+})
+
 test('all pages of objects have the period of the first one, so that events that come meanwhile move no object', async () => {
 	const tenant = newTenant()
 	await submitAndFind(tenant, customers.map((objectId, n) => event({ objectId, name: `Kudu ${n}` })), 'kudu')
