@@ -15,7 +15,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $generated = 10_000;
-my $queries = long_or(2_000, 330);
+my $queries = long_or(2_000, 270);
 my $seed = $ENV{ATLAS_SEED} // 20260115;
 srand $seed;
 note "ATLAS_SEED=$seed";

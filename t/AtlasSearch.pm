@@ -47,7 +47,6 @@ sub is_left_out
 
 	return 0 if $mark =~ /[\x{3099}\x{309A}]/;
 	return 1 if $mark =~ /\p{Me}/;
-	return 0 if $mark !~ /\p{Mn}/;
 	return $class != 0 && $class != 9 && ($class < 84 || $class > 132);
 }
 
