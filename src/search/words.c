@@ -236,6 +236,22 @@ read_unspaced(Splitter *splitter, const AtlasFolded *folded, int start, int end)
 	part->end = end;
 }
 
+/* Begins a text of so many bytes. */
+static void
+splitter_init(Splitter *splitter, AtlasWords *words, int length)
+{
+	splitter->words = words;
+	splitter->room = Max(length / 5, 4);
+	splitter->block = NULL;
+	splitter->block_end = NULL;
+	splitter->next_block = Min((Size) length * 2, BLOCK_SIZE) + ATLAS_MAX_WORD;
+	splitter->part.class = ATLAS_BLANK;
+	splitter->nparts = 0;
+	words->items = palloc_extended((Size) splitter->room * sizeof(AtlasWord), MCXT_ALLOC_HUGE);
+	words->nitems = 0;
+	words->npositions = 0;
+}
+
 /* Cuts UTF-8 into words. */
 static void
 split_utf8(const char *utf8, int length, AtlasWords *words)
@@ -243,16 +259,7 @@ split_utf8(const char *utf8, int length, AtlasWords *words)
 	Splitter	splitter;
 	AtlasFolder folder;
 
-	splitter.words = words;
-	splitter.room = Max(length / 5, 4);
-	splitter.block = NULL;
-	splitter.block_end = NULL;
-	splitter.next_block = Min((Size) length * 2, BLOCK_SIZE) + ATLAS_MAX_WORD;
-	splitter.part.class = ATLAS_BLANK;
-	splitter.nparts = 0;
-	words->items = palloc_extended((Size) splitter.room * sizeof(AtlasWord), MCXT_ALLOC_HUGE);
-	words->nitems = 0;
-	words->npositions = 0;
+	splitter_init(&splitter, words, length);
 	atlas_fold_begin(&folder, utf8, length);
 	while (atlas_fold_next(&folder))
 	{
