@@ -47,6 +47,8 @@ my $any_event = '(SELECT event_id FROM atlas_events ORDER BY event_id LIMIT 1 OF
 my $any_link = '(SELECT ctid FROM atlas_event_links ORDER BY event_id LIMIT 1 OFFSET 700)';
 my $links = $node->safe_psql('atlas', 'SELECT tableoid::regclass FROM atlas_event_links LIMIT 1');
 
+my $documents = $links =~ s/links/search/r;
+
 for my $damage (
 	[ 'an acknowledged event is lost', "DELETE FROM atlas_events WHERE event_id = $any_event" ],
 	[
@@ -58,6 +60,24 @@ for my $damage (
 		"DELETE FROM atlas_event_links WHERE event_id = $any_event;
 		 DELETE FROM atlas_event_unresolved WHERE event_id = $any_event;
 		 INSERT INTO atlas_event_queue (event_id, submitted_xid) VALUES ($any_event, '1')"
+	],
+	[
+		'an event is still to be indexed',
+		"INSERT INTO atlas_event_work (event_id, submitted_xid, what) VALUES ($any_event, '1', 1)"
+	],
+	[ 'a document is missing', 'DELETE FROM atlas_search_gaps' ],
+	[
+		'a document is empty without a problem, or has one and is not',
+		"INSERT INTO atlas_event_work (event_id, submitted_xid, what) VALUES ($any_event, '1', 1);
+		 DO 'BEGIN PERFORM atlas_link_events(); END';
+		 UPDATE atlas_event_search SET problem = 'x'"
+	],
+	[
+		'a document is there more than once',
+		"INSERT INTO atlas_event_work (event_id, submitted_xid, what) VALUES ($any_event, '1', 1);
+		 DO 'BEGIN PERFORM atlas_link_events(); END';
+		 ALTER TABLE $documents DROP CONSTRAINT ${documents}_pkey;
+		 INSERT INTO atlas_event_search TABLE atlas_event_search"
 	],
 	[
 		'an event failed without a reason',

@@ -34,7 +34,7 @@ sub content_at_once
 			(SELECT string_agg(pg_get_indexdef(indexrelid), chr(10) ORDER BY indexrelid::regclass::text)
 			   FROM pg_index WHERE indrelid = c.oid)
 		   FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid
-		  WHERE inhparent IN ('atlas_events'::regclass, 'atlas_event_links'::regclass)
+		  WHERE inhparent IN ('atlas_events'::regclass, 'atlas_event_links'::regclass, 'atlas_event_search'::regclass)
 		  ORDER BY inhparent::regclass::text, inhrelid::regclass::text},
 		'links of linked events' => "SELECT count(*), md5(string_agg(l::text, chr(10)
 			ORDER BY event_id, object_type, object_id))
@@ -52,6 +52,8 @@ sub content_when_linked
 		$node, $database,
 		links => 'SELECT count(*), md5(string_agg(concat(event_id, tenant_id, object_type, object_id), chr(10)
 			ORDER BY event_id, object_type, object_id)) FROM atlas_event_links',
+		documents => 'SELECT count(*), md5(string_agg(concat(event_id, tenant_id, document, problem), chr(10)
+			ORDER BY event_id)) FROM atlas_event_search',
 		unresolved => 'SELECT count(*), md5(string_agg(concat_ws(chr(9), event_id, position, tenant_id,
 			object_type, object_id, external_id, outcome, reason), chr(10) ORDER BY event_id, position))
 		   FROM atlas_event_unresolved');

@@ -7,7 +7,8 @@
  * before it. Rows have no key and are never changed, so no submitter waits for another: two of
  * them may add a row each. A session remembers what is noted, and knows when it is taken
  * back, because whoever removes rows tells the relation cache. What this transaction itself
- * has added may be rolled back, so that is not remembered.
+ * has added may be rolled back, so that is remembered until it ends only, and what a
+ * subtransaction has added is not.
  *
  * The table has a few rows. It is read as it is now, without a statement: a submit with
  * search off must cost what it costs without search, and a serializable transaction must not fail
@@ -49,15 +50,16 @@ static AtlasStatement delete_gaps = {
 static TimestampTz known_since = DT_NOEND;
 static Oid	known_relation = InvalidOid;
 
-/* The transaction that has added a row. */
+/* The transaction that has added a row, and what it has noted outside of subtransactions. */
 static uint64 added_by = 0;
+static TimestampTz added_since = DT_NOEND;
 
 /* Called by the relation cache. */
 static void
 gaps_changed(Oid relid)
 {
 	if (relid == InvalidOid || relid == known_relation)
-		known_since = DT_NOEND;
+		known_since = added_since = DT_NOEND;
 }
 
 void
@@ -119,7 +121,9 @@ atlas_search_gap_note(const pg_uuid_t *event_id)
 
 	/* A rebuild waits for the transactions that had an id before what was noted was taken back. */
 	AcceptInvalidationMessages();
-	if (known_relation == atlas_relation(ATLAS_SEARCH_GAPS) && time >= known_since)
+	if (added_by != xid)
+		added_since = DT_NOEND;
+	if (known_relation == atlas_relation(ATLAS_SEARCH_GAPS) && time >= Min(known_since, added_since))
 		return;
 	known_relation = atlas_relation(ATLAS_SEARCH_GAPS);
 	known_since = DT_NOEND;
@@ -128,6 +132,8 @@ atlas_search_gap_note(const pg_uuid_t *event_id)
 	{
 		add_gap(day_of(time));
 		added_by = xid;
+		if (GetCurrentTransactionNestLevel() == 1)
+			added_since = day_of(time);
 	}
 	else if (added_by != xid)
 		known_since = since;
