@@ -47,7 +47,8 @@
 #define ROWS_BEFORE_CHOICE 500	/* that are walked before an index is thought of */
 #define ROWS_BETWEEN_CHOICES 250
 #define SAMPLED_ROWS 256		/* in which each lexeme is looked for */
-#define IDS_PER_STATEMENT 1000
+#define MIN_IDS_PER_STATEMENT 10
+#define MAX_IDS_PER_STATEMENT 1000
 
 enum
 {
@@ -416,11 +417,13 @@ take_found(AtlasMatches *matches)
 
 	if (found->next == found->nids && !found->is_last)
 	{
+		int			size = Min(Max(matches->scope.wanted, MIN_IDS_PER_STATEMENT), MAX_IDS_PER_STATEMENT);
+
 		if (found->ids == NULL)
-			found->ids = palloc(sizeof(pg_uuid_t) * IDS_PER_STATEMENT);
-		found->nids = atlas_matches_by_statement(&condition, found->ids, IDS_PER_STATEMENT);
+			found->ids = palloc(sizeof(pg_uuid_t) * size);
+		found->nids = atlas_matches_by_statement(&condition, found->ids, size);
 		found->next = 0;
-		found->is_last = found->nids < IDS_PER_STATEMENT;
+		found->is_last = found->nids < size;
 	}
 	if (found->next == found->nids)
 	{

@@ -1,0 +1,115 @@
+# What a page of a search reads and locks: a few partitions, by walking through the newest
+# documents where matches are frequent and by GIN indexes where they are rare. Counted in
+# buffers, beside those of reading everything.
+
+use strict;
+use warnings;
+
+use AtlasTest;
+use JSON::PP;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+# Twelve years of 2,500 events each, of which every tenth is another tenant's.
+my $node = start_node('search_pages', settings => "atlas_events.oldest_event = '24000 d'\nautovacuum = off");
+make_database($node, 'atlas');
+for my $tenant ('', 'small')
+{
+	my $condition = $tenant eq '' ? 'n % 10 <> 1' : 'n % 10 = 1';
+
+	$node->safe_psql('atlas', <<"END");
+SET atlas_events.tenant = '$tenant';
+SELECT count(submit_event('CUSTOMER', md5('customer-' || 1 + n % 100)::uuid::text,
+        CASE WHEN n % 8 = 0 THEN 'Checkout Failed' ELSE 'Page Viewed' END,
+        'event ' || n || CASE WHEN n % 12500 = 1250 THEN ' rare' ELSE '' END || CASE WHEN n % 500 = 0 THEN ' seldom' ELSE '' END
+            || CASE WHEN n % 3 = 0 THEN ' alpha gap beta' ELSE '' END,
+        payload => jsonb_build_object('order', 'ORD-' || n, 'text', md5(n::text) || ' ' || md5((n + 1)::text)),
+        occurred_at => timestamptz '2010-01-01 00:00+00' + n * interval '210 minutes'))
+  FROM generate_series(1, 30000) n WHERE $condition
+END
+}
+linked_ok($node, 'atlas', 'all events have their documents');
+$node->safe_psql('atlas', "ALTER DATABASE atlas SET timezone = 'UTC'");
+$node->safe_psql('atlas', "ALTER DATABASE atlas SET atlas_events.linking = off");
+$node->safe_psql('atlas', 'VACUUM ANALYZE');
+
+# What is read and locked by a page, in a session that has read it before.
+sub page
+{
+	my ($arguments) = @_;
+	my ($rows, @plan) = split /\n/, $node->safe_psql('atlas', <<"END");
+\\o /dev/null
+SELECT count(*) FROM atlas_search_events($arguments);
+\\o
+BEGIN;
+SELECT count(event_id) FROM atlas_search_events($arguments);
+EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT * FROM atlas_search_events($arguments);
+SELECT string_agg(relation::regclass::text, ' ' ORDER BY relation::regclass::text) FROM pg_locks
+ WHERE pid = pg_backend_pid() AND locktype = 'relation' AND relation::regclass::text ~ '^atlas_event_search_';
+COMMIT;
+END
+	my $locked = pop @plan;
+	my $scan = decode_json("@plan")->[0]{Plan};
+
+	return { rows => $rows + 0, buffers => $scan->{'Shared Hit Blocks'} + $scan->{'Shared Read Blocks'}, locked => $locked };
+}
+
+my $all = $node->safe_psql('atlas', "SELECT sum(relpages) FROM pg_class WHERE relname ~ '^atlas_event_search_\\d+\$'");
+note("all documents are on $all pages");
+
+sub page_ok
+{
+	my ($arguments, $rows, $buffers, $name) = @_;
+	my $page = page($arguments);
+
+	is($page->{rows}, $rows, "$name: rows");
+	cmp_ok($page->{buffers}, '<', $buffers, "$name: buffers");
+	return $page->{locked};
+}
+
+# ----- What a page reads -----
+
+page_ok(q{'failed'}, 50, 600, 'a frequent word');
+page_ok(q{'seldom'}, 50, 1200, 'a word of 1 event in 500');
+page_ok(q{'rare'}, 3, 800, 'a rare word');
+page_ok(q{'nowhere'}, 0, 600, 'a word that is nowhere');
+page_ok(q{'seldom failed'}, 30, 1200, 'two words');
+page_ok(q{'seld*'}, 50, 1200, 'a prefix');
+page_ok(q{'order:"ORD-7777"'}, 1, 700, 'a value');
+page_ok(q{'seldom', 'CUSTOMER'}, 50, 1200, 'a word and a type');
+page_ok(q{NULL}, 50, 600, 'the newest events');
+page_ok(q{'rare', max_work => 2000}, 3, 800, 'a rare word, with a budget');
+page_ok(q{'failed', 'CUSTOMER', md5('customer-41')::uuid::text}, 50, 2500, 'the timeline of an object');
+isnt(page(q{'"alpha beta"'})->{buffers}, 0, 'a phrase that is nowhere is looked for everywhere');
+cmp_ok(page(q{'"alpha beta"', max_work => 1000})->{buffers}, '<', 1500, 'but not with a budget');
+cmp_ok(page(q{'-event', max_work => 1000})->{buffers}, '<', 1500, 'nor is what has no word');
+
+# ----- What it locks -----
+
+my ($first, $last) = split /\|/, $node->safe_psql('atlas', <<'END');
+SELECT min(relname), max(relname) FROM pg_class WHERE relname ~ '^atlas_event_search_\d+$'
+END
+is(page(q{'failed', until => '2022-01-01'})->{locked}, "$last ${last}_pkey", 'a page locks the partition that it is in, and not the GIN index that it does not use');
+is(page(q{'failed', until => '2010-07-01'})->{locked}, "$first ${first}_pkey", 'no partition that is newer than the period');
+is(page(q{'nowhere', since => '2021-02-01', until => '2022-01-01'})->{locked}, "$last ${last}_document_idx ${last}_pkey", 'and none that is older');
+
+# ----- Entries of a GIN index that are in its pending list -----
+
+$node->safe_psql('atlas', <<"END");
+UPDATE atlas_event_search s SET document = s.document || 'pending'::tsvector
+ WHERE s.event_id IN (SELECT event_id FROM atlas_events WHERE name = 'Checkout Failed' AND tenant_id = '' AND occurred_at < '2010-12-01' ORDER BY event_id LIMIT 7);
+END
+is($node->safe_psql('atlas', q{SELECT count(*) FROM atlas_search_events('pending')}), '7', 'documents whose entries are pending are found');
+cmp_ok($node->safe_psql('atlas', "SELECT gin_clean_pending_list('${first}_document_idx')"), '>', 0, 'they were pending');
+is($node->safe_psql('atlas', q{SELECT count(*) FROM atlas_search_events('pending')}), '7', 'they are found afterwards');
+
+# ----- Rows that are gone -----
+
+$node->safe_psql('atlas', q{DELETE FROM atlas_event_search WHERE document @@ 'rare' AND event_id < event_id_at('2012-01-01')});
+is($node->safe_psql('atlas', q{SELECT count(*) FROM atlas_search_events('rare')}), '2', 'a document that was deleted is not found');
+$node->safe_psql('atlas', 'VACUUM');
+is($node->safe_psql('atlas', q{SELECT count(*) FROM atlas_search_events('rare')}), '2', 'nor after a vacuum');
+
+$node->stop;
+done_testing();
