@@ -11,7 +11,7 @@ import { after, before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import assert from 'node:assert/strict'
-import { BASE_URL, PGURI, newTenant, sql, token } from './atlas.mjs'
+import { BASE_URL, CUSTOMER, PGURI, event, get, newTenant, post, sql, token, waitFor } from './atlas.mjs'
 
 const FOLDER = fileURLToPath(new URL('../../examples/clients/', import.meta.url))
 const README = readFileSync(`${FOLDER}/README.md`, 'utf8')
@@ -116,3 +116,14 @@ for (const command of commands) {
 		assert.equal(eventsOf(tenant), 'Order Shipped')
 	})
 }
+
+test('search.mjs finds all events and customers, page by page', async () => {
+	const tenant = newTenant()
+	const names = ['1', '2', '3', '4', '5'].map((n) => `Caracal ${n}`)
+	await post('/events/batch', names.map((name) => event({ name })), { as: tenant.submitter })
+	await waitFor('all are found', async () => (await get('/search?q=caracal', { as: tenant.reader })).json.length === names.length)
+	const { lines } = await run("node search.mjs 'caracal -nothing'", tenant.tenant)
+	const label = sql(`SELECT name FROM customers WHERE id = '${CUSTOMER}'`)
+	assert.deepEqual(lines, [...names.reverse().map((name) => `event ${label} ${name.replace('Caracal', '<mark>Caracal</mark>')}`), `customer ${label} 5`])
+	assert.match(README, /`node search\.mjs '[^`]*'`/)
+})
