@@ -59,6 +59,21 @@ atlas_size_argument(FunctionCallInfo fcinfo, int number, const char *name, int i
 	return size;
 }
 
+void
+atlas_query_argument(FunctionCallInfo fcinfo, int number, AtlasSearchQuery *query)
+{
+	const text *given = atlas_text_argument(fcinfo, number);
+
+	if (given == NULL)
+		atlas_parse_query("", 0, query);
+	else
+		atlas_parse_query(VARDATA_ANY(given), VARSIZE_ANY_EXHDR(given), query);
+	if (query->nleft_out > 0)
+		ereport(NOTICE,
+				(errmsg("%d of the query's terms were left out, %d count",
+						query->nleft_out, ATLAS_MAX_TERMS)));
+}
+
 /*
  * The id with which a time begins. A time that no event can have is before all of them or
  * after all. The end of a period that is a whole millisecond is the bound between two
@@ -83,7 +98,7 @@ atlas_range_arguments(FunctionCallInfo fcinfo, const AtlasRangeArguments *places
 		id_of_time(PG_GETARG_TIMESTAMPTZ(places->since), false, low);
 	if (!PG_ARGISNULL(places->until))
 		id_of_time(PG_GETARG_TIMESTAMPTZ(places->until), true, high);
-	if (!PG_ARGISNULL(places->before_event) &&
+	if (places->before_event >= 0 && !PG_ARGISNULL(places->before_event) &&
 		atlas_event_id_compare(PG_GETARG_UUID_P(places->before_event), high) < 0)
 		*high = *PG_GETARG_UUID_P(places->before_event);
 }

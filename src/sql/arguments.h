@@ -9,13 +9,14 @@
 #include "utils/uuid.h"
 
 #include "objects/object_type.h"
+#include "search/query.h"
 
 /* Where a function has the arguments of a period and of a page. */
 typedef struct AtlasRangeArguments
 {
 	int			since;
 	int			until;
-	int			before_event;
+	int			before_event;	/* -1: it does not count */
 } AtlasRangeArguments;
 
 /* Refuses a call without this argument, in the words of the Events API. */
@@ -29,6 +30,9 @@ extern text *atlas_text_argument(FunctionCallInfo fcinfo, int number);
 
 /* An argument of type int that is at least 1. */
 extern int	atlas_size_argument(FunctionCallInfo fcinfo, int number, const char *name, int if_null);
+
+/* The query of a search, which everything satisfies if it is null. */
+extern void atlas_query_argument(FunctionCallInfo fcinfo, int number, AtlasSearchQuery *query);
 
 /*
  * The range of the ids: from that of since up to that of until, and below before_event.

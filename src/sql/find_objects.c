@@ -11,19 +11,16 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
-#include "utils/builtins.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
-#include "base/event_id.h"
 #include "base/identity.h"
 #include "base/tenant.h"
 #include "event/error.h"
-#include "event/validation.h"
 #include "objects/label.h"
-#include "objects/registry.h"
 #include "search/find_objects.h"
 #include "search/query.h"
+#include "sql/arguments.h"
 
 #define FIND_NCOLUMNS 7
 
@@ -42,29 +39,6 @@ enum
 	ARG_MAX_WORK
 };
 
-/* The canonical name of the object type, or an error. */
-static char *
-type_of_objects(FunctionCallInfo fcinfo)
-{
-	AtlasError	error = {0};
-	AtlasObjectType *type = NULL;
-
-	if (PG_ARGISNULL(ARG_OBJECT_TYPE))
-		atlas_add_problem(&error, "required", "/objectType", "objectType is required");
-	else
-	{
-		const text *given = PG_GETARG_TEXT_PP(ARG_OBJECT_TYPE);
-
-		type = atlas_object_type(atlas_fold_object_type(VARDATA_ANY(given), VARSIZE_ANY_EXHDR(given)));
-		if (type == NULL)
-			atlas_add_problem(&error, "unknown_type", "/objectType",
-							  "is neither a built-in object type nor a registered one");
-	}
-	if (type == NULL)
-		atlas_raise(&error);
-	return pstrdup(type->name);
-}
-
 /* A number that must be at least 1. */
 static int
 count_argument(FunctionCallInfo fcinfo, int number, int when_null, const char *field)
@@ -78,48 +52,25 @@ count_argument(FunctionCallInfo fcinfo, int number, int when_null, const char *f
 	atlas_raise(&error);
 }
 
-/*
- * The id with which a time begins. A time that no event can have is before all of them or
- * after all. The end of a period that is a whole millisecond is the bound between two
- * milliseconds: a partition that begins with it need not be opened.
- */
-static void
-period_bound(TimestampTz time, bool is_end, pg_uuid_t *id)
-{
-	if (!atlas_event_id_first(time, id))
-		memset(id, time < 0 ? 0 : 0xff, UUID_LEN);
-	else if (is_end && time % 1000 == 0)
-		atlas_event_id_floor(time, id);
-}
-
-/* The period, and where the page begins. The ids of all events are below the largest uuid. */
+/* The period, and where the page begins: without before_event with the newest. */
 static void
 period_arguments(FunctionCallInfo fcinfo, AtlasObjectsQuery *query)
 {
-	memset(&query->low, 0, UUID_LEN);
-	memset(&query->high, 0xff, UUID_LEN);
-	memset(&query->before, 0xff, UUID_LEN);
-	if (!PG_ARGISNULL(ARG_SINCE))
-		period_bound(PG_GETARG_TIMESTAMPTZ(ARG_SINCE), false, &query->low);
-	if (!PG_ARGISNULL(ARG_UNTIL))
-		period_bound(PG_GETARG_TIMESTAMPTZ(ARG_UNTIL), true, &query->high);
-	if (!PG_ARGISNULL(ARG_BEFORE_EVENT))
-		query->before = *PG_GETARG_UUID_P(ARG_BEFORE_EVENT);
+	const AtlasRangeArguments of_page = {ARG_SINCE, ARG_UNTIL, ARG_BEFORE_EVENT};
+	const AtlasRangeArguments of_period = {ARG_SINCE, ARG_UNTIL, -1};
+
+	atlas_range_arguments(fcinfo, &of_page, &query->low, &query->before);
+	atlas_range_arguments(fcinfo, &of_period, &query->low, &query->high);
 }
 
 /* What documents are compared with: the query, and the name of the events if it is given. */
 static void
 search_arguments(FunctionCallInfo fcinfo, AtlasObjectsQuery *query)
 {
-	const text *words = PG_ARGISNULL(ARG_QUERY) ? cstring_to_text("") : PG_GETARG_TEXT_PP(ARG_QUERY);
-	const text *name = PG_ARGISNULL(ARG_NAME) ? NULL : PG_GETARG_TEXT_PP(ARG_NAME);
+	const text *name = atlas_text_argument(fcinfo, ARG_NAME);
 	AtlasSearchQuery parsed;
 
-	atlas_parse_query(VARDATA_ANY(words), VARSIZE_ANY_EXHDR(words), &parsed);
-	if (parsed.nleft_out > 0)
-		ereport(NOTICE,
-				(errmsg("the last %d terms of the query were left out", parsed.nleft_out),
-				 errdetail("The first %d terms of a query count.", ATLAS_MAX_TERMS)));
+	atlas_query_argument(fcinfo, ARG_QUERY, &parsed);
 	query->query = atlas_query_for(&parsed, query->tenant, NULL, name);
 	query->is_indexable = name != NULL || atlas_query_is_indexable(&parsed);
 }
@@ -167,6 +118,7 @@ atlas_find_objects(PG_FUNCTION_ARGS)
 	AtlasBudget budget = {.is_limited = !PG_ARGISNULL(ARG_MAX_WORK)};
 	AtlasIdentity saved;
 
+	atlas_require_argument(!PG_ARGISNULL(ARG_OBJECT_TYPE), "/objectType", "objectType is required");
 	query.times = count_argument(fcinfo, ARG_TIMES, 1, "/times");
 	query.max_objects = count_argument(fcinfo, ARG_MAX_OBJECTS, 50, "/maxObjects");
 	budget.left = count_argument(fcinfo, ARG_MAX_WORK, PG_INT32_MAX, "/maxWork");
@@ -175,7 +127,7 @@ atlas_find_objects(PG_FUNCTION_ARGS)
 
 	SPI_connect();
 	query.tenant = atlas_session_tenant();
-	query.object_type = type_of_objects(fcinfo);
+	query.object_type = pstrdup(atlas_type_argument(PG_GETARG_TEXT_PP(ARG_OBJECT_TYPE))->name);
 	search_arguments(fcinfo, &query);
 	atlas_become_owner(&saved);
 	atlas_find_objects_page(&query, &budget, &page);

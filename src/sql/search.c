@@ -22,22 +22,6 @@
 
 PG_FUNCTION_INFO_V1(atlas_search_events);
 
-/* The query of a search; everything matches if it is null. */
-static void
-query_argument(FunctionCallInfo fcinfo, int number, AtlasSearchQuery *query)
-{
-	const text *given = atlas_text_argument(fcinfo, number);
-
-	if (given == NULL)
-		atlas_parse_query("", 0, query);
-	else
-		atlas_parse_query(VARDATA_ANY(given), VARSIZE_ANY_EXHDR(given), query);
-	if (query->nleft_out > 0)
-		ereport(NOTICE,
-				(errmsg("%d of the query's terms were left out, %d count",
-						query->nleft_out, ATLAS_MAX_TERMS)));
-}
-
 Datum
 atlas_search_events(PG_FUNCTION_ARGS)
 {
@@ -64,7 +48,7 @@ atlas_search_events(PG_FUNCTION_ARGS)
 		if (!PG_ARGISNULL(2))
 			search.object_id = atlas_stored_id(type, PG_GETARG_TEXT_PP(2));
 	}
-	query_argument(fcinfo, 0, &query);
+	atlas_query_argument(fcinfo, 0, &query);
 	search.query = &query;
 	atlas_become_owner(&saved);
 	atlas_read_search(&search, (ReturnSetInfo *) fcinfo->resultinfo);
