@@ -97,8 +97,8 @@ class_of_letter(int32 character)
 }
 
 /*
- * Is this mark, of the categories Mn and Mc, one that says how a letter is pronounced or spelled
- * out, and is not a letter itself? The classes that are left are those of vowel signs and
+ * Is this mark, of the categories Mn and Mc, one that says how a letter is pronounced or
+ * spelled out, and is not a letter itself? The classes that are left are those of vowel signs and
  * of tones (0, 84 to 132) and of the sign for the lack of a vowel (9).
  */
 static bool
