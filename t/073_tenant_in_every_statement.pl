@@ -182,7 +182,7 @@ my %for_all_tenants = (
 	'the cursor of a linker, which serves all tenants' => qr/\(submitted_xid, event_id\) OPERATOR\(pg_catalog\.>\)/,
 	'which transactions the cursor still has to visit' => qr/^SELECT x\b/,
 	'what the cursor has left behind' => qr/^SELECT EXISTS \(SELECT FROM ours\.atlas_event_(?:queue|work) q\b/,
-	'what is due again in the queue' => qr/^SELECT tenant_id, event_id, ctid .*next_attempt_at OPERATOR\(pg_catalog\.<=\)/s,
+	'what is due again in the queue' => qr/^SELECT tenant_id, event_id, ctid\b.*next_attempt_at OPERATOR\(pg_catalog\.<=\)/s,
 	'which references are due again' => qr/^SELECT event_id, position, .*next_attempt_at OPERATOR\(pg_catalog\.<=\)/s,
 	'which events have references that are due again' => qr/^SELECT tenant_id, event_id\s+FROM \(SELECT/,
 	'whether there is anything to do' => qr/^SELECT EXISTS \(SELECT FROM ours\.atlas_event_queue\s+WHERE/,

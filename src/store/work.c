@@ -56,7 +56,7 @@ static AtlasStatement delete_work = {
 	"DELETE FROM @extschema@.atlas_event_work w"
 	" USING ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3))"
 	"              AS k (tenant_id, event_id, place)"
-	" WHERE w.ctid OPERATOR(pg_catalog.=) k.place AND " ATLAS_IS_KEY("w"),
+	" WHERE w.ctid OPERATOR(pg_catalog.=) k.place AND " ATLAS_FINDS_KEY("w"),
 	.nparameters = ATLAS_KEYS_NPARAMETERS + 1,
 	.parameters = {ATLAS_KEYS_PARAMETERS, TIDARRAYOID},
 };

@@ -37,7 +37,7 @@ static AtlasTable documents_table = {
 
 /*
  * Those that are there and differ. The parent has no index, so an INSERT cannot do this by
- * itself. The range lets the executor skip the other partitions.
+ * itself. Each is looked up in the primary key of its partition; the others are not looked at.
  */
 static AtlasStatement update_documents = {
 	.sql =
@@ -46,11 +46,10 @@ static AtlasStatement update_documents = {
 	"  FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3),"
 	"                  pg_catalog.unnest($4)) AS k (tenant_id, event_id, document, problem)"
 	" WHERE " ATLAS_FINDS_KEY("s")
-	"   AND s.event_id OPERATOR(pg_catalog.>=) $5 AND s.event_id OPERATOR(pg_catalog.<=) $6"
 	"   AND (s.document OPERATOR(pg_catalog.<>) k.document"
 	"        OR COALESCE(s.problem, '') OPERATOR(pg_catalog.<>) COALESCE(k.problem, ''))",
-	.nparameters = 6,
-	.parameters = {TEXTARRAYOID, UUIDARRAYOID, TSVECTORARRAYOID, TEXTARRAYOID, UUIDOID, UUIDOID},
+	.nparameters = 4,
+	.parameters = {TEXTARRAYOID, UUIDARRAYOID, TSVECTORARRAYOID, TEXTARRAYOID},
 };
 
 void
@@ -84,14 +83,12 @@ atlas_document_rows_add(AtlasRows *rows, const AtlasEventKey *key, TSVector docu
 static void
 replace_documents(const AtlasRows *rows)
 {
-	Datum		values[6];
+	Datum		values[4];
 
 	values[0] = atlas_column_array(&rows->columns[DOCUMENT_TENANT_ID], TEXTOID);
 	values[1] = atlas_column_array(&rows->columns[DOCUMENT_EVENT_ID], UUIDOID);
 	values[2] = atlas_column_array(&rows->columns[DOCUMENT_DOCUMENT], TSVECTOROID);
 	values[3] = atlas_column_array(&rows->columns[DOCUMENT_PROBLEM], TEXTOID);
-	values[4] = rows->columns[DOCUMENT_EVENT_ID].values[0];
-	values[5] = rows->columns[DOCUMENT_EVENT_ID].values[rows->nrows - 1];
 	(void) atlas_execute(&update_documents, values, NULL, false, 0);
 }
 
