@@ -92,7 +92,7 @@ atlas_event_objects_begin(const AtlasEventTables *tables, const text *tenant,
 
 /* Adds the object that a row has. */
 static void
-add_object(List **ids, AtlasIndexReader *row)
+add_object_of_row(List **ids, AtlasIndexReader *row)
 {
 	bool		isnull;
 
@@ -114,11 +114,11 @@ read_objects_directly(AtlasEventObjects *objects, const pg_uuid_t *event_id, Lis
 	*occurred_at = DatumGetTimestampTz(atlas_index_reader_value(row, ROW_OCCURRED_AT, &isnull));
 	if (atlas_compare_text(DatumGetTextPP(atlas_index_reader_value(row, ROW_OBJECT_TYPE, &isnull)),
 						   (const text *) DatumGetPointer(objects->values[1])) == 0)
-		add_object(ids, row);
+		add_object_of_row(ids, row);
 	if (!atlas_row_finder_find(&objects->links, objects->values, event_id, &row))
 		return false;
 	for (bool is_found = row != NULL; is_found; is_found = atlas_index_reader_next(row))
-		add_object(ids, row);
+		add_object_of_row(ids, row);
 	return true;
 }
 

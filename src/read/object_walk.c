@@ -134,7 +134,7 @@ next_directly(AtlasObjectWalk *walk, pg_uuid_t *event_id)
 
 /* Reads the next ids by a statement. */
 static void
-read_ids(AtlasObjectWalk *walk)
+read_ids_of_object(AtlasObjectWalk *walk)
 {
 	Datum		values[] = {
 		PointerGetDatum(walk->tenant), PointerGetDatum(walk->object->object_type),
@@ -160,7 +160,7 @@ next_by_statement(AtlasObjectWalk *walk, pg_uuid_t *event_id)
 	{
 		if (walk->ids != NULL && walk->nids < IDS_AT_ONCE)
 			return false;
-		read_ids(walk);
+		read_ids_of_object(walk);
 		if (walk->nids == 0)
 			return false;
 	}

@@ -179,7 +179,7 @@ is_read_through(const Reading *reading)
 
 /* Makes matches of a range of ids; also for questions about single events. */
 static AtlasMatches *
-begin_matches(ObjectSearch *search, const pg_uuid_t *low, const pg_uuid_t *high)
+begin_matches_of_part(ObjectSearch *search, const pg_uuid_t *low, const pg_uuid_t *high)
 {
 	AtlasMatchesScope scope = {
 		.tenant = search->query->tenant,
@@ -216,7 +216,7 @@ static void
 read_on(ObjectSearch *search, Reading *reading, int64 floor)
 {
 	if (reading->matches == NULL && !is_read_through(reading))
-		reading->matches = begin_matches(search, &reading->low, &reading->position);
+		reading->matches = begin_matches_of_part(search, &reading->low, &reading->position);
 	while (!is_read_through(reading) && search->budget->left > floor)
 	{
 		pg_uuid_t	event_id;
@@ -322,7 +322,7 @@ is_full(const ObjectSearch *search)
 
 /* Is nothing left of the period? */
 static bool
-is_complete(const ObjectSearch *search)
+is_period_done(const ObjectSearch *search)
 {
 	return search->nsettled == search->norder && is_read_through(&search->page);
 }
@@ -369,7 +369,7 @@ search_page(ObjectSearch *search)
 	{
 		search_round(search, entries);
 		entries = Min(entries * 2, LAST_ROUND);
-	} while (!is_full(search) && !is_complete(search) && !atlas_budget_is_spent(search->budget));
+	} while (!is_full(search) && !is_period_done(search) && !atlas_budget_is_spent(search->budget));
 
 	while (search->nsettled < search->norder &&
 		   atlas_event_id_compare(&search->order[search->nsettled]->newest_event,
@@ -399,7 +399,7 @@ make_page(const ObjectSearch *search, AtlasObjectsPage *page)
 		found->newest_at = candidate->newest_at;
 		page->objects = lappend(page->objects, found);
 	}
-	page->is_cut = !is_full(search) && !is_complete(search);
+	page->is_cut = !is_full(search) && !is_period_done(search);
 	page->searched_until = end < search->norder ? search->order[end]->above : search->page.position;
 }
 

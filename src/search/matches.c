@@ -10,7 +10,7 @@
  * is walked in vain there.
  *
  * A budget is spent by each row that is walked, fetched or compared, and by the entries that a
- * bitmap is made of: 32 of them count as a row. Their number is an estimate, made of how
+ * bitmap is made of: 8 of them count as a row. Their number is an estimate, made of how
  * frequent the lexemes are in the documents that were walked. An index is not asked when
  * that would cost more than the budget: then the walk goes on. If it would cost more than
  * what is left, but not more than there was, the page ends early, and the next one asks
@@ -270,6 +270,7 @@ use_index(AtlasMatches *matches)
 	int64		spent;
 
 	estimate_left(matches, &left);
+	matches->is_walking = false;
 	matches->candidates = atlas_candidates_collect(&search);
 	spent = atlas_candidates_fetched(matches->candidates) +
 		atlas_matches_entries_charge(&left, &matches->query);
@@ -346,7 +347,8 @@ walk(AtlasMatches *matches)
 	{
 		note_rate(matches);
 		matches->next_choice += ROWS_BETWEEN_CHOICES;
-		matches->is_walking = !choose_index(matches);
+		if (choose_index(matches))
+			use_index(matches);
 		forget_half(&matches->seen);
 		if (!matches->is_walking || atlas_budget_is_spent(matches->budget))
 			return false;
