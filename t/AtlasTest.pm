@@ -361,6 +361,9 @@ sub oracle_ok
 	my ($node, $database, $acknowledged, $name) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 
+	# Documents are made after the links. If they are not made, the oracle says so.
+	poll($node, $database, 'SELECT 1 WHERE NOT EXISTS (SELECT FROM atlas_event_work)',
+		$PostgreSQL::Test::Utils::timeout_default / 3);
 	return is(violations($node, $database, $acknowledged),
 		'', $name // "the oracle finds nothing wrong in $database");
 }
