@@ -11,7 +11,8 @@
  *
  * A budget is spent by each row that is walked, fetched or compared, and by the entries that a
  * bitmap is made of: 32 of them count as a row. Their number is an estimate, made of how
- * frequent the lexemes are in the documents that were walked. An index is not asked when
+ * frequent the lexemes are in the documents that were walked, and, where there are prefixes,
+ * of how many documents other tenants have. An index is not asked when
  * that would cost more than the budget: then the walk goes on. If it would cost more than
  * what is left, but not more than there was, the page ends early, and the next one asks
  * the index. In case the estimate is wrong, half of what is left remains for taking what
@@ -303,11 +304,22 @@ begin_walk(AtlasMatches *matches)
 							&matches->searched_until);
 }
 
+/* Notes how many rows the tenant has, when enough have been seen, or all. */
+static void
+note_rate(AtlasMatches *matches)
+{
+	matches->seen.rows_per_ms = matches->nwalked /
+		atlas_matches_ms(&matches->searched_until, &matches->walk_high);
+}
+
 /* All of the partition has been looked at. */
 static void
 finish_partition(AtlasMatches *matches)
 {
 	matches->searched_until = matches->low;
+	if (matches->is_walking && matches->nwalked > 0)
+		note_rate(matches);
+	matches->is_walking = false;
 	close_partition(matches);
 }
 
@@ -340,14 +352,6 @@ begin_partition(AtlasMatches *matches)
 		atlas_gin_index(atlas_index_reader_relation(matches->reader),
 						atlas_index_reader_attribute(matches->reader, SEARCH_DOCUMENT));
 	matches->is_walking = false;
-}
-
-/* Notes how many rows the tenant has, when enough have been seen. */
-static void
-note_rate(AtlasMatches *matches)
-{
-	matches->seen.rows_per_ms = matches->nwalked /
-		atlas_matches_ms(&matches->searched_until, &matches->walk_high);
 }
 
 /* Walks one row on. */
