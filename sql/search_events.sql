@@ -193,6 +193,13 @@ SELECT description FROM atlas_search_events('seldom', max_events => 2);
 SET LOCAL atlas_events.direct_access = off;
 SELECT description FROM atlas_search_events('seldom', max_events => 2);
 ROLLBACK;
+-- A document that is null.
+BEGIN;
+ALTER TABLE atlas_event_search ALTER document DROP NOT NULL;
+UPDATE atlas_event_search SET document = NULL WHERE event_id = (SELECT event_id FROM atlas_events WHERE description ~ '^event 3500 ');
+SELECT description FROM atlas_search_events('seldom', max_events => 2);
+SELECT description FROM atlas_search_events('seldom', 'CONVERSATION', '1', max_events => 1);
+ROLLBACK;
 -- A row that was rolled back, and one that this transaction has written.
 BEGIN;
 SELECT count(submit_event('USER', '7', 'Brand new', occurred_at => '2024-06-01'));

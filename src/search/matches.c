@@ -158,14 +158,21 @@ atlas_matches_end(AtlasMatches *matches)
 	MemoryContextDelete(matches->context);
 }
 
-/* Compares a document with the query, and notes what was seen. */
+/*
+ * Compares a document with the query, and notes what was seen. A document that is null, where
+ * somebody has dropped the constraint, is as if it were not there.
+ */
 static bool
 is_match(AtlasMatches *matches, Datum value, bool by_index)
 {
-	MemoryContext old = MemoryContextSwitchTo(matches->row_context);
-	TSVector	document = DatumGetTSVector(value);
+	MemoryContext old;
+	TSVector	document;
 	bool		result = false;
 
+	if (DatumGetPointer(value) == NULL)
+		return false;
+	old = MemoryContextSwitchTo(matches->row_context);
+	document = DatumGetTSVector(value);
 	if (!by_index && matches->query.nsampled < SAMPLED_ROWS)
 		atlas_document_sample(&matches->query, document);
 	if ((by_index && !matches->query.is_exact) ||
