@@ -141,6 +141,19 @@ SELECT count(*) FROM atlas_search_events('failed', max_events => 10000);
 SET atlas_events.tenant = 'nobody';
 SELECT count(*) FROM atlas_search_events(NULL);
 RESET atlas_events.tenant;
+-- Where an index finds documents of other tenants too, no page ends with one of them.
+BEGIN;
+UPDATE atlas_event_search SET document = document || $$'!' 'seldom'$$ WHERE tenant_id = 'small';
+WITH RECURSIVE pages (work, until) AS (
+    SELECT work, (SELECT searched_until FROM atlas_search_events('seldom', max_work => work) WHERE event_id IS NULL)
+      FROM unnest(ARRAY[100, 700, 800, 1000]) work
+    UNION ALL
+    SELECT work, (SELECT searched_until FROM atlas_search_events('seldom', before_event => until, max_work => work) WHERE event_id IS NULL)
+      FROM pages WHERE until IS NOT NULL)
+SELECT count(*) > 10 AS many, count(*) FILTER (WHERE until IN (SELECT event_id FROM atlas_events WHERE tenant_id = 'small')) AS of_others
+  FROM pages;
+SELECT count(*) FROM atlas_search_events('seldom');
+ROLLBACK;
 
 -- ---------------------------------------------------------------------
 -- Indexes that are missing: without GIN every document is walked through; without the key a
@@ -179,6 +192,13 @@ DELETE FROM atlas_events WHERE description ~ '^event 3500 ';
 SELECT description FROM atlas_search_events('seldom', max_events => 2);
 SET LOCAL atlas_events.direct_access = off;
 SELECT description FROM atlas_search_events('seldom', max_events => 2);
+ROLLBACK;
+-- A document that is null.
+BEGIN;
+ALTER TABLE atlas_event_search ALTER document DROP NOT NULL;
+UPDATE atlas_event_search SET document = NULL WHERE event_id = (SELECT event_id FROM atlas_events WHERE description ~ '^event 3500 ');
+SELECT description FROM atlas_search_events('seldom', max_events => 2);
+SELECT description FROM atlas_search_events('seldom', 'CONVERSATION', '1', max_events => 1);
 ROLLBACK;
 -- A row that was rolled back, and one that this transaction has written.
 BEGIN;

@@ -111,5 +111,19 @@ is($node->safe_psql('atlas', q{SELECT count(*) FROM atlas_search_events('rare')}
 $node->safe_psql('atlas', 'VACUUM');
 is($node->safe_psql('atlas', q{SELECT count(*) FROM atlas_search_events('rare')}), '2', 'nor after a vacuum');
 
+# ----- Words of other tenants -----
+
+# An index collects what begins with a prefix for all tenants. One that has few of the events
+# pays neither for these nor for asking.
+$node->safe_psql('atlas', <<'END');
+UPDATE atlas_event_search SET document = document || ('others' || hashtext(event_id::text))::tsvector WHERE tenant_id = '';
+DELETE FROM atlas_event_search
+ WHERE event_id IN (SELECT event_id FROM (SELECT event_id, row_number() OVER (ORDER BY event_id) AS n
+                                            FROM atlas_event_search WHERE tenant_id = 'small') s WHERE n % 5 < 3);
+VACUUM ANALYZE;
+ALTER DATABASE atlas SET atlas_events.tenant = 'small';
+END
+is(page(q{'others*'})->{buffers}, page(q{'nobodys*'})->{buffers}, 'a page of a small tenant does not depend on the words of others');
+
 $node->stop;
 done_testing();

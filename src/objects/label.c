@@ -5,14 +5,18 @@
  * The row of the object is read as a lookup reads it (lookup.c), with the label beside its
  * ids. Labels are an extra: if the row cannot be read, whatever the reason is, the events
  * are shown without one. So the lookup runs in a subtransaction, whose error is dropped,
- * and a table that somebody has locked is not waited for.
+ * and what somebody has locked is not waited for: neither the table, nor a partition, an
+ * index, or a table beneath a view.
  */
 #include "postgres.h"
 
+#include "base/identity.h"
 #include "base/retry.h"
 #include "base/subtransaction.h"
 #include "objects/label.h"
 #include "objects/registry.h"
+
+#define LOCK_TIMEOUT "1ms"		/* 0 would mean to wait */
 
 typedef struct LabelLookup
 {
@@ -20,13 +24,14 @@ typedef struct LabelLookup
 	AtlasLookup lookup;
 } LabelLookup;
 
-/* The body of the subtransaction. */
+/* The body of the subtransaction, at whose end the setting is what it was. */
 static void
 look_up_label(void *argument)
 {
 	LabelLookup *label = argument;
 	AtlasObjectType *type = atlas_object_type(label->object_type);
 
+	atlas_set_for_now("lock_timeout", LOCK_TIMEOUT);
 	if (type != NULL && atlas_connect(type, true))
 		atlas_lookup_with_label(type, &label->lookup);
 }

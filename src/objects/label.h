@@ -17,7 +17,7 @@ typedef struct AtlasDescription
 /*
  * Reads the row of an object that is named by its own id. Everything is NULL if the type is
  * not connected or cannot be read now, or if the object is not there. Raises nothing but a
- * cancel or a lack of memory, and does not wait for a lock of the type's table. Inside
+ * cancel or a lack of memory, and does not wait for a lock of the type's tables. Inside
  * SPI_connect().
  */
 extern AtlasDescription atlas_describe(const char *object_type, const text *tenant,

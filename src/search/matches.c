@@ -11,7 +11,8 @@
  *
  * A budget is spent by each row that is walked, fetched or compared, and by the entries that a
  * bitmap is made of: 8 of them count as a row. Their number is an estimate, made of how
- * frequent the lexemes are in the documents that were walked. An index is not asked when
+ * frequent the lexemes are in the documents that were walked, and, where there are prefixes,
+ * of how many documents other tenants have. An index is not asked when
  * that would cost more than the budget: then the walk goes on. If it would cost more than
  * what is left, but not more than there was, the page ends early, and the next one asks
  * the index. In case the estimate is wrong, half of what is left remains for taking what
@@ -157,25 +158,32 @@ atlas_matches_end(AtlasMatches *matches)
 	MemoryContextDelete(matches->context);
 }
 
-/* Compares a document with the query, and notes what was seen. */
+/*
+ * Compares a document with the query, and notes what was seen. A document that is null, where
+ * somebody has dropped the constraint, is as if it were not there.
+ */
 static bool
-is_match(AtlasMatches *matches, Datum value, bool is_candidate)
+is_match(AtlasMatches *matches, Datum value, bool by_index)
 {
-	MemoryContext old = MemoryContextSwitchTo(matches->row_context);
-	TSVector	document = DatumGetTSVector(value);
+	MemoryContext old;
+	TSVector	document;
 	bool		result = false;
 
-	if (!is_candidate && matches->query.nsampled < SAMPLED_ROWS)
+	if (DatumGetPointer(value) == NULL)
+		return false;
+	old = MemoryContextSwitchTo(matches->row_context);
+	document = DatumGetTSVector(value);
+	if (!by_index && matches->query.nsampled < SAMPLED_ROWS)
 		atlas_document_sample(&matches->query, document);
-	if ((is_candidate && !matches->query.is_exact) ||
+	if ((by_index && !matches->query.is_exact) ||
 		atlas_document_may_match(&matches->query, document))
 	{
 		result = atlas_document_matches(&matches->query, document);
-		matches->seen.candidates += is_candidate ? 0 : 1;
+		matches->seen.candidates += by_index ? 0 : 1;
 		matches->seen.checked++;
 		matches->seen.matched += result;
 	}
-	matches->seen.rows += is_candidate ? 0 : 1;
+	matches->seen.rows += by_index ? 0 : 1;
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(matches->row_context);
 	return result;
@@ -240,15 +248,28 @@ is_of_tenant(AtlasMatches *matches, TupleTableSlot *row)
 		DatumGetBool(DirectFunctionCall2Coll(texteq, C_COLLATION_OID, tenant, matches->tenant));
 }
 
-/* Is a row that the index has found a match? */
+/* Is a row that the index has found, which is one of the tenant's, a match? */
 static bool
-check_candidate(void *argument, TupleTableSlot *row)
+is_matching_candidate(AtlasMatches *matches, TupleTableSlot *row)
 {
-	AtlasMatches *matches = argument;
 	AttrNumber	attribute = atlas_index_reader_attribute(matches->reader, SEARCH_DOCUMENT);
 	bool		isnull;
 
-	return is_of_tenant(matches, row) && is_match(matches, slot_getattr(row, attribute, &isnull), true);
+	return is_match(matches, slot_getattr(row, attribute, &isnull), true);
+}
+
+/*
+ * Is a row that the index has found a candidate? It may be another tenant's, if the index has
+ * forgotten which rows of a page it means, or if long tenants have the same hash. The id of
+ * such a row must not become the place where a page ends.
+ */
+static bool
+is_candidate(void *argument, TupleTableSlot *row)
+{
+	AtlasMatches *matches = argument;
+
+	return is_of_tenant(matches, row) &&
+		(!matches->checks_all || is_matching_candidate(matches, row));
 }
 
 /* Asks the index for what has not been looked at. */
@@ -263,7 +284,7 @@ use_index(AtlasMatches *matches)
 		.snapshot = matches->snapshot,
 		.low = matches->low,
 		.high = matches->searched_until,
-		.check = matches->checks_all ? check_candidate : NULL,
+		.check = is_candidate,
 		.check_argument = matches,
 	};
 	AtlasMatchesLeft left;
@@ -290,11 +311,22 @@ begin_walk(AtlasMatches *matches)
 							&matches->searched_until);
 }
 
+/* Notes how many rows the tenant has, when enough have been seen, or all. */
+static void
+note_rate(AtlasMatches *matches)
+{
+	matches->seen.rows_per_ms = matches->nwalked /
+		atlas_matches_ms(&matches->searched_until, &matches->walk_high);
+}
+
 /* All of the partition has been looked at. */
 static void
 finish_partition(AtlasMatches *matches)
 {
 	matches->searched_until = matches->low;
+	if (matches->is_walking && matches->nwalked > 0)
+		note_rate(matches);
+	matches->is_walking = false;
 	close_partition(matches);
 }
 
@@ -327,14 +359,6 @@ begin_partition(AtlasMatches *matches)
 		atlas_gin_index(atlas_index_reader_relation(matches->reader),
 						atlas_index_reader_attribute(matches->reader, SEARCH_DOCUMENT));
 	matches->is_walking = false;
-}
-
-/* Notes how many rows the tenant has, when enough have been seen. */
-static void
-note_rate(AtlasMatches *matches)
-{
-	matches->seen.rows_per_ms = matches->nwalked /
-		atlas_matches_ms(&matches->searched_until, &matches->walk_high);
 }
 
 /* Walks one row on. */
@@ -383,7 +407,7 @@ take_candidate(AtlasMatches *matches)
 		return true;
 	atlas_budget_spend(matches->budget, 1);
 	row = atlas_candidates_row(matches->candidates);
-	return row != NULL && check_candidate(matches, row);
+	return row != NULL && is_matching_candidate(matches, row);
 }
 
 /* Goes on where there is something to look at, one row at most. Is it a match? */

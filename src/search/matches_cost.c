@@ -71,11 +71,27 @@ atlas_matches_estimate_left(Relation partition, const AtlasIdRange *range,
 		result->left_rows = Min(result->left_rows, seen->rows_per_ms * ms_left);
 }
 
-/* The entries of the index that are read; no more than the tenant has documents. */
+/*
+ * The rows of other tenants. How many the tenant itself has is an estimate, so that they
+ * count only if they are the greater part.
+ */
+static double
+rows_of_others(const AtlasMatchesLeft *left)
+{
+	return left->partition_rows > 2 * left->tenant_rows ? left->partition_rows - left->tenant_rows : 0;
+}
+
+/*
+ * The entries of the index that are read; no more than the tenant has documents, but for
+ * prefixes. Whatever begins with a prefix is collected for all tenants, and nothing that this
+ * one has tells how much that is. So each document of others counts. Otherwise a page could
+ * cost what others have, and the time that it takes would tell which words these are.
+ */
 static double
 entries_read(const AtlasMatchesLeft *left, const AtlasDocumentQuery *query)
 {
-	return Min(atlas_document_share_read(query) * left->partition_rows, left->tenant_rows);
+	return Min(atlas_document_share_read(query) * left->partition_rows, left->tenant_rows) +
+		atlas_document_prefixes(query) * rows_of_others(left);
 }
 
 void

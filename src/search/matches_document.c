@@ -135,6 +135,18 @@ share_read(const AtlasDocumentQuery *query, const QueryItem *item)
 	return item->qoperator.oper == OP_OR ? Min(left + right, 1) : Min(left, right);
 }
 
+int
+atlas_document_prefixes(const AtlasDocumentQuery *query)
+{
+	const QueryItem *items = GETQUERY(query->query);
+	int			nprefixes = 0;
+
+	for (int i = 0; i < query->query->size; i++)
+		if (items[i].type == QI_VAL && items[i].qoperand.prefix)
+			nprefixes++;
+	return nprefixes;
+}
+
 double
 atlas_document_share_read(const AtlasDocumentQuery *query)
 {

@@ -33,4 +33,7 @@ extern void atlas_document_sample(AtlasDocumentQuery *query, TSVector document);
  */
 extern double atlas_document_share_read(const AtlasDocumentQuery *query);
 
+/* How many of its lexemes are prefixes. */
+extern int	atlas_document_prefixes(const AtlasDocumentQuery *query);
+
 #endif							/* ATLAS_MATCHES_DOCUMENT_H */

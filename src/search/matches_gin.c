@@ -144,7 +144,7 @@ keep_newest(AtlasCandidates *candidates)
 	int			first = candidates->nitems / 2;
 
 	qsort(candidates->items, candidates->nitems, sizeof(Candidate), compare_candidates);
-	/* Different tenants may have the same id. */
+	/* A table without its key may have an id twice. */
 	while (first > 0 && compare_candidates(&candidates->items[first - 1], &candidates->items[first]) == 0)
 		first--;
 	candidates->nitems -= first;
@@ -194,7 +194,7 @@ collect_row(AtlasCandidates *candidates, const AtlasGinSearch *search, BlockNumb
 	id = DatumGetUUIDP(slot_getattr(candidates->slot, search->event_id, &isnull));
 	if (!isnull && atlas_event_id_compare(&candidates->low, id) <= 0 &&
 		atlas_event_id_compare(id, &search->high) < 0 &&
-		(search->check == NULL || search->check(search->check_argument, candidates->slot)))
+		search->check(search->check_argument, candidates->slot))
 		add_candidate(candidates, id, &place);
 }
 

@@ -22,7 +22,7 @@ typedef struct AtlasGinSearch
 	pg_uuid_t	low;			/* ids from this one */
 	pg_uuid_t	high;			/* up to this one, without it */
 
-	/* Is a row wanted? NULL: that is found out when the row is taken. */
+	/* Is a row wanted? One that is not is as if the index had not found it. */
 	bool		(*check) (void *argument, TupleTableSlot *row);
 	void	   *check_argument;
 } AtlasGinSearch;
