@@ -13,7 +13,8 @@
 # sql blocks share one session of psql, on the database PGURI. An error must be
 # shown by the text block. sh blocks run with bash -eu in a copy of the
 # sources, and leave variables, functions and the current folder to the next.
-# After each block the runner waits until what was submitted is linked, and found by searches.
+# After each block the runner waits until what was submitted is linked, and found by
+# searches, and until a rebuild of search has ended.
 #
 # A comment directly before a block says that it is run otherwise:
 #
@@ -399,7 +400,8 @@ sub wait_until_linked
 	my $query = <<'END';
 SELECT format('SELECT (EXISTS (SELECT FROM %1$I.atlas_event_queue
                      WHERE coalesce(next_attempt_at, now()) <= now()) OR
-            EXISTS (SELECT FROM %1$I.atlas_event_work WHERE coalesce(next_attempt_at, now()) <= now()))
+            EXISTS (SELECT FROM %1$I.atlas_event_work WHERE coalesce(next_attempt_at, now()) <= now()) OR
+            EXISTS (SELECT FROM %1$I.atlas_search_rebuild WHERE finished_at IS NULL))
     AND (SELECT worker_state <> ''off'' FROM %1$I.atlas_events_status)', n.nspname)
   FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace
  WHERE e.extname = 'atlas_events'

@@ -19,7 +19,7 @@ BEGIN
             'event ' || n || CASE WHEN n %% 50 = 0 THEN ' fifty' ELSE '' END || CASE WHEN n %% 700 = 0 THEN ' seldom' ELSE '' END
                 || CASE WHEN n %% 4 = 0 THEN ' alpha gap beta' ELSE '' END || CASE WHEN n = 411 THEN ' once' ELSE '' END,
             payload => jsonb_build_object('amount', n %% 100),
-            occurred_at => CASE WHEN n < 800 THEN timestamptz '2021-03-01' + n * interval '30 hours' ELSE timestamptz '2024-04-11' + n * interval '5 minutes' END,
+            occurred_at => CASE WHEN n < 800 THEN timestamptz '2011-03-01' + n * interval '30 hours' ELSE timestamptz '2014-04-11' + n * interval '5 minutes' END,
             related_objects => CASE WHEN n %% 40 = 0 THEN '{"(USER,7,)"}'::atlas_object[] END))
           FROM generate_series(1, 4000) n WHERE %s
         $sql$, condition);
@@ -101,13 +101,13 @@ INSERT INTO searches VALUES
     (NULL, ', name => ''checkout failed''', 'name = ''Checkout Failed'''),
     ('fifty', ', name => ''Checkout Failed''', 'description ~ ''fifty'' AND name = ''Checkout Failed'''),
     ('-alpha', ', name => ''Checkout'' ', 'false'),
-    ('failed', ', since => ''2024-04-16'', until => ''2024-04-17''', 'name = ''Checkout Failed'' AND occurred_at >= ''2024-04-16'' AND occurred_at < ''2024-04-17'''),
-    ('seldom', ', since => ''2022-02-01'', until => ''2024-04-19''', 'description ~ ''seldom'' AND occurred_at >= ''2022-02-01'' AND occurred_at < ''2024-04-19'''),
-    (NULL, ', since => ''2024-04-17'', until => ''2024-04-16''', 'false'),
+    ('failed', ', since => ''2014-04-16'', until => ''2014-04-17''', 'name = ''Checkout Failed'' AND occurred_at >= ''2014-04-16'' AND occurred_at < ''2014-04-17'''),
+    ('seldom', ', since => ''2012-02-01'', until => ''2014-04-19''', 'description ~ ''seldom'' AND occurred_at >= ''2012-02-01'' AND occurred_at < ''2014-04-19'''),
+    (NULL, ', since => ''2014-04-17'', until => ''2014-04-16''', 'false'),
     ('failed', ', object_type => ''CUSTOMER'', object_id => ''C19A7D78-37A1-4EE4-9E68-AAE0D4C93F7E''', 'name = ''Checkout Failed'' AND object_type = ''CUSTOMER'''),
     ('fifty', ', object_type => ''USER'', object_id => ''7''', 'description ~ ''fifty'' AND related_objects IS NOT NULL'),
-    (NULL, ', object_type => ''USER'', object_id => ''7'', name => ''CHECKOUT failed'', until => ''2024-04-20''',
-     'related_objects IS NOT NULL AND occurred_at < ''2024-04-20'''),
+    (NULL, ', object_type => ''USER'', object_id => ''7'', name => ''CHECKOUT failed'', until => ''2014-04-20''',
+     'related_objects IS NOT NULL AND occurred_at < ''2014-04-20'''),
     (NULL, ', object_type => ''USER'', object_id => ''8''', 'false');
 
 -- One large page, pages of 7 events, and budgets.
@@ -124,8 +124,8 @@ CREATE VIEW failures AS
     SELECT query, filters, cardinality(wanted) AS events, pages(query, filters, 1000, 1500) AS found
       FROM searches, wanted(condition) WHERE pages(query, filters, 1000, 1500) <> wanted;
 SELECT query, pages(query, filters, 3, 1) = wanted(condition) AS one_row_a_page
-  FROM (VALUES ('failed', ', since => ''2024-04-24''', 'name = ''Checkout Failed'' AND occurred_at >= ''2024-04-24'''),
-               ('once', ', since => ''2022-07-20'', until => ''2022-08-10''', 'description ~ ''once''')) v (query, filters, condition);
+  FROM (VALUES ('failed', ', since => ''2014-04-24''', 'name = ''Checkout Failed'' AND occurred_at >= ''2014-04-24'''),
+               ('once', ', since => ''2012-07-20'', until => ''2012-08-10''', 'description ~ ''once''')) v (query, filters, condition);
 
 -- The same by statements.
 SET atlas_events.direct_access = off;
@@ -161,7 +161,7 @@ SELECT * FROM failures;
 DO $$
 BEGIN
     EXECUTE (SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname) FROM pg_constraint
-              WHERE contype = 'p' AND conrelid = (SELECT tableoid FROM atlas_event_search WHERE event_id > event_id_at('2022-03-01') ORDER BY event_id LIMIT 1));
+              WHERE contype = 'p' AND conrelid = (SELECT tableoid FROM atlas_event_search WHERE event_id > event_id_at('2012-03-01') ORDER BY event_id LIMIT 1));
 END
 $$;
 SELECT * FROM failures;
@@ -182,7 +182,7 @@ SELECT description FROM atlas_search_events('seldom', max_events => 2);
 ROLLBACK;
 -- A row that was rolled back, and one that this transaction has written.
 BEGIN;
-SELECT count(submit_event('USER', '7', 'Brand new', occurred_at => '2024-06-01'));
+SELECT count(submit_event('USER', '7', 'Brand new', occurred_at => '2014-06-01'));
 SELECT count(*) FROM atlas_search_events('brand');
 SELECT test.index() > 0 AS indexed;
 SELECT name, processing_status FROM atlas_search_events('brand');

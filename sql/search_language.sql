@@ -105,6 +105,7 @@ SELECT submit_event('COMPANY', 'acme', 'No blanks', repeat('前', 300) || 'needl
 SELECT submit_event('COMPANY', 'acme', 'One word', 'needle' || repeat('s', 3000)) IS NOT NULL;
 SELECT submit_event('COMPANY', 'acme', 'Best place', repeat('needle and ', 30) || 'the needle in the haystack ' || repeat('and needle ', 30)) IS NOT NULL;
 SELECT submit_event('COMPANY', 'acme', 'Payload', payload => '{"items": ["a <needle>", "b"], "o": {"needle": "needles", "n": 5}}') IS NOT NULL;
+SELECT submit_event('COMPANY', 'acme', 'Tag first', '<p> <b>needle</b>') IS NOT NULL;
 SELECT test.index();
 SELECT headline FROM atlas_search_events('needle* -haystack') ORDER BY name COLLATE "C";
 SELECT headline FROM atlas_search_events('haystack needle') ORDER BY name COLLATE "C";

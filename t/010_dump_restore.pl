@@ -147,7 +147,7 @@ END
 	'other_dba postgres', 'the partitions have another owner than the extension');
 $node->safe_psql('by_other', 'SELECT atlas_link_events(100000)');
 is(inserts_of('by_other', 'SET atlas_events.direct_access = off'),
-	'atlas_event_links atlas_event_queue atlas_events atlas_events',
+	'atlas_event_links atlas_event_queue atlas_event_search atlas_event_work atlas_event_work atlas_events atlas_events',
 	'what is run when everything is a statement');
 is(inserts_of('by_other', 'SET atlas_events.direct_access = on'), '', 'rows go into them without a statement nevertheless');
 oracle_ok($node, 'by_other', [ event_ids($node->safe_psql('by_other', 'SELECT event_id FROM atlas_events')) ]);

@@ -32,7 +32,8 @@ sub try_again_now
 
 	return if long_or(1, 0);
 	$node->safe_psql($database,
-		'UPDATE atlas_event_queue SET next_attempt_at = now() WHERE next_attempt_at IS NOT NULL');
+		'UPDATE atlas_event_queue SET next_attempt_at = now() WHERE next_attempt_at IS NOT NULL;
+		 UPDATE atlas_event_work SET next_attempt_at = now() WHERE next_attempt_at IS NOT NULL');
 	return;
 }
 

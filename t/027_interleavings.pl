@@ -54,13 +54,15 @@ DECLARE
     month regclass;
 BEGIN
     DELETE FROM atlas_event_queue;
+    DELETE FROM atlas_event_work;
+    DELETE FROM atlas_event_search;
     DELETE FROM atlas_event_links;
     DELETE FROM atlas_event_unresolved;
     DELETE FROM atlas_event_keys;
     DELETE FROM atlas_events;
     DELETE FROM atlas_object_types;
     FOR month IN SELECT inhrelid FROM pg_inherits
-                  WHERE inhparent IN ('atlas_events'::regclass, 'atlas_event_links'::regclass)
+                  WHERE inhparent IN ('atlas_events'::regclass, 'atlas_event_links'::regclass, 'atlas_event_search'::regclass)
                     AND right(inhrelid::regclass::text, 7) < to_char(now() AT TIME ZONE 'UTC', 'YYYY_MM') LOOP
         EXECUTE format('DROP TABLE %s', month);
     END LOOP;
@@ -75,9 +77,15 @@ BEGIN
     PERFORM atlas_register_object_type('CUSTOMER', 'customers');
     PERFORM atlas_register_object_type('ACCOUNT', 'accounts');
     RETURN NEXT atlas_test.say(1, 1);
+    -- As the linker does it when an event fails
+    INSERT INTO atlas_event_work (event_id, submitted_xid, what) SELECT event_id, pg_current_xact_id(), 1 FROM atlas_event_queue;
     UPDATE atlas_event_queue SET attempts = 5, last_error = 'out of order', next_attempt_at = 'infinity';
     RETURN NEXT atlas_test.say(1, 2);
     PERFORM atlas_test.say(1, 2, months_ago => 3);
+    DELETE FROM atlas_event_work w USING atlas_events e
+     WHERE e.event_id = w.event_id AND e.occurred_at < now() - interval '2 months';
+    DELETE FROM atlas_event_search s USING atlas_events e
+     WHERE e.event_id = s.event_id AND e.occurred_at < now() - interval '2 months';
     DELETE FROM atlas_event_queue q USING atlas_events e
      WHERE e.event_id = q.event_id AND e.occurred_at < now() - interval '2 months';
     DELETE FROM atlas_events WHERE occurred_at < now() - interval '2 months';
@@ -104,12 +112,13 @@ BEGIN
     SELECT string_agg(inhrelid::regclass::text, ', ' ORDER BY inhparent = 'atlas_event_links'::regclass)
       INTO tables
       FROM pg_inherits
-     WHERE inhparent IN ('atlas_events'::regclass, 'atlas_event_links'::regclass)
+     WHERE inhparent IN ('atlas_events'::regclass, 'atlas_event_links'::regclass, 'atlas_event_search'::regclass)
        AND right(inhrelid::regclass::text, 7) = month;
     IF tables IS NOT NULL THEN
         EXECUTE 'DROP TABLE ' || tables;
     END IF;
     DELETE FROM atlas_event_queue WHERE atlas_test.is_old(event_id);
+    DELETE FROM atlas_event_work WHERE atlas_test.is_old(event_id);
     DELETE FROM atlas_event_unresolved WHERE atlas_test.is_old(event_id);
     DELETE FROM atlas_event_keys WHERE atlas_test.is_old(event_id);
 END $$;
@@ -117,6 +126,7 @@ END $$;
 -- What has been put off is due.
 CREATE FUNCTION atlas_test.make_due() RETURNS void LANGUAGE sql AS $$
     UPDATE atlas_event_queue SET next_attempt_at = now() WHERE next_attempt_at <> 'infinity';
+    UPDATE atlas_event_work SET next_attempt_at = now();
     UPDATE atlas_event_unresolved SET next_attempt_at = now();
 $$;
 END

@@ -67,7 +67,7 @@ memory_ok('deep nesting', array_of(100, qq({$object,"payload":{"a":) . ('[' x 40
 
 # ----- What is accepted can be dumped -----
 
-$node->safe_psql('atlas', 'TRUNCATE atlas_events, atlas_event_queue');
+$node->safe_psql('atlas', 'TRUNCATE atlas_events, atlas_event_queue, atlas_event_work, atlas_event_search');
 $node->safe_psql('atlas', <<"END");
 SELECT submit_event('{$object,"payload":{"a":1e131071}}'),
        submit_event('{$object,"payload":{"a":[' || repeat('1e-16383,', 14) || '1]}}'),

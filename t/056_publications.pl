@@ -15,8 +15,8 @@ my $publisher = start_node('publisher',
 my $subscriber = start_node('subscriber', streaming => 'logical', preload => 0);
 
 my @stored = qw(atlas_events atlas_event_links atlas_event_queue atlas_event_unresolved
-  atlas_event_keys atlas_object_types);
-my @tables = (@stored, 'atlas_rejections', 'atlas_linker_state');
+  atlas_event_keys atlas_object_types atlas_event_search);
+my @tables = (@stored, qw(atlas_rejections atlas_linker_state atlas_event_work atlas_search_gaps atlas_search_rebuild));
 
 # A trigger that refuses the links of an event.
 my $refuse = <<'END';
@@ -72,6 +72,7 @@ SELECT atlas_register_object_type('BUG', 'conversations');
 SELECT atlas_unregister_object_type('BUG');
 UPDATE atlas_events SET payload = '{"redacted": true}' WHERE payload->>'n' = '13';
 DELETE FROM atlas_event_links WHERE event_id IN (SELECT event_id FROM atlas_events WHERE payload->>'n' = '14');
+DELETE FROM atlas_event_search WHERE event_id IN (SELECT event_id FROM atlas_events WHERE payload->>'n' = '14');
 DELETE FROM atlas_events WHERE payload->>'n' = '14';
 DELETE FROM atlas_event_keys WHERE idempotency_key = 'key14';
 DELETE FROM atlas_event_unresolved WHERE object_id = '1000010';
@@ -115,7 +116,7 @@ SELECT string_agg(c.oid::regclass::text, ', ')
  WHERE relkind IN ('r', 'p') AND relpersistence = 'p'
    AND (c.oid IN (SELECT objid FROM pg_depend d JOIN pg_extension x ON x.oid = refobjid
                    WHERE d.classid = 'pg_class'::regclass AND deptype = 'e' AND extname ~ '^atlas_events')
-        OR c.oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent IN ('atlas_events'::regclass, 'atlas_event_links'::regclass)))
+        OR c.oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent IN ('atlas_events'::regclass, 'atlas_event_links'::regclass, 'atlas_event_search'::regclass)))
    AND NOT (relreplident = 'f' OR
             EXISTS (SELECT FROM pg_index i WHERE indrelid = c.oid
                        AND CASE relreplident WHEN 'd' THEN indisprimary WHEN 'i' THEN indisreplident END))
@@ -147,7 +148,7 @@ foreach my $database ('to_root', 'to_partitions')
 	submit_events($publisher, $database, 9_001, 9_010);
 	# Of each new partition the subscriber would have to have one as well.
 	wait_until($publisher, $database,
-		"SELECT count(*) = 6 FROM pg_inherits WHERE inhparent IN ('atlas_events'::regclass, 'atlas_event_links'::regclass)",
+		"SELECT count(*) = 9 FROM pg_inherits WHERE inhparent IN ('atlas_events'::regclass, 'atlas_event_links'::regclass, 'atlas_event_search'::regclass)",
 		"$database: the partitions of the coming months are there");
 	$publisher->safe_psql($database,
 		"CREATE PUBLICATION everything FOR ALL TABLES WITH (publish_via_partition_root = $by_root)");

@@ -87,7 +87,7 @@ like(
 is_deeply([ worker_errors($node) ], [], 'no worker logs an error');
 for my $database (qw(one two))
 {
-	$node->safe_psql($database, 'DELETE FROM shut; UPDATE atlas_event_queue SET next_attempt_at = now()');
+	$node->safe_psql($database, 'DELETE FROM shut; UPDATE atlas_event_queue SET next_attempt_at = now(); UPDATE atlas_event_work SET next_attempt_at = now()');
 	linked_ok($node, $database, "when the view of $database ends, the event is linked");
 	oracle_ok($node, $database, $ids{$database});
 }

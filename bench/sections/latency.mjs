@@ -24,7 +24,7 @@ async function ours(sizes) {
 	/* The linker is there, as graphile-worker is. */
 	await pgbench('bench', 'ours_one', { transactions: 50, variables: variables(sizes.customers) })
 	await allLinked()
-	await sql('bench', 'TRUNCATE atlas_events, atlas_event_links')
+	await sql('bench', 'TRUNCATE atlas_events, atlas_event_links, atlas_event_work, atlas_event_search')
 	const { count } = await pgbench('bench', 'ours_one', { seconds: sizes.latencySeconds, rate: RATE, variables: variables(sizes.customers) })
 	await allLinked()
 	const found = await latenciesOf('bench', `SELECT extract(epoch FROM pg_xact_commit_timestamp(l.xmin) - pg_xact_commit_timestamp(e.xmin)) AS seconds

@@ -13,7 +13,7 @@ export const SPAN = '3 days'
 /* The log of the backlog; the queue is filled for each run. */
 export async function makeLog(database, { backlog, customers }) {
 	await setLinking(database, false)
-	await sql(database, 'TRUNCATE atlas_events, atlas_event_queue, atlas_event_links, atlas_event_unresolved')
+	await sql(database, 'TRUNCATE atlas_events, atlas_event_queue, atlas_event_links, atlas_event_unresolved, atlas_event_work, atlas_event_search')
 	await sql(database, `CALL generator.make_partitions(now(), '${SPAN}')`)
 	await sql(database, `CALL generator.make_events(1, ${backlog}, ${backlog}, now(), '${SPAN}', ${customers}, 1, true)`)
 	await sql(database, 'VACUUM ANALYZE atlas_events')
@@ -22,7 +22,7 @@ export async function makeLog(database, { backlog, customers }) {
 /* Puts events of the log into the queue, all or the first so many, and takes their links away. */
 export async function fillQueue(database, { limit = 'ALL', isKept = false } = {}) {
 	await sql(database, isKept ? 'DELETE FROM atlas_event_links WHERE event_id IN (SELECT event_id FROM atlas_events ORDER BY event_id LIMIT ' + limit + ')'
-		: 'TRUNCATE atlas_event_queue, atlas_event_links, atlas_event_unresolved')
+		: 'TRUNCATE atlas_event_queue, atlas_event_links, atlas_event_unresolved, atlas_event_work, atlas_event_search')
 	await sql(database, `INSERT INTO atlas_event_queue (event_id, submitted_xid)
 		SELECT event_id, pg_current_xact_id() FROM atlas_events ORDER BY event_id LIMIT ${limit}`)
 	await sql(database, 'VACUUM ANALYZE atlas_event_queue')

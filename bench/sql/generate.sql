@@ -38,6 +38,8 @@ BEGIN
     PERFORM submit_event(object_type => 'CUSTOMER', object_id => md5('customer-1')::uuid::text, name => 'First',
                          occurred_at => until, related_objects => ARRAY[('ACCOUNT', md5('account-1')::uuid, NULL)]::atlas_object[]);
     PERFORM atlas_link_events();
+    DELETE FROM atlas_event_work;
+    DELETE FROM atlas_event_search;
     DELETE FROM atlas_event_links;
     DELETE FROM atlas_events;
 END $$;

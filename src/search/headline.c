@@ -257,13 +257,13 @@ find_ends(const Headline *headline, int *first, int *end)
 
 /* ----- HTML ----- */
 
-/* Adds a byte, escaped. Any blanks are one space. */
+/* Adds a byte, escaped. Any blanks are one space, and there is none at the beginning. */
 static void
 add_byte(StringInfo html, char byte)
 {
 	if (byte == ' ' || (byte >= '\t' && byte <= '\r'))
 	{
-		if (html->len == 0 || html->data[html->len - 1] != ' ')
+		if (html->len > 0 && html->data[html->len - 1] != ' ')
 			appendStringInfoChar(html, ' ');
 	}
 	else if (byte == '<')
@@ -318,6 +318,8 @@ write_html(const Headline *headline, StringInfo html)
 	}
 	if (is_open)
 		appendStringInfoString(html, "</mark>");
+	else if (html->len > 0 && html->data[html->len - 1] == ' ')
+		html->data[--html->len] = '\0';
 	if (end < characters->count)
 		add_ellipsis(html);
 }

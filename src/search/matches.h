@@ -27,7 +27,9 @@ typedef struct AtlasMatches AtlasMatches;
 /*
  * Begins to look, partition by partition, the newest first: a short walk back through the newest
  * documents, and then, if they are too rare for that, the GIN index. Inside SPI_connect(), as
- * the owner of the extension. The budget is the caller's and is spent by each call.
+ * the owner of the extension. The budget is the caller's and is spent by each call. Where a
+ * statement reads the documents, because they cannot be read directly, only
+ * atlas_matches_has() spends it.
  */
 extern AtlasMatches *atlas_matches_begin(const AtlasMatchesScope *scope, AtlasBudget *budget,
 										 Snapshot snapshot);

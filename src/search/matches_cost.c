@@ -21,14 +21,14 @@
 
 #define WALK_ROW 1.2			/* a row that is walked, with its document */
 #define BEGIN_GIN 100.0			/* to begin with an index */
-#define GIN_ENTRY 0.05			/* an entry of the index that is read */
+#define GIN_ENTRY 0.4			/* an entry of the rarest lexeme, with those of the others beside it */
 #define GIN_PAGE 2.2			/* a page with rows that may match */
 #define GIN_ROW 0.4				/* such a row, whose id is read */
 #define CHECK_ROW 0.8			/* its document, on a page that is at hand */
 #define CHECK_LATER 2.0			/* the same of a row that has to be found again */
 
 /* So many entries count as one row of a budget. */
-#define ENTRIES_PER_WORK 32
+#define ENTRIES_PER_WORK 8
 
 /* The first 48 bits of an id are milliseconds. */
 static double

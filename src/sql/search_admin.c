@@ -57,7 +57,6 @@ atlas_rebuild_search(PG_FUNCTION_ARGS)
 	AtlasIdentity saved;
 	pg_uuid_t	ignored;
 
-	require_search();
 	/* All events are later than any time before 1970. */
 	if (!atlas_event_id_first(since, &ignored))
 	{
@@ -69,6 +68,7 @@ atlas_rebuild_search(PG_FUNCTION_ARGS)
 	}
 	SPI_connect();
 	atlas_become_owner(&saved);
+	require_search();
 	atlas_rebuild_request(since);
 	atlas_return(&saved);
 	SPI_finish();
