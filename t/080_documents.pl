@@ -128,6 +128,32 @@ $locker->quit;
 linked_ok($node, 'atlas', 'and are made when the lock is gone');
 oracle_ok($node, 'atlas', \@ids);
 
+# One partition that is locked holds up its own documents only.
+sub submit_backdated
+{
+	my ($name) = @_;
+
+	return event_ids($node->safe_psql('atlas', <<"END"));
+SELECT submit_event('CUSTOMER', md5('customer-' || n)::uuid::text, '$name',
+                    occurred_at => CASE WHEN n = 20 THEN now() - interval '6 months' ELSE now() END)
+  FROM generate_series(1, 40) AS n
+END
+}
+
+push @ids, submit_backdated('Backdated');
+linked_ok($node, 'atlas', 'an event of an earlier month is indexed');
+my $earlier = $node->safe_psql('atlas', 'SELECT tableoid::regclass FROM atlas_event_search ORDER BY event_id LIMIT 1');
+$locker = $node->background_psql('atlas');
+$locker->query_safe("BEGIN; LOCK $earlier IN ACCESS EXCLUSIVE MODE");
+push @ids, submit_backdated('Waiting');
+wait_until($node, 'atlas', 'SELECT count(*) = 1 FROM atlas_event_work', 'while a partition is locked, the documents of other ones are made');
+is($node->safe_psql('atlas', q{SELECT atlas_link_events()}), '0', 'linking by hand gets no error either');
+$locker->query_safe('COMMIT');
+$locker->quit;
+linked_ok($node, 'atlas', 'and the one that waited is made when the lock is gone');
+is(found('waiting'), '40', 'all are found');
+oracle_ok($node, 'atlas', \@ids);
+
 # ----- An event that has FAILED, and is linked after all -----
 
 $node->safe_psql('atlas', <<'END');

@@ -5,6 +5,7 @@ use strict;
 use warnings;
 
 use AtlasTest;
+use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -138,8 +139,73 @@ is($node->safe_psql('atlas', q{SELECT count(*) FROM atlas_event_search WHERE doc
 push @ids, event_ids($other->query_safe("SELECT submit_event('CUSTOMER', md5('customer-1')::uuid::text, 'Later')"));
 isnt(progress('missing_since'), '', 'a session that goes on without search is noted anew');
 $submitter->quit;
+oracle_ok($node, 'atlas', \@ids);
+
+# ----- A session that has not heard of the request yet, though the linker has -----
+
+# The request stops in the middle of its commit.
+my $folder = PostgreSQL::Test::Utils::tempdir();
+my ($include) = run_command([ 'pg_config', '--includedir-server' ]);
+chomp $include;
+system_or_bail('cc', '-O2', '-shared', '-fPIC', "-I$include",
+	'-o', "$folder/stop_at_commit.so", atlas_root() . '/t/stop_at_commit.c');
+chmod 0755, $folder;
+push @ids, event_ids($other->query_safe("SELECT submit_event('CUSTOMER', md5('customer-1')::uuid::text, 'Noted')"));
+my $requester = IPC::Run::start(
+	[ 'psql', '-XAtq', '-d', $node->connstr('atlas'), '-c', "LOAD '$folder/stop_at_commit.so'", '-c', 'SELECT atlas_rebuild_search(NULL)' ]);
+my $stopped = poll_value($node, 'postgres', "SELECT pid FROM pg_stat_activity WHERE query = 'SELECT atlas_rebuild_search(NULL)'");
+wait_until($node, 'postgres', "SELECT pg_read_file('/proc/$stopped/stat') ~ '^[0-9]+ \\(.*\\) T '", 'a request stops in its commit');
+for my $n (1 .. 5)
+{
+	push @ids, event_ids($node->safe_psql('atlas', "SELECT submit_event('CUSTOMER', md5('customer-1')::uuid::text, 'Meanwhile')"));
+	linked_ok($node, 'atlas', "the linker looks at it, time $n");
+}
+push @ids, event_ids($other->query_safe("SELECT submit_event('CUSTOMER', md5('customer-1')::uuid::text, 'Unheard')"));
+kill 'CONT', $stopped;
+$requester->finish;
+rebuilt_ok('when that has ended, the rebuild');
+is($node->safe_psql('atlas', q{SELECT count(*) FROM atlas_event_search WHERE document @@ 'unheard'}), '1',
+	'finds what a session stored that had not heard of the request');
 $other->quit;
 oracle_ok($node, 'atlas', \@ids);
+
+# ----- A rebuild that cannot go on is in nobody's way -----
+
+my $offset = log_size($node);
+$node->safe_psql('atlas', <<'END');
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no rebuild today'; END $$;
+CREATE TRIGGER refuse BEFORE INSERT ON atlas_event_work FOR EACH ROW WHEN (NEW.what = 3) EXECUTE FUNCTION refuse();
+SELECT atlas_rebuild_search(NULL);
+END
+$node->wait_for_log(qr/put off, and tried again later: no rebuild today/, $offset);
+push @ids, submit_events($node, 'atlas', 1211, 1220);
+linked_ok($node, 'atlas', 'links and documents are made meanwhile');
+is(scalar(worker_errors($node, $offset)), 0, 'no linker ends with an error for it');
+$node->safe_psql('atlas', 'DROP TRIGGER refuse ON atlas_event_work');
+$node->reload;
+rebuilt_ok('when it can, the rebuild');
+
+# ----- A partition that is dropped while the rebuild is in it -----
+
+$node->safe_psql('postgres', 'ALTER SYSTEM SET atlas_events.linking = off');
+$node->reload;
+wait_until($node, 'atlas', q{SELECT worker_state = 'off' FROM atlas_events_status}, 'the linker has left');
+my $partition = $node->safe_psql('atlas', q{SELECT tableoid::regclass FROM atlas_events WHERE name = 'Imported' ORDER BY event_id DESC LIMIT 1});
+my %dropped = map { $_ => 1 } event_ids($node->safe_psql('atlas', "SELECT event_id FROM $partition"));
+@ids = grep { !$dropped{$_} } @ids;
+(my $documents = $partition) =~ s/atlas_events_/atlas_event_search_/;
+$node->safe_psql('atlas', <<"END");
+SELECT atlas_rebuild_search(NULL);
+UPDATE atlas_search_rebuild
+   SET wait_for_xid = pg_current_xact_id(), position_tenant = 'x', position_event = (SELECT event_id FROM $partition LIMIT 1),
+       before_event = (SELECT substring(pg_get_expr(relpartbound, oid) FROM 'TO \\(''(.*)''\\)')::uuid FROM pg_class WHERE oid = '$partition'::regclass);
+DROP TABLE $partition, $documents;
+DELETE FROM atlas_event_search WHERE document @\@ 'imported';
+END
+$node->safe_psql('postgres', 'ALTER SYSTEM RESET atlas_events.linking');
+$node->reload;
+rebuilt_ok('a rebuild whose partition was dropped');
+oracle_ok($node, 'atlas', \@ids, 'it leaves out nothing of the next one');
 
 $node->stop;
 done_testing();

@@ -52,6 +52,22 @@ $node->reload;
 wait_until($node, 'atlas', q{SELECT count(*) = 150 FROM atlas_event_search}, 'the other documents are made');
 is($node->safe_psql('atlas', q{SELECT count(*), min(last_error) FROM atlas_event_work WHERE next_attempt_at > now()}),
 	'50|the event is not there', 'what is due about the others waits, and says why');
+
+# A linker that was killed beside them makes no document of one either.
+$node->safe_psql('postgres', 'ALTER SYSTEM SET atlas_events.linking = off');
+$node->reload;
+wait_until($node, 'atlas', "SELECT worker_state = 'off' FROM atlas_events_status", 'the linker has left again');
+my $offset = log_size($node);
+$node->safe_psql('atlas', <<'END');
+UPDATE atlas_event_work SET attempts = 10;
+INSERT INTO atlas_linker_state (started_at, tenants, batch, places)
+SELECT now(), array_agg(tenant_id), array_agg(event_id), array_agg(ctid) FROM atlas_event_work;
+END
+$node->safe_psql('postgres', 'ALTER SYSTEM RESET atlas_events.linking');
+$node->reload;
+$node->wait_for_log(qr/linker before this one was killed; 50 events are indexed one by one/, $offset);
+wait_until($node, 'atlas', 'SELECT bool_and(attempts = 11) FROM atlas_event_work', 'what is due about events that are gone still waits after a kill');
+is($node->safe_psql('atlas', 'SELECT count(*) FROM atlas_event_search'), '150', 'without documents');
 $node->safe_psql('atlas', 'UPDATE atlas_event_work SET attempts = 30, next_attempt_at = now()');
 linked_ok($node, 'atlas', 'in the end it goes');
 is($node->safe_psql('atlas', q{SELECT count(*), count(problem) FROM atlas_event_search}), '150|0', 'without a document');

@@ -14,6 +14,7 @@
 #include "access/table.h"
 #include "catalog/indexing.h"
 #include "catalog/pg_extension.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -133,6 +134,21 @@ atlas_extension_if_any(void)
 		generation++;
 	}
 	return &extension;
+}
+
+bool
+atlas_extension_lock(void)
+{
+	const AtlasExtension *current;
+	Oid			locked = InvalidOid;
+
+	/* While this waits, the extension may be dropped, and another one created. */
+	while ((current = atlas_extension_if_any()) != NULL && current->oid != locked)
+	{
+		locked = current->oid;
+		LockDatabaseObject(ExtensionRelationId, locked, 0, AccessShareLock);
+	}
+	return current != NULL;
 }
 
 uint64

@@ -23,6 +23,12 @@ extern void atlas_extension_init(void);
 /* The extension, or NULL when this database does not have it. */
 extern const AtlasExtension *atlas_extension_if_any(void);
 
+/*
+ * Locks the extension until the end of the transaction, so that DROP EXTENSION waits for that
+ * instead of meeting it halfway. Returns false when this database does not have it.
+ */
+extern bool atlas_extension_lock(void);
+
 /* The extension; raises an error when there is none. */
 extern const AtlasExtension *atlas_extension(void);
 

@@ -12,6 +12,8 @@
 #include "utils/guc.h"
 
 #include "base/identity.h"
+#include "base/retry.h"
+#include "base/subtransaction.h"
 #include "base/tenant.h"
 #include "base/wakeup.h"
 #include "link/link_batch.h"
@@ -25,8 +27,9 @@ PG_FUNCTION_INFO_V1(atlas_retry_failed);
 
 /* Makes the documents of up to so many events, in the transaction of the caller. */
 static void
-make_documents(int max_events)
+make_documents(void *argument)
 {
+	int			max_events = *(const int *) argument;
 	AtlasCursor cursor = {.backlog = ATLAS_TO_WORK_ON,.context = CurrentMemoryContext};
 	int			claimed;
 	int			limit;
@@ -38,6 +41,19 @@ make_documents(int max_events)
 		claimed = atlas_work_batch(&cursor, limit);
 		max_events -= claimed;
 	} while (claimed == limit && max_events > 0);
+}
+
+/* A lock that is in the way of documents undoes no link. */
+static void
+make_documents_if_free(int max_events)
+{
+	ErrorData  *error = atlas_try(make_documents, &max_events);
+
+	if (error != NULL && !atlas_is_lock_conflict(error))
+		ReThrowError(error);
+	if (error != NULL)
+		ereport(NOTICE,
+				(errmsg("documents are not made now, because something is locked: %s", error->message)));
 }
 
 /* Links batch by batch, in the transaction of the caller. */
@@ -74,7 +90,7 @@ atlas_link_events(PG_FUNCTION_ARGS)
 		left -= claimed;
 	} while (claimed == limit && left > 0);
 	(void) atlas_retry_unresolved(atlas_batch_size);
-	make_documents(max_events);
+	make_documents_if_free(max_events);
 	AtEOXact_GUC(true, guc_level);
 	atlas_return(&saved);
 	SPI_finish();

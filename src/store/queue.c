@@ -16,6 +16,7 @@
 #include "store/event_keys.h"
 #include "store/queue.h"
 #include "store/rows.h"
+#include "store/work.h"
 
 enum
 {
@@ -117,9 +118,9 @@ static AtlasStatement has_work = {
 	"                WHERE next_attempt_at IS NULL AND submitted_xid OPERATOR(pg_catalog.>=) '0')"
 	"    OR EXISTS (SELECT FROM @extschema@.atlas_event_work"
 	"                WHERE next_attempt_at OPERATOR(pg_catalog.<=) $1 AND submitted_xid OPERATOR(pg_catalog.>=) '0')"
-	"    OR EXISTS (SELECT FROM @extschema@.atlas_search_rebuild WHERE finished_at IS NULL)",
-	.nparameters = 1,
-	.parameters = {TIMESTAMPTZOID},
+	"    OR ($2 AND EXISTS (SELECT FROM @extschema@.atlas_search_rebuild WHERE finished_at IS NULL))",
+	.nparameters = 2,
+	.parameters = {TIMESTAMPTZOID, BOOLOID},
 };
 
 /* Of any tenant. */
@@ -256,10 +257,12 @@ atlas_queue_retry_failed(const pg_uuid_t *id)
 bool
 atlas_queue_has_work(void)
 {
-	Datum		value = TimestampTzGetDatum(GetCurrentTimestamp());
+	Datum		values[2];
 	bool		isnull;
 
-	(void) atlas_execute(&has_work, &value, NULL, false, 0);
+	values[0] = TimestampTzGetDatum(GetCurrentTimestamp());
+	values[1] = BoolGetDatum(atlas_search);
+	(void) atlas_execute(&has_work, values, NULL, false, 0);
 	return DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 }
 

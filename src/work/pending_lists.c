@@ -22,6 +22,7 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -68,25 +69,34 @@ atlas_pending_lists_due(TimestampTz now, bool nothing_comes)
 		 (now < last_cleaned || TimestampDifferenceExceeds(last_cleaned, now, ENOUGH_MILLISECONDS)));
 }
 
-/* Empties the lists of one partition, which may have been dropped. */
+/*
+ * Empties the lists of one partition, which may have been dropped. One that is locked is left
+ * alone, because links would wait for each of them.
+ */
 static void
 clean_partition(void *argument)
 {
-	Relation	partition = try_relation_open(*(const Oid *) argument, AccessShareLock);
+	Oid			relid = *(const Oid *) argument;
+	Relation	partition;
 	List	   *indexes;
 
+	if (!ConditionalLockRelationOid(relid, AccessShareLock))
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("partition %u of atlas_event_search is locked", relid)));
+	partition = try_relation_open(relid, NoLock);
 	if (partition == NULL)
 		return;
 	indexes = RelationGetIndexList(partition);
 	for (int i = 0; i < list_length(indexes); i++)
 	{
-		Oid			relid = list_nth_oid(indexes, i);
-		Relation	index = index_open(relid, AccessShareLock);
+		Oid			index_relid = list_nth_oid(indexes, i);
+		Relation	index = index_open(index_relid, AccessShareLock);
 		bool		is_gin = index->rd_rel->relam == GIN_AM_OID && index->rd_index->indisready;
 
 		index_close(index, NoLock);
 		if (is_gin)
-			(void) DirectFunctionCall1(gin_clean_pending_list, ObjectIdGetDatum(relid));
+			(void) DirectFunctionCall1(gin_clean_pending_list, ObjectIdGetDatum(index_relid));
 	}
 	table_close(partition, NoLock);
 }
@@ -129,7 +139,9 @@ atlas_pending_lists_clean(TimestampTz now)
 			continue;
 		if (atlas_is_cancel(error))
 			ReThrowError(error);
-		if (!atlas_is_lock_conflict(error))
+		if (atlas_is_lock_conflict(error))
+			atlas_pending_list_note(partition, 0);
+		else
 			log_pending_error(error, now);
 	}
 }

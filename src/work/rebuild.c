@@ -23,6 +23,7 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -158,31 +159,58 @@ read_rebuild(Rebuild *rebuild)
 }
 
 /*
- * Notes for which transactions to wait, unless that is known. The ids of another server, from
- * which the row may have come, mean nothing here.
+ * Is it known for which transactions to wait? The ids of another server, from which the row
+ * may have come, mean nothing here.
  */
 static bool
-must_note_wait(const Rebuild *rebuild)
+knows_wait(const Rebuild *rebuild)
 {
-	uint64		next = U64FromFullTransactionId(ReadNextFullTransactionId());
-	Datum		value = UInt64GetDatum(next);
+	return rebuild->wait_for_xid != 0 &&
+		rebuild->wait_for_xid <= U64FromFullTransactionId(ReadNextFullTransactionId());
+}
 
-	if (rebuild->wait_for_xid != 0 && rebuild->wait_for_xid <= next)
+/*
+ * Notes for which transactions to wait. What a commit has changed is visible a moment before other
+ * sessions are told that what was noted is taken back, and the lock of the request is held
+ * until then. Returns false if it is held still.
+ */
+static bool
+note_what_to_wait_for(void)
+{
+	Datum		value;
+
+	if (!ConditionalLockRelationOid(atlas_relation(ATLAS_SEARCH_REBUILD), ShareLock))
 		return false;
+	value = UInt64GetDatum(U64FromFullTransactionId(ReadNextFullTransactionId()));
 	(void) atlas_execute(&note_wait, &value, NULL, false, 0);
 	return true;
 }
 
-/* Have the transactions ended whose events could be missed? This one has an id that is later. */
+/*
+ * Have the transactions ended whose events could be missed? This one has an id that is later. None
+ * that is so old that its id could be taken for a later one is under way.
+ */
 static bool
 others_have_ended(const Rebuild *rebuild)
 {
-	return !TransactionIdPrecedes(GetLatestSnapshot()->xmin, (TransactionId) rebuild->wait_for_xid);
+	uint64		age = U64FromFullTransactionId(ReadNextFullTransactionId()) - rebuild->wait_for_xid;
+
+	return age > PG_INT32_MAX ||
+		!TransactionIdPrecedes(GetLatestSnapshot()->xmin, (TransactionId) rebuild->wait_for_xid);
+}
+
+/* The events from this id on are done. A place in their partition means nothing in the one below. */
+static void
+finish_range(Rebuild *rebuild, const pg_uuid_t *low)
+{
+	rebuild->before = *low;
+	rebuild->tenant = NULL;
+	memset(&rebuild->event_id, 0, sizeof(pg_uuid_t));
 }
 
 /*
  * Finds the range to go on in: the part of a partition that is not done. Skips gaps. Returns
- * false if nothing is left.
+ * false if nothing is left. The partition in which it was may have been dropped.
  */
 static bool
 next_range(Rebuild *rebuild, pg_uuid_t *low)
@@ -198,7 +226,7 @@ next_range(Rebuild *rebuild, pg_uuid_t *low)
 		*low = range.bounded_low && atlas_event_id_compare(&range.low, &rebuild->first) > 0 ?
 			range.low : rebuild->first;
 		if (!found)
-			rebuild->before = *low;
+			finish_range(rebuild, low);
 	}
 	table_close(log, NoLock);
 	return found;
@@ -259,8 +287,8 @@ atlas_rebuild_step(int limit)
 
 	if (!read_rebuild(&rebuild))
 		return false;
-	if (must_note_wait(&rebuild))
-		return true;
+	if (!knows_wait(&rebuild))
+		return note_what_to_wait_for();
 	if (!others_have_ended(&rebuild))
 		return false;
 	if (!next_range(&rebuild, &low))
@@ -270,10 +298,7 @@ atlas_rebuild_step(int limit)
 	}
 	nevents = write_rows(&rebuild, &low, limit);
 	if (nevents < limit)
-	{
-		rebuild.before = low;
-		rebuild.tenant = NULL;
-	}
+		finish_range(&rebuild, &low);
 	write_position(&rebuild, nevents);
 	return true;
 }

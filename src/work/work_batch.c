@@ -13,6 +13,9 @@
  * it is LINKED after all. Its document is made once. One that is there already is an
  * error at first, because looking for each of them would cost more than the bisection that follows.
  *
+ * Events whose documents go to a partition that somebody has locked stay where they are, and
+ * the others go on. If that is all of them, it is an error, so that the caller waits for a while.
+ *
  * An event that is not in the log is put off, as in linking. If it has not come for a day, it
  * has been deleted, and its row goes.
  */
@@ -20,6 +23,7 @@
 
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
@@ -61,6 +65,7 @@ typedef struct WorkBatch
 	int			nkeys;
 	bool		documents_may_exist;
 	bool		makes_partitions;	/* at this moment */
+	bool		left_some;		/* because of locks */
 } WorkBatch;
 
 /* ----- Reading the events ----- */
@@ -162,6 +167,30 @@ ensure_document_partitions(const WorkEvent *events, int nevents)
 	atlas_partition_ensure(ATLAS_EVENT_SEARCH, ids, nevents);
 }
 
+/* Takes out the events whose partitions are locked, and locks the other ones. Returns how many remain. */
+static int
+omit_locked(WorkEvent *events, int nevents)
+{
+	Datum	   *ids = palloc(sizeof(Datum) * Max(nevents, 1));
+	int			nkept = 0;
+	int			to;
+
+	for (int i = 0; i < nevents; i++)
+		ids[i] = UUIDPGetDatum(&events[i].key.id);
+	for (int from = 0; from < nevents; from = to)
+	{
+		Oid			partition;
+
+		to = nevents;
+		partition = atlas_partition_of(ATLAS_EVENT_SEARCH, ids, from, &to);
+		if (OidIsValid(partition) && !ConditionalLockRelationOid(partition, RowExclusiveLock))
+			continue;
+		memmove(&events[nkept], &events[from], sizeof(WorkEvent) * (to - from));
+		nkept += to - from;
+	}
+	return nkept;
+}
+
 /* Is the document of one of the events to take the place of another? */
 static bool
 replaces_some(const WorkEvent *events, int nevents)
@@ -220,9 +249,9 @@ write_documents(const WorkEvent *events, int nevents, TupleDesc tupdesc, bool ma
 
 /* ----- Rows of the work table ----- */
 
-/* Removes the rows of the events that are done with: all but those that are missing. */
+/* Removes the rows of the events that are done with; both are sorted by key. */
 static void
-remove_done(const AtlasEventKey *keys, int nkeys, const AtlasMissing *missing)
+remove_done(const AtlasEventKey *keys, int nkeys, const WorkEvent *events, int nevents)
 {
 	AtlasEventKey *done = palloc(sizeof(AtlasEventKey) * nkeys);
 	int			ndone = 0;
@@ -230,9 +259,9 @@ remove_done(const AtlasEventKey *keys, int nkeys, const AtlasMissing *missing)
 
 	for (int i = 0; i < nkeys; i++)
 	{
-		while (next < missing->nkeys && atlas_event_key_compare(&missing->keys[next], &keys[i]) < 0)
+		while (next < nevents && atlas_event_key_compare(&events[next].key, &keys[i]) < 0)
 			next++;
-		if (next >= missing->nkeys || atlas_event_key_compare(&missing->keys[next], &keys[i]) != 0)
+		if (next < nevents && atlas_event_key_compare(&events[next].key, &keys[i]) == 0)
 			done[ndone++] = keys[i];
 	}
 	atlas_work_remove(done, ndone);
@@ -283,17 +312,22 @@ put_off_row(AtlasEventKey *key, const char *reason)
 
 typedef struct GivenUp
 {
-	const AtlasEventKey *key;
+	AtlasEventKey *key;
 	const char *problem;
 } GivenUp;
 
-/* Stores an empty document that says why, and removes the row. */
+/* Stores an empty document that says why, and removes the row. An event that is not there has no document. */
 static void
 store_empty(void *argument)
 {
-	const GivenUp *given_up = argument;
+	GivenUp    *given_up = argument;
 	AtlasRows	rows;
 
+	if (atlas_log_select(&select_sources, given_up->key, 1) == 0)
+	{
+		put_off_missing_row(given_up->key, false, GetCurrentTimestamp());
+		return;
+	}
 	atlas_partition_ensure(ATLAS_EVENT_SEARCH, &given_up->key->id, 1);
 	atlas_document_rows_init(&rows, 1);
 	atlas_document_rows_add(&rows, given_up->key, NULL, given_up->problem);
@@ -356,19 +390,26 @@ work_on_part(void *argument, int from, int to, bool kept)
 	AtlasEventKey *rows = palloc(sizeof(AtlasEventKey) * nkeys);
 	int			ndistinct = distinct_events(keys, nkeys, distinct);
 	AtlasMissing missing;
+	int			nread;
 	int			nevents;
 	WorkEvent  *events;
 	SPITupleTable *tuptable;
 
 	batch->makes_partitions = false;	/* as an error may have left it */
-	events = read_events_to_work_on(distinct, ndistinct, &nevents, &missing);
+	events = read_events_to_work_on(distinct, ndistinct, &nread, &missing);
 	tuptable = SPI_tuptable;
 	batch->makes_partitions = true;
-	ensure_document_partitions(events, nevents);
+	ensure_document_partitions(events, nread);
 	batch->makes_partitions = false;
+	nevents = omit_locked(events, nread);
+	if (nevents == 0 && nread > 0 && nkeys == batch->nkeys)
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("partitions of table \"atlas_event_search\" are locked")));
+	batch->left_some = batch->left_some || nevents < nread;
 	write_documents(events, nevents, tuptable->tupdesc, batch->documents_may_exist);
 	SPI_freetuptable(tuptable);
-	remove_done(keys, nkeys, &missing);
+	remove_done(keys, nkeys, events, nevents);
 	/* What is put off is put off in the copy: if this is undone, the rows are where they were. */
 	memcpy(rows, keys, sizeof(AtlasEventKey) * nkeys);
 	put_off_missing_rows(rows, nkeys, &missing);
@@ -383,24 +424,25 @@ work_on_whole_batch(void *argument)
 	work_on_part(batch, 0, batch->nkeys, true);
 }
 
-void
+bool
 atlas_work_on(const AtlasEventKey *keys, int nkeys)
 {
 	WorkBatch	batch = {.nkeys = nkeys};
 	ErrorData  *error;
 
 	if (nkeys == 0)
-		return;
+		return true;
 	batch.keys = palloc(sizeof(AtlasEventKey) * nkeys);
 	memcpy(batch.keys, keys, sizeof(AtlasEventKey) * nkeys);
 	qsort(batch.keys, nkeys, sizeof(AtlasEventKey), atlas_event_key_compare);
 	error = atlas_try(work_on_whole_batch, &batch);
 	if (error == NULL)
-		return;
+		return !batch.left_some;
 	if (atlas_stops_batch(error))
 		ReThrowError(error);
 	batch.documents_may_exist = true;
 	atlas_bisect(&batch, nkeys, work_on_part, fail_work);
+	return !batch.left_some;
 }
 
 int
@@ -409,6 +451,7 @@ atlas_work_batch(AtlasCursor *cursor, int limit)
 	AtlasEventKey *keys = palloc(sizeof(AtlasEventKey) * limit);
 	int			nclaimed = atlas_queue_claim_batch(cursor, limit, keys);
 
-	atlas_work_on(keys, nclaimed);
+	if (!atlas_work_on(keys, nclaimed))
+		cursor->sweep_next = true;
 	return nclaimed;
 }

@@ -13,13 +13,15 @@
 
 /*
  * Works on rows that have been claimed. Inside SPI_connect(), as the owner of the
- * extension, in a transaction of the caller's.
+ * extension, in a transaction of the caller's. Returns false if some were left as they are,
+ * because the partitions of their documents are locked.
  */
-extern void atlas_work_on(const AtlasEventKey *keys, int nkeys);
+extern bool atlas_work_on(const AtlasEventKey *keys, int nkeys);
 
 /*
  * Claims and works on one batch. The cursor is of ATLAS_TO_WORK_ON. Returns the number of
- * rows claimed; fewer than limit: there is nothing new for now.
+ * rows claimed; fewer than limit: there is nothing new for now. The next pass is a sweep if
+ * some were left.
  */
 extern int	atlas_work_batch(AtlasCursor *cursor, int limit);
 

@@ -48,6 +48,7 @@
 
 #define MAX_RESTART_SECONDS 60
 #define RETRY_MILLISECONDS 5000 /* until events that are due, but locked, are tried again */
+#define WORK_RETRY_MILLISECONDS 15000	/* until documents that somebody has locked are */
 #define MAX_HALVINGS 20
 
 /* The linker reads the queue and the tables of objects only by index. */
@@ -108,6 +109,10 @@ detach(int code, Datum argument)
 	slot->failures = has_failed ? slot->failures + 1 : 0;
 	slot->next_visit = TimestampTzPlusMilliseconds(now, (int64) atlas_naptime * 1000);
 	/* Somebody has locked what is due already. */
+	if (atlas_linker.work_cursor.sweep_next)
+		atlas_linker.next_due = Min(atlas_linker.next_due,
+									TimestampTzPlusMilliseconds(Max(now, atlas_linker.work_not_before),
+																WORK_RETRY_MILLISECONDS));
 	if (atlas_linker.next_due < slot->next_visit)
 		slot->next_visit = Max(atlas_linker.next_due,
 							   TimestampTzPlusMilliseconds(now, RETRY_MILLISECONDS));

@@ -12,11 +12,9 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "catalog/pg_extension.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "pgstat.h"
-#include "storage/lmgr.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -45,7 +43,8 @@
 #define KILLED_MESSAGE_OF_WORK "the linker was killed while it indexed this event"
 #define EVICTED_MESSAGE_OF_WORK "the linker came to no end with the document of this event and was terminated"
 #define WORK_LOCK_TIMEOUT "100ms"
-#define WORK_REST_MILLISECONDS 2000
+#define WORK_REST_MILLISECONDS 2000	/* after a lock was in the way */
+#define WORK_ERROR_REST_MILLISECONDS 30000	/* after another error */
 
 AtlasLinker atlas_linker = {.next_due = DT_NOEND};
 
@@ -54,25 +53,6 @@ static AtlasStatement select_subscription = {
 	.nparameters = 1,
 	.parameters = {OIDOID},
 };
-
-/*
- * Locks the extension, so that DROP EXTENSION waits for the end of a batch instead of
- * meeting it halfway. Returns false if there is none. While this waits for the lock, the
- * extension may have been dropped, and another one created.
- */
-static bool
-lock_extension(void)
-{
-	const AtlasExtension *extension;
-	Oid			locked = InvalidOid;
-
-	while ((extension = atlas_extension_if_any()) != NULL && extension->oid != locked)
-	{
-		locked = extension->oid;
-		LockDatabaseObject(ExtensionRelationId, locked, 0, AccessShareLock);
-	}
-	return extension != NULL;
-}
 
 /*
  * Begins a transaction as the owner of the extension. Returns false if there is no
@@ -85,7 +65,7 @@ begin_step(const char *activity, AtlasIdentity *saved)
 	pgstat_report_activity(STATE_RUNNING, activity);
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
-	if (!lock_extension())
+	if (!atlas_extension_lock())
 	{
 		atlas_linker.has_no_extension = true;
 		atlas_linker.finished = true;
@@ -292,7 +272,7 @@ work_on_suspect(AtlasEventKey *suspects, int nsuspects)
 	if (!begin_step("indexing one event", &saved))
 		return false;
 	if (atlas_work_claim_again(&key, 1) > 0)
-		atlas_work_on(&key, 1);
+		(void) atlas_work_on(&key, 1);
 	ForceSyncCommit();
 	end_step(&saved);
 	return true;
@@ -388,6 +368,7 @@ typedef struct WorkStep
 	int			claimed;
 	AtlasEventKey *keys;		/* if they were claimed before */
 	bool		more;
+	TimestampTz *not_before;	/* set if it is to rest */
 } WorkStep;
 
 /* The body of the subtransaction of a step. */
@@ -399,10 +380,24 @@ do_work_step(void *argument)
 	step->work(step);
 }
 
+/* Has this part of the second step rest for a while. What was claimed is looked for again then. */
+static void
+rest_from_work(const WorkStep *step, const ErrorData *error)
+{
+	bool		is_lock = atlas_is_lock_conflict(error);
+	int			rest = is_lock ? WORK_REST_MILLISECONDS : WORK_ERROR_REST_MILLISECONDS;
+
+	atlas_log_put_off(error->message, "atlas_event_work");
+	if (!is_lock)
+		atlas_shmem_note_error(atlas_linker.slot, error->message);
+	*step->not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), rest);
+	atlas_linker.work_cursor.sweep_next = true;
+}
+
 /*
- * Does a part of the second step. A lock that is in the way, as that of a REINDEX, is waited
- * for only for a moment, because links must not wait for it, and then the second step rests
- * for a while.
+ * Does a part of the second step. Links must not wait for it, nor end with it. So a lock that
+ * is in the way, as that of a REINDEX, is waited for only for a moment, and after an
+ * error, as that of a partition that cannot be read, the second step rests for a while.
  */
 static bool
 run_work_step(const char *activity, WorkStep *step)
@@ -414,12 +409,11 @@ run_work_step(const char *activity, WorkStep *step)
 		return false;
 	atlas_set_for_now("lock_timeout", WORK_LOCK_TIMEOUT);
 	error = atlas_try(do_work_step, step);
-	if (error != NULL && !atlas_is_lock_conflict(error))
+	if (error != NULL && atlas_is_cancel(error))
 		ReThrowError(error);
 	if (error != NULL)
 	{
-		atlas_log_put_off(error->message, "atlas_event_work");
-		atlas_linker.work_not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), WORK_REST_MILLISECONDS);
+		rest_from_work(step, error);
 		step->claimed = 0;
 		step->more = false;
 	}
@@ -450,7 +444,8 @@ claim_and_note(WorkStep *step)
 static void
 work_on_noted(WorkStep *step)
 {
-	atlas_work_on(step->keys, atlas_work_claim_again(step->keys, step->claimed));
+	if (!atlas_work_on(step->keys, atlas_work_claim_again(step->keys, step->claimed)))
+		atlas_linker.work_cursor.sweep_next = true;
 }
 
 /* Writes rows for a rebuild. */
@@ -460,14 +455,14 @@ go_on_with_rebuild(WorkStep *step)
 	step->more = atlas_rebuild_step(step->limit);
 }
 
-/* Is the second step to rest, because a lock was in its way? */
+/* Is a part of the second step to rest, because something was in its way? */
 static bool
-work_rests(void)
+rests_until(TimestampTz not_before)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
-	return atlas_linker.work_not_before != 0 && now < atlas_linker.work_not_before &&
-		!TimestampDifferenceExceeds(now, atlas_linker.work_not_before, WORK_REST_MILLISECONDS + 1);
+	return not_before != 0 && now < not_before &&
+		!TimestampDifferenceExceeds(now, not_before, WORK_ERROR_REST_MILLISECONDS + 1);
 }
 
 /*
@@ -477,12 +472,13 @@ work_rests(void)
 bool
 atlas_step_work(bool *more)
 {
-	WorkStep	step = {.limit = Min(atlas_linker.batch_size, ATLAS_WORK_BATCH_SIZE)};
+	WorkStep	step = {.limit = Min(atlas_linker.batch_size, ATLAS_WORK_BATCH_SIZE),
+	.not_before = &atlas_linker.work_not_before};
 	MemoryContext context;
 	bool		stay;
 
 	*more = false;
-	if (work_rests())
+	if (rests_until(*step.not_before))
 		return true;
 	step.work = claim_and_work;
 	if (!atlas_linker_is_careful())
@@ -507,10 +503,11 @@ atlas_step_work(bool *more)
 bool
 atlas_step_rebuild(bool *more)
 {
-	WorkStep	step = {.work = go_on_with_rebuild,.limit = atlas_batch_size};
+	WorkStep	step = {.work = go_on_with_rebuild,.limit = atlas_batch_size,
+	.not_before = &atlas_linker.rebuild_not_before};
 
 	*more = false;
-	if (!atlas_linker.rebuild_is_due || work_rests())
+	if (!atlas_linker.rebuild_is_due || rests_until(*step.not_before))
 		return true;
 	if (!run_work_step("rebuilding documents", &step))
 		return false;

@@ -21,7 +21,8 @@ typedef struct AtlasLinker
 	AtlasCursor cursor;			/* in the queue */
 	AtlasCursor work_cursor;	/* in the work table */
 	bool		left_some;		/* events that somebody else has locked */
-	TimestampTz work_not_before;	/* a lock was in the way of the second step; 0: none was */
+	TimestampTz work_not_before;	/* something was in the way of the second step; 0: nothing was */
+	TimestampTz rebuild_not_before; /* or of the rebuild */
 	bool		rebuild_is_due;	/* of the documents */
 	TimestampTz next_due;		/* when something is to be tried again */
 	TimestampTz next_round;		/* of what is due every naptime */
