@@ -195,8 +195,9 @@ estimate_left(const AtlasMatches *matches, AtlasMatchesLeft *left)
 {
 	AtlasIdRange range = {.low = matches->low, .high = matches->searched_until};
 
-	atlas_matches_estimate_left(atlas_index_reader_relation(matches->reader), &matches->range,
-								&range, &matches->seen, left);
+	atlas_matches_estimate_left(atlas_index_reader_relation(matches->reader),
+								atlas_index_reader_attribute(matches->reader, SEARCH_TENANT_ID),
+								&matches->range, &range, &matches->seen, left);
 }
 
 /*

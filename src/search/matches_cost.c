@@ -13,9 +13,13 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/tableam.h"
+#include "catalog/pg_statistic.h"
 #include "optimizer/plancat.h"
 #include "port/pg_bswap.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
 
 #include "search/matches_cost.h"
 
@@ -46,8 +50,23 @@ atlas_matches_ms(const pg_uuid_t *low, const pg_uuid_t *high)
 	return Max(ms_of(high) - ms_of(low), 1);
 }
 
+/* Did the last ANALYZE see no tenant but one? */
+static bool
+has_one_tenant(Relation partition, AttrNumber tenant_id)
+{
+	HeapTuple	tuple = SearchSysCache3(STATRELATTINH, ObjectIdGetDatum(RelationGetRelid(partition)),
+										Int16GetDatum(tenant_id), BoolGetDatum(false));
+	bool		result;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	result = ((Form_pg_statistic) GETSTRUCT(tuple))->stadistinct == 1;
+	ReleaseSysCache(tuple);
+	return result;
+}
+
 void
-atlas_matches_estimate_left(Relation partition, const AtlasIdRange *range,
+atlas_matches_estimate_left(Relation partition, AttrNumber tenant_id, const AtlasIdRange *range,
 							const AtlasIdRange *left, const AtlasMatchesSeen *seen,
 							AtlasMatchesLeft *result)
 {
@@ -69,16 +88,11 @@ atlas_matches_estimate_left(Relation partition, const AtlasIdRange *range,
 	}
 	if (seen->rows_per_ms > 0)
 		result->left_rows = Min(result->left_rows, seen->rows_per_ms * ms_left);
-}
 
-/*
- * The rows of other tenants. How many the tenant itself has is an estimate, so that they
- * count only if they are the greater part.
- */
-static double
-rows_of_others(const AtlasMatchesLeft *left)
-{
-	return left->partition_rows > 2 * left->tenant_rows ? left->partition_rows - left->tenant_rows : 0;
+	/* How many the tenant has is not known well: traffic has its nights. */
+	result->other_rows = 0;
+	if (result->partition_rows > 2 * result->tenant_rows && !has_one_tenant(partition, tenant_id))
+		result->other_rows = result->partition_rows - result->tenant_rows;
 }
 
 /*
@@ -91,7 +105,7 @@ static double
 entries_read(const AtlasMatchesLeft *left, const AtlasDocumentQuery *query)
 {
 	return Min(atlas_document_share_read(query) * left->partition_rows, left->tenant_rows) +
-		atlas_document_prefixes(query) * rows_of_others(left);
+		atlas_document_prefixes(query) * left->other_rows;
 }
 
 void

@@ -25,6 +25,7 @@ typedef struct AtlasMatchesLeft
 {
 	double		partition_rows; /* of all tenants, in the whole partition */
 	double		tenant_rows;	/* in the whole partition */
+	double		other_rows;		/* of other tenants in it, if these are the greater part */
 	double		left_rows;		/* of the tenant, in what is left */
 	double		pages;			/* of the partition */
 } AtlasMatchesLeft;
@@ -39,8 +40,12 @@ typedef struct AtlasMatchesPrice
 	bool		checks_all;		/* most of what the index finds has to be compared with the query */
 } AtlasMatchesPrice;
 
-/* How many rows are left, where the partition has events of the range. */
-extern void atlas_matches_estimate_left(Relation partition, const AtlasIdRange *range,
+/*
+ * How many rows are left, where the partition has events of the range. The tenants are in
+ * this column.
+ */
+extern void atlas_matches_estimate_left(Relation partition, AttrNumber tenant_id,
+										const AtlasIdRange *range,
 										const AtlasIdRange *left, const AtlasMatchesSeen *seen,
 										AtlasMatchesLeft *result);
 
