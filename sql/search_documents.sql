@@ -38,12 +38,15 @@ SELECT lab.shown(lab.document_of('n', '', '{}', 'acme'));
 -- ---------------------------------------------------------------------
 -- Words
 -- ---------------------------------------------------------------------
+-- Versions of psql do not agree on how wide some characters are.
+\pset format unaligned
 SELECT text, word, lab.has(lab.document_of('n', text), word) AS found FROM (VALUES
     ('ORD-4711', '4711'), ('ORD/4711', '4711'), ('#4711', '4711'), ('ORD4711', '4711'), ('ORD4711', 'ord4711'), ('ord4711', 'ord'),
     ('priya.whitfield@example.com', 'priya'), ('https://shop.example/refund/42?x=1', 'refund'), ('checkout.failed', 'failed'),
     ('CAFÉ', 'cafe'), (U&'cafe\0301', 'cafe'), ('Straße', 'strasse'), ('İSTANBUL', 'istanbul'), ('ΟΔΟΣ', 'οδοσ'), ('Київ', 'киів'),
     ('ＡＢＣ１２', 'abc12'), ('x²', 'x2'), ('ﬁnal', 'final'), (U&'soft\00ADhyphen', 'softhyphen'), ('أحمد', 'احمد'), ('שָׁלוֹם', 'שלום'),
     ('हिन्दी', 'हिन्दी'), ('환불 완료', '환불'), (U&'\1112\1161\11AB', '한'), ('ㅎㅏ', '하')) v (text, word);
+\pset format aligned
 -- Vowel signs are letters of the scripts that have them, and marks of Kana make another letter.
 SELECT lab.has(lab.document_of('कि'), 'का') AS vowels, lab.has(lab.document_of('パン'), 'ハン') AS kana;
 -- Words one after the other are a phrase, within a field only.
