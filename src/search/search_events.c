@@ -127,9 +127,8 @@ begin_matches(SearchPage *page)
 	if (search->object_id == NULL)
 		page->matches = atlas_matches_begin(&scope, &page->search->budget, page->snapshot);
 	else
-		page->object_matches = atlas_object_matches_begin(&scope, &object,
-														  page->is_direct ? &page->reader : NULL,
-														  &page->search->budget, page->snapshot);
+		page->object_matches = atlas_object_matches_begin(&scope, &object, &page->search->budget,
+														  page->snapshot);
 }
 
 /* The id of the next event that is found. */
