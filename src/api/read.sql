@@ -63,7 +63,7 @@ parameters are the names and values of the others; those whose value is null are
 CREATE FUNCTION atlas_api_private.page_problems(page_size int, since text, until text)
     RETURNS TABLE (field text, code text, message text)
     LANGUAGE sql STABLE BEGIN ATOMIC
-    SELECT '/' || parameter, 'invalid', problem
+    SELECT '/' || parameter AS field, 'invalid' AS code, problem AS message
       FROM (VALUES ('limit', 'must be from 1 to 1000', NOT coalesce(page_size, 0) BETWEEN 1 AND 1000),
                    ('since', 'must be a time of RFC 3339 from 1970 on, such as 2026-11-20T09:30:00Z',
                     since IS NOT NULL AND atlas_api_private.event_time(since) IS NULL),
