@@ -221,7 +221,7 @@ choose_index(AtlasMatches *matches)
 	AtlasMatchesLeft left;
 	AtlasMatchesPrice price;
 
-	if (!OidIsValid(matches->gin_index) || matches->seen.rows < ROWS_BEFORE_CHOICE / 2)
+	if (!OidIsValid(matches->gin_index) || matches->seen.rows < ROWS_BEFORE_CHOICE / 2.0)
 		return false;
 	estimate_left(matches, &left);
 	atlas_matches_prices(&matches->seen, &left, &matches->query,
