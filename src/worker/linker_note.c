@@ -5,9 +5,9 @@
  * A crash takes the shared memory with it, and a server may be told not to restart by
  * itself. So the note is in the database. A linker writes it once, before its first
  * batch, and removes it at the end. A linker that finds a note knows that the one before
- * was killed, and notes each batch before it begins with it, of either step. If it is killed as well, the
- * events that may be to blame are known, and, as their rows in the work table have no
- * key, where these are.
+ * was killed, and notes each batch of either step before it begins with it. If it is killed
+ * as well, the events that may be to blame are known, and where their rows in the work
+ * table are, which have no key.
  */
 #include "postgres.h"
 
