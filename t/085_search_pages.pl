@@ -94,9 +94,10 @@ is(page(q{'failed', until => '2022-01-01'})->{locked}, "$last ${last}_pkey", 'a 
 is(page(q{'failed', until => '2010-07-01'})->{locked}, "$first ${first}_pkey", 'no partition that is newer than the period');
 is(page(q{'nowhere', since => '2021-02-01', until => '2022-01-01'})->{locked}, "$last ${last}_document_idx ${last}_pkey", 'and none that is older');
 
-# ----- Entries of a GIN index that are in its pending list -----
+# ----- Entries of a GIN index that are in its pending list, which a DBA can switch on -----
 
 $node->safe_psql('atlas', <<"END");
+ALTER INDEX ${first}_document_idx SET (fastupdate = on);
 UPDATE atlas_event_search s SET document = s.document || 'pending'::tsvector
  WHERE s.event_id IN (SELECT event_id FROM atlas_events WHERE name = 'Checkout Failed' AND tenant_id = '' AND occurred_at < '2010-12-01' ORDER BY event_id LIMIT 7);
 END

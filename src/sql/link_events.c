@@ -37,7 +37,7 @@ make_documents(void *argument)
 	do
 	{
 		CHECK_FOR_INTERRUPTS();
-		limit = Min(max_events, ATLAS_WORK_BATCH_SIZE);
+		limit = Min(max_events, ATLAS_MAX_WORK_BATCH);
 		claimed = atlas_work_batch(&cursor, limit);
 		max_events -= claimed;
 	} while (claimed == limit && max_events > 0);

@@ -48,7 +48,8 @@
  * The indexes of a partition; its columns and the rest are those of the parent. Each B-tree
  * ends with the event, so that no two entries are equal. The other one, which is not unique,
  * is told so: otherwise PostgreSQL looks for equal entries before it splits a page. The
- * linker empties the pending list of the documents' GIN index: see src/work.
+ * documents' GIN index has no pending list, which searches would have to read: see
+ * gin_documents.c.
  */
 typedef struct PartitionIndexes
 {
@@ -69,7 +70,7 @@ static const PartitionIndexes indexes[ATLAS_NTABLES] = {
 	},
 	[ATLAS_EVENT_SEARCH] = {
 		.primary_key = "tenant_id, event_id",
-		.other = "USING gin (document)",
+		.other = "USING gin (document) WITH (fastupdate = off)",
 	},
 };
 

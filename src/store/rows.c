@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "access/amapi.h"
+#include "access/genam.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/transam.h"
@@ -32,6 +33,7 @@
 #include "base/extension.h"
 #include "base/statement.h"
 #include "base/tables.h"
+#include "store/gin_documents.h"
 #include "store/partitions.h"
 #include "store/rows.h"
 
@@ -43,6 +45,9 @@ bool		atlas_direct_access = true;
 typedef struct Part
 {
 	ResultRelInfo *result;
+	Relation	documents_index;	/* which takes all rows at once; NULL: there is none */
+	AttrNumber	document;		/* its column */
+	ItemPointerData *places;	/* of the rows, for this index */
 	int			from;
 	int			to;
 } Part;
@@ -196,11 +201,30 @@ open_partition(const AtlasRows *rows, int from, int *to)
 	return OidIsValid(partition) ? table_open(partition, NoLock) : NULL;
 }
 
+/* Takes the index of documents, if there is one, out of those that are written row by row. */
+static void
+take_documents_index(Part *part)
+{
+	ResultRelInfo *result = part->result;
+
+	for (int i = 0; i < result->ri_NumIndices && part->documents_index == NULL; i++)
+	{
+		const IndexInfo *info = result->ri_IndexRelationInfo[i];
+
+		if (!atlas_gin_takes_documents(result->ri_IndexRelationDescs[i], info))
+			continue;
+		part->documents_index = result->ri_IndexRelationDescs[i];
+		part->document = info->ii_IndexAttrNumbers[0];
+		part->places = palloc(sizeof(ItemPointerData) * (part->to - part->from));
+		result->ri_IndexRelationDescs[i] = NULL;
+	}
+}
+
 /* The part that begins with a row; NULL when there is no partition for it. */
 static Part *
 open_part(const AtlasRows *rows, Relation root, int from)
 {
-	Part	   *part = palloc(sizeof(Part));
+	Part	   *part = palloc0(sizeof(Part));
 	Relation	relation = root;
 
 	part->from = from;
@@ -235,6 +259,8 @@ open_parts(const AtlasRows *rows, Relation root, List **parts)
 			!has_our_columns(part->result->ri_RelationDesc, rows->table) ||
 			!has_plain_indexes(part->result))
 			return false;
+		if (rows->table->has_documents)
+			take_documents_index(part);
 		from = part->to;
 	}
 	return true;
@@ -252,6 +278,8 @@ close_parts(Relation root, const List *parts)
 		Relation	relation = part->result->ri_RelationDesc;
 
 		ExecCloseIndices(part->result);
+		if (part->documents_index != NULL)
+			index_close(part->documents_index, RowExclusiveLock);
 		if (relation != root)
 			table_close(relation, NoLock);
 	}
@@ -295,6 +323,19 @@ write_group(EState *estate, ResultRelInfo *result, TupleTableSlot **slots, int n
 	ResetPerTupleExprContext(estate);
 }
 
+/* Adds the rows of a part, whose places are known, to the index of documents. */
+static void
+write_documents_index(const AtlasRows *rows, const Part *part)
+{
+	const AtlasColumn *column = &rows->columns[part->document - 1];
+	int			nrows = part->to - part->from;
+	TSVector   *documents = palloc(sizeof(TSVector) * nrows);
+
+	for (int i = 0; i < nrows; i++)
+		documents[i] = (TSVector) DatumGetPointer(column->values[part->from + i]);
+	atlas_gin_add_documents(part->documents_index, documents, part->places, nrows);
+}
+
 /* Writes the rows of a part, some at a time. */
 static void
 write_part(EState *estate, const AtlasRows *rows, const Part *part, CommandId command)
@@ -310,7 +351,11 @@ write_part(EState *estate, const AtlasRows *rows, const Part *part, CommandId co
 		for (int i = 0; i < nslots; i++)
 			fill_slot(slots[i], rows, from + i);
 		write_group(estate, part->result, slots, nslots, command);
+		for (int i = 0; i < nslots && part->places != NULL; i++)
+			part->places[from - part->from + i] = slots[i]->tts_tid;
 	}
+	if (part->documents_index != NULL)
+		write_documents_index(rows, part);
 }
 
 /* Writes the rows if an INSERT would do no more; all of them, or none. */

@@ -37,6 +37,7 @@ typedef struct AtlasTable
 	int			ncolumns;
 	AtlasTableColumn columns[ATLAS_MAX_COLUMNS];	/* the first one is the event id */
 	bool		skips_existing; /* the INSERT leaves out rows that are there */
+	bool		has_documents;	/* its partitions have a GIN index of documents, never null */
 	AtlasStatement insert;		/* made of the columns at its first use; an array for each */
 } AtlasTable;
 

@@ -12,7 +12,6 @@
 #include "store/partitions.h"
 #include "store/rows.h"
 #include "work/document_rows.h"
-#include "work/pending_lists.h"
 
 enum
 {
@@ -32,13 +31,21 @@ static AtlasTable documents_table = {
 		[DOCUMENT_DOCUMENT] = {"document", TSVECTOROID},
 		[DOCUMENT_PROBLEM] = {"problem", TEXTOID},
 	},
-	.skips_existing = true,
+	.has_documents = true,
 };
 
-/*
- * Those that are there and differ. The parent has no index, so an INSERT cannot do this by
- * itself. Each is looked up in the primary key of its partition; the others are not looked at.
- */
+/* Which of some documents are there, by their numbers from 1. */
+static AtlasStatement select_existing = {
+	.sql =
+	"SELECT k.n::pg_catalog.int4"
+	"  FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) WITH ORDINALITY"
+	"             AS k (tenant_id, event_id, n),"
+	"       LATERAL (SELECT FROM @extschema@.atlas_event_search s WHERE " ATLAS_IS_KEY("s") " OFFSET 0) s",
+	.nparameters = ATLAS_KEYS_NPARAMETERS,
+	.parameters = {ATLAS_KEYS_PARAMETERS},
+};
+
+/* Those that are there and differ. */
 static AtlasStatement update_documents = {
 	.sql =
 	"UPDATE @extschema@.atlas_event_search s"
@@ -79,48 +86,67 @@ atlas_document_rows_add(AtlasRows *rows, const AtlasEventKey *key, TSVector docu
 		atlas_rows_set(rows, DOCUMENT_PROBLEM, CStringGetTextDatum(problem));
 }
 
-/* Writes them over those that are there. */
+/* The columns from the first one to this one, each as an array. */
 static void
-replace_documents(const AtlasRows *rows)
+document_arrays(const AtlasRows *rows, int last, Datum *values)
 {
-	Datum		values[4];
+	/* In the order of the statements' parameters. */
+	static const int columns[] = {DOCUMENT_TENANT_ID, DOCUMENT_EVENT_ID, DOCUMENT_DOCUMENT, DOCUMENT_PROBLEM};
 
-	values[0] = atlas_column_array(&rows->columns[DOCUMENT_TENANT_ID], TEXTOID);
-	values[1] = atlas_column_array(&rows->columns[DOCUMENT_EVENT_ID], UUIDOID);
-	values[2] = atlas_column_array(&rows->columns[DOCUMENT_DOCUMENT], TSVECTOROID);
-	values[3] = atlas_column_array(&rows->columns[DOCUMENT_PROBLEM], TEXTOID);
-	(void) atlas_execute(&update_documents, values, NULL, false, 0);
+	for (int i = 0; i < last; i++)
+		values[i] = atlas_column_array(&rows->columns[columns[i]], documents_table.columns[columns[i]].type);
 }
 
-/* Notes to which partitions they went. */
+/* Those that are not there. */
 static void
-note_pending(const AtlasRows *rows)
+find_missing(const AtlasRows *rows, AtlasRows *missing)
 {
-	int			to;
+	Datum		values[ATLAS_KEYS_NPARAMETERS];
+	bool	   *exists = palloc0(sizeof(bool) * rows->nrows);
+	SPITupleTable *found;
+	uint64		nfound;
 
-	for (int from = 0; from < rows->nrows; from = to)
+	document_arrays(rows, ATLAS_KEYS_NPARAMETERS, values);
+	nfound = atlas_execute(&select_existing, values, NULL, false, 0);
+	found = SPI_tuptable;
+	for (uint64 i = 0; i < nfound; i++)
 	{
-		Oid			partition;
+		bool		isnull;
 
-		to = rows->nrows;
-		partition = atlas_partition_of(ATLAS_EVENT_SEARCH, rows->columns[DOCUMENT_EVENT_ID].values, from, &to);
-		if (OidIsValid(partition))
-			atlas_pending_list_note(partition, to - from);
+		exists[DatumGetInt32(SPI_getbinval(found->vals[i], found->tupdesc, 1, &isnull)) - 1] = true;
 	}
+	SPI_freetuptable(found);
+	atlas_document_rows_init(missing, rows->nrows);
+	for (int i = 0; i < rows->nrows; i++)
+	{
+		if (exists[i])
+			continue;
+		atlas_rows_add(missing);
+		for (int j = 0; j < documents_table.ncolumns; j++)
+			if (!rows->columns[j].nulls[i])
+				atlas_rows_set(missing, j, rows->columns[j].values[i]);
+	}
+	pfree(exists);
 }
 
 void
 atlas_document_rows_write(const AtlasRows *rows, AtlasExistingDocuments existing)
 {
+	Datum		values[4];
+	AtlasRows	missing;
+
 	if (rows->nrows == 0)
 		return;
 	if (existing == ATLAS_NONE_EXISTS)
-		atlas_rows_write(rows);
-	else
 	{
-		if (existing == ATLAS_REPLACE_EXISTING)
-			replace_documents(rows);
-		atlas_rows_insert(rows);
+		atlas_rows_write(rows);
+		return;
 	}
-	note_pending(rows);
+	if (existing == ATLAS_REPLACE_EXISTING)
+	{
+		document_arrays(rows, lengthof(values), values);
+		(void) atlas_execute(&update_documents, values, NULL, false, 0);
+	}
+	find_missing(rows, &missing);
+	atlas_rows_write(&missing);
 }

@@ -23,7 +23,7 @@ extern void atlas_document_rows_init(AtlasRows *rows, int size);
 extern void atlas_document_rows_add(AtlasRows *rows, const AtlasEventKey *key, TSVector document,
 									const char *problem);
 
-/* Writes the rows; the partitions must be there. Also notes that their pending lists are not empty. */
+/* Writes the rows; the partitions must be there. */
 extern void atlas_document_rows_write(const AtlasRows *rows, AtlasExistingDocuments existing);
 
 #endif							/* ATLAS_DOCUMENT_ROWS_H */

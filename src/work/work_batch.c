@@ -46,7 +46,7 @@
 #define MAX_BACKOFF_SECONDS 60
 #define MAX_MISSING_SECONDS 3600	/* between two looks for an event that is not there */
 #define MISSING_ATTEMPTS 30		/* after which it was deleted: about a day */
-#define BYTES_AT_ONCE (4 * 1024 * 1024) /* of documents in memory */
+#define BYTES_AT_ONCE (8 * 1024 * 1024) /* of documents in memory */
 
 static AtlasStatement select_sources = {
 	ATLAS_LOG_BY_KEYS("e.event_id, e.tenant_id, e.object_type, e.name, e.description, e.payload"),

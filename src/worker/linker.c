@@ -41,7 +41,6 @@
 #include "base/compat.h"
 #include "base/shmem.h"
 #include "link/link_batch.h"
-#include "work/pending_lists.h"
 #include "worker/linker.h"
 #include "worker/linker_transactions.h"
 #include "worker/worker.h"
@@ -269,14 +268,6 @@ grow_batch(void)
 		atlas_linker.batch_size = Min(atlas_linker.batch_size * 2, atlas_batch_size);
 }
 
-/* Empties pending lists if it is worth while. Returns false if the linker is to leave. */
-static bool
-clean_if_due(bool nothing_comes)
-{
-	return !atlas_pending_lists_due(GetCurrentTimestamp(), nothing_comes) ||
-		(!must_leave() && atlas_step_clean());
-}
-
 /*
  * A batch of each step, the second only if the queue had no full one. *more says that there
  * is more to do at once. Returns false if the linker is to leave.
@@ -291,7 +282,7 @@ do_batches(TimestampTz *idle_since, bool *more)
 	*more = claimed >= atlas_linker.batch_size;
 	if (!*more)
 	{
-		if (must_leave() || !atlas_step_work(more))
+		if (must_leave() || !atlas_step_work(claimed > 0, more))
 			return false;
 		/* Nothing else is due. */
 		if (!*more && claimed == 0 && (must_leave() || !atlas_step_rebuild(more)))
@@ -329,7 +320,7 @@ work_until_empty(TimestampTz *idle_since)
 			return false;
 		full = full || retried >= atlas_linker.batch_size;
 	} while (full && !round_is_due());
-	return full || clean_if_due(false);
+	return true;
 }
 
 /* The life of a linker, from the first look to the last. */
@@ -365,7 +356,7 @@ work(void)
 		if (!work_until_empty(&idle_since))
 			return;
 	} while (wait_for_work(idle_since));
-	atlas_linker.finished = clean_if_due(true);
+	atlas_linker.finished = true;
 }
 
 /* Reports an error, and ends in as good an order as the error allows. */

@@ -29,7 +29,6 @@
 #include "link/retry_unresolved.h"
 #include "link/unresolved.h"
 #include "store/queue.h"
-#include "work/pending_lists.h"
 #include "work/rebuild.h"
 #include "work/work_batch.h"
 #include "worker/housekeeping.h"
@@ -43,6 +42,11 @@
 #define KILLED_MESSAGE_OF_WORK "the linker was killed while it indexed this event"
 #define EVICTED_MESSAGE_OF_WORK "the linker came to no end with the document of this event and was terminated"
 #define WORK_LOCK_TIMEOUT "100ms"
+
+#define FIRST_WORK 250			/* events in a batch of the second step, at first */
+#define WORK_FOR_LINKS 4		/* at most, for each event in a batch of the first step */
+#define MILLISECONDS_OF_WORK 200	/* that such a batch may take */
+#define MILLISECONDS_BESIDE_LINKS 50
 #define WORK_REST_MILLISECONDS 2000	/* after a lock was in the way */
 #define WORK_ERROR_REST_MILLISECONDS 30000	/* after another error */
 
@@ -195,7 +199,6 @@ atlas_step_begin(AtlasBacklog *backlog, AtlasEventKey **suspects, int *nsuspects
 	*suspects = atlas_event_keys_copy(keys, *nsuspects, TopMemoryContext);
 	atlas_linker.state_noted = true;
 	end_step(&saved);
-	atlas_pending_lists_note_all();
 	return true;
 }
 
@@ -465,45 +468,73 @@ rests_until(TimestampTz not_before)
 		!TimestampDifferenceExceeds(now, not_before, WORK_ERROR_REST_MILLISECONDS + 1);
 }
 
-/*
- * The batch is small, so that an event that comes meanwhile does not wait for long to be
- * linked. It is noted before it is begun if the linker is careful.
- */
-bool
-atlas_step_work(bool *more)
+/* Claims and notes a batch, and works on it in another transaction. */
+static bool
+work_on_noted_batch(WorkStep *step)
 {
-	WorkStep	step = {.limit = Min(atlas_linker.batch_size, ATLAS_WORK_BATCH_SIZE),
-	.not_before = &atlas_linker.work_not_before};
-	MemoryContext context;
+	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "atlas_events noted batch",
+												  ALLOCSET_DEFAULT_SIZES);
+	bool		stay;
+
+	step->keys = MemoryContextAlloc(context, sizeof(AtlasEventKey) * step->limit);
+	step->work = claim_and_note;
+	stay = run_work_step("noting a batch", step);
+	step->more = step->claimed >= step->limit;
+	step->work = work_on_noted;
+	if (stay && step->claimed > 0)
+		stay = run_work_step("indexing", step);
+	MemoryContextDelete(context);
+	return stay;
+}
+
+/*
+ * Chooses the size of the next batch. While there are full ones, each is larger than the one
+ * before, because a large one takes less time for each event; but an event that comes
+ * meanwhile must not wait for long to be linked.
+ */
+static void
+choose_work_size(const WorkStep *step, int64 milliseconds, bool links_come)
+{
+	int			most = links_come ? MILLISECONDS_BESIDE_LINKS : MILLISECONDS_OF_WORK;
+
+	if (!step->more)
+		atlas_linker.work_size = FIRST_WORK;
+	else if (milliseconds < most / 2)
+		atlas_linker.work_size = Min(step->limit * 2, ATLAS_MAX_WORK_BATCH);
+	else if (milliseconds > most)
+		atlas_linker.work_size = Max(step->limit / 2, FIRST_WORK);
+}
+
+bool
+atlas_step_work(bool links_come, bool *more)
+{
+	TimestampTz start = GetCurrentTimestamp();
+	WorkStep	step = {.work = claim_and_work,.not_before = &atlas_linker.work_not_before};
 	bool		stay;
 
 	*more = false;
 	if (rests_until(*step.not_before))
 		return true;
-	step.work = claim_and_work;
-	if (!atlas_linker_is_careful())
+	step.limit = Min(Max(atlas_linker.work_size, FIRST_WORK), WORK_FOR_LINKS * atlas_linker.batch_size);
+	if (atlas_linker_is_careful())
+	{
+		step.limit = Min(FIRST_WORK, atlas_linker.batch_size);
+		stay = work_on_noted_batch(&step);
+	}
+	else
 	{
 		stay = run_work_step("indexing", &step);
-		*more = step.claimed >= step.limit;
-		return stay;
+		step.more = step.claimed >= step.limit;
 	}
-
-	context = AllocSetContextCreate(TopMemoryContext, "atlas_events noted batch", ALLOCSET_DEFAULT_SIZES);
-	step.keys = MemoryContextAlloc(context, sizeof(AtlasEventKey) * step.limit);
-	step.work = claim_and_note;
-	stay = run_work_step("noting a batch", &step);
-	*more = step.claimed >= step.limit;
-	step.work = work_on_noted;
-	if (stay && step.claimed > 0)
-		stay = run_work_step("indexing", &step);
-	MemoryContextDelete(context);
+	choose_work_size(&step, TimestampDifferenceMilliseconds(start, GetCurrentTimestamp()), links_come);
+	*more = step.more;
 	return stay;
 }
 
 bool
 atlas_step_rebuild(bool *more)
 {
-	WorkStep	step = {.work = go_on_with_rebuild,.limit = atlas_batch_size,
+	WorkStep	step = {.work = go_on_with_rebuild,.limit = ATLAS_MAX_WORK_BATCH,
 	.not_before = &atlas_linker.rebuild_not_before};
 
 	*more = false;
@@ -512,19 +543,6 @@ atlas_step_rebuild(bool *more)
 	if (!run_work_step("rebuilding documents", &step))
 		return false;
 	*more = step.more;
-	return true;
-}
-
-bool
-atlas_step_clean(void)
-{
-	AtlasIdentity saved;
-
-	if (!begin_step("emptying pending lists", &saved))
-		return false;
-	atlas_set_for_now("lock_timeout", WORK_LOCK_TIMEOUT);
-	atlas_pending_lists_clean(GetCurrentTimestamp());
-	end_step(&saved);
 	return true;
 }
 

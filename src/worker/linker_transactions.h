@@ -16,6 +16,7 @@ typedef struct AtlasLinker
 	bool		has_no_extension;
 	bool		finished;		/* there was nothing left to do */
 	int			batch_size;		/* atlas_events.batch_size, or less after an eviction */
+	int			work_size;		/* of the next batch of the second step */
 	bool		was_evicted;	/* the linker before this one was: see eviction.c */
 
 	AtlasCursor cursor;			/* in the queue */
@@ -55,14 +56,14 @@ extern bool atlas_step_suspect(AtlasBacklog backlog, AtlasEventKey *suspects, in
 /* Links a batch. *claimed is less than the batch size if nothing is left. */
 extern bool atlas_step_batch(int *claimed);
 
-/* The second step, for a batch. *more says whether there is more to do at once. */
-extern bool atlas_step_work(bool *more);
+/*
+ * The second step, for a batch, which is to take less time while links come. *more says
+ * whether there is more to do at once.
+ */
+extern bool atlas_step_work(bool links_come, bool *more);
 
 /* Goes on with a rebuild of the documents, when nothing else is to be done. *more as above. */
 extern bool atlas_step_rebuild(bool *more);
-
-/* Empties the pending lists of the documents' indexes. */
-extern bool atlas_step_clean(void);
 
 /* Looks up unresolved references again: those that are due, but no more than a batch. */
 extern bool atlas_step_retry_unresolved(int *claimed);
