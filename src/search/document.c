@@ -39,7 +39,7 @@
 #define GAP 10					/* positions between two fields */
 
 /* Bytes that words leave to the exact lexemes: two for each value. */
-#define RESERVED (MAX_FIELDS * 2 * (ATLAS_MAX_LEXEME + 8))
+#define RESERVED (MAX_FIELDS * 2 * (ATLAS_MAX_VALUE_LEXEME + 8))
 
 int			atlas_search_text_limit = 16 * 1024;
 

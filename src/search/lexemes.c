@@ -7,10 +7,11 @@
  * that it belongs to. In the lexeme of a value a tab stands between the key and the
  * value, because in a folded text every blank is a space.
  *
- * A lexeme of more than MAX_WHOLE bytes is cut, and a hash of all of it follows: that of
- * Fowler, Noll and Vo (FNV-1a) of 64 bits, which is the same on every machine and in
- * every version. A lexeme that was cut is longer than each that was not, so that one
- * cannot pretend to be the other.
+ * A lexeme that is too long is cut, and a hash of all of it follows: that of Fowler, Noll
+ * and Vo (FNV-1a) of 64 bits, which is the same on every machine and in every version. A
+ * lexeme that was cut is longer than each that was not, so that one cannot pretend to be the
+ * other. Values are cut early, because there are many of them, and nobody looks for a part of
+ * one by its key.
  */
 #include "postgres.h"
 
@@ -27,29 +28,41 @@
 #define KIND_VALUE '='
 #define VALUE_FOLLOWS '\t'
 
-#define MAX_WHOLE 96
-#define KEPT 83					/* at most so many bytes stay of one that is cut, and at least 80 */
-#define HASH_LENGTH 17			/* a sign and 16 digits */
-#define HASH_ROOM (KEPT + HASH_LENGTH + 1 - MAX_WHOLE)
+#define MAX_WHOLE 96			/* bytes of one that is not cut */
+#define MAX_WHOLE_VALUE 24
+#define CUT 8					/* bytes less than that are kept of one that is; 11 in the middle of a character */
+#define HASH_DIGITS 11			/* of six bits each */
+#define HASH_ROOM (1 + HASH_DIGITS - CUT)
 
 #define FNV_OFFSET UINT64CONST(0xcbf29ce484222325)
 #define FNV_PRIME UINT64CONST(0x100000001b3)
 
+/* Writes a sign and the digits of a hash. */
+static void
+write_hash(char *text, uint64 hash)
+{
+	static const char digits[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_";
+
+	*text++ = '~';
+	for (int i = 0; i < HASH_DIGITS; i++, hash <<= 6)
+		*text++ = digits[hash >> 58];
+}
+
 /* Shortens a lexeme. There is room for HASH_ROOM bytes behind the text. */
 static AtlasLexeme
-finish_lexeme(char *text, Size length)
+finish_lexeme(char *text, Size length, int max_whole)
 {
 	AtlasLexeme lexeme = {text, length};
 	uint64		hash = FNV_OFFSET;
 	int			kept;
 
-	if (length <= MAX_WHOLE)
+	if (length <= max_whole)
 		return lexeme;
 	for (Size i = 0; i < length; i++)
 		hash = (hash ^ (unsigned char) text[i]) * FNV_PRIME;
-	kept = pg_mbcliplen(text, MAX_WHOLE, KEPT);
-	snprintf(text + kept, HASH_LENGTH + 1, "~%08x%08x", (uint32) (hash >> 32), (uint32) hash);
-	lexeme.length = kept + HASH_LENGTH;
+	kept = pg_mbcliplen(text, max_whole, max_whole - CUT);
+	write_hash(text + kept, hash);
+	lexeme.length = kept + 1 + HASH_DIGITS;
 	return lexeme;
 }
 
@@ -60,7 +73,7 @@ make_lexeme(char kind, const char *text, int length)
 
 	lexeme[0] = kind;
 	memcpy(lexeme + 1, text, length);
-	return finish_lexeme(lexeme, (Size) length + 1);
+	return finish_lexeme(lexeme, (Size) length + 1, MAX_WHOLE);
 }
 
 AtlasLexeme
@@ -107,7 +120,7 @@ atlas_exact_lexeme(const char *folded_key, int key_length, const char *exact, in
 	memcpy(lexeme + 1, folded_key, key_length);
 	lexeme[key_length + 1] = VALUE_FOLLOWS;
 	memcpy(lexeme + key_length + 2, exact, exact_length);
-	return finish_lexeme(lexeme, length);
+	return finish_lexeme(lexeme, length, MAX_WHOLE_VALUE);
 }
 
 AtlasLexeme

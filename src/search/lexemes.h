@@ -21,6 +21,7 @@ typedef struct AtlasLexeme
 
 /* What is longer is shortened, and ends with a hash of all of it. */
 #define ATLAS_MAX_LEXEME 100
+#define ATLAS_MAX_VALUE_LEXEME 28	/* the same of a value */
 
 extern AtlasLexeme atlas_tenant_lexeme(const text *tenant);
 extern AtlasLexeme atlas_type_lexeme(const char *object_type, int length);	/* as it is stored */
