@@ -82,6 +82,12 @@ atlas_tenant_lexeme(const text *tenant)
 	return make_lexeme(KIND_TENANT, VARDATA_ANY(tenant), VARSIZE_ANY_EXHDR(tenant));
 }
 
+bool
+atlas_is_tenant_lexeme(const char *lexeme)
+{
+	return *lexeme == KIND_TENANT;
+}
+
 AtlasLexeme
 atlas_type_lexeme(const char *object_type, int length)
 {

@@ -24,6 +24,7 @@ typedef struct AtlasLexeme
 #define ATLAS_MAX_VALUE_LEXEME 28	/* the same of a value */
 
 extern AtlasLexeme atlas_tenant_lexeme(const text *tenant);
+extern bool atlas_is_tenant_lexeme(const char *lexeme);
 extern AtlasLexeme atlas_type_lexeme(const char *object_type, int length);	/* as it is stored */
 extern AtlasLexeme atlas_name_lexeme(const char *name, int length); /* case and marks do not count */
 

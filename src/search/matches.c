@@ -173,6 +173,7 @@ is_match(AtlasMatches *matches, Datum value, bool by_index)
 		return false;
 	old = MemoryContextSwitchTo(matches->row_context);
 	document = DatumGetTSVector(value);
+	atlas_document_prefetch(document);
 	if (!by_index && matches->query.nsampled < SAMPLED_ROWS)
 		atlas_document_sample(&matches->query, document);
 	if ((by_index && !matches->query.is_exact) ||

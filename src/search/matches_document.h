@@ -18,7 +18,13 @@ typedef struct AtlasDocumentQuery
 
 extern void atlas_document_query_init(AtlasDocumentQuery *query, TSQuery tsquery);
 
-/* Does the document have lexemes that the query asks for? So a GIN index finds it. */
+/* Begins to fetch the document into the caches of the processor, all of it at once. */
+extern void atlas_document_prefetch(TSVector document);
+
+/*
+ * Does the document, which is one of the query's tenant, have the lexemes that the query asks
+ * for? So a GIN index finds it.
+ */
 extern bool atlas_document_may_match(const AtlasDocumentQuery *query, TSVector document);
 
 /* Does a document that may match do so? */

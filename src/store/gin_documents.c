@@ -104,9 +104,9 @@ collect_entries(const TSVector *documents, const ItemPointerData *places, int nd
 	return entries;
 }
 
-/* Adds a lexeme, with the places of the rows that have it. */
+/* Adds a lexeme to the tree, with the places of the rows that have it. */
 static void
-add_lexeme(GinState *state, const Entry *first, int nentries)
+add_entry(GinState *state, const Entry *first, int nentries)
 {
 	ItemPointerData *places = palloc_extended(sizeof(ItemPointerData) * nentries, MCXT_ALLOC_HUGE);
 	text	   *key = palloc(VARHDRSZ + first->length);
@@ -120,7 +120,7 @@ add_lexeme(GinState *state, const Entry *first, int nentries)
 
 /* A document without lexemes has an entry as well. */
 static void
-add_empty(GinState *state, const TSVector *documents, const ItemPointerData *places, int ndocuments)
+add_empty_documents(GinState *state, const TSVector *documents, const ItemPointerData *places, int ndocuments)
 {
 	for (int i = 0; i < ndocuments; i++)
 	{
@@ -158,10 +158,10 @@ atlas_gin_add_documents(Relation index, const TSVector *documents, const ItemPoi
 		for (behind = from + 1; behind < nentries; behind++)
 			if (compare_lexemes(&entries[from], &entries[behind]) != 0)
 				break;
-		add_lexeme(&state, &entries[from], (int) (behind - from));
+		add_entry(&state, &entries[from], (int) (behind - from));
 		MemoryContextReset(entry_context);
 	}
-	add_empty(&state, documents, places, ndocuments);
+	add_empty_documents(&state, documents, places, ndocuments);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 }

@@ -43,6 +43,7 @@
 #include "link/link_batch.h"
 #include "worker/linker.h"
 #include "worker/linker_transactions.h"
+#include "worker/linker_work.h"
 #include "worker/worker.h"
 
 #define MAX_RESTART_SECONDS 60
@@ -201,7 +202,9 @@ recover(AtlasBacklog backlog, AtlasEventKey *suspects, int nsuspects)
 						atlas_linker.was_evicted ? "terminated" : "killed", nsuspects,
 						backlog == ATLAS_TO_LINK ? "linked" : "indexed")));
 	for (int i = 0; i < nsuspects; i++)
-		if (must_leave() || !atlas_step_suspect(backlog, &suspects[i], nsuspects - i))
+		if (must_leave() ||
+			!(backlog == ATLAS_TO_LINK ? atlas_step_link_suspect(suspects[i]) :
+			  atlas_step_work_on_suspect(&suspects[i], nsuspects - i)))
 			return false;
 	atlas_linker.batch_noted = nsuspects > 0;
 	return true;

@@ -30,7 +30,6 @@
 #include "link/unresolved.h"
 #include "store/queue.h"
 #include "work/rebuild.h"
-#include "work/work_batch.h"
 #include "worker/housekeeping.h"
 #include "worker/linker_note.h"
 #include "worker/linker_transactions.h"
@@ -39,16 +38,6 @@
 #define CAREFUL_SECONDS 600		/* for which batches are noted after a kill */
 #define KILLED_MESSAGE "the linker was killed while it linked this event"
 #define EVICTED_MESSAGE "the linker came to no end with this event and was terminated"
-#define KILLED_MESSAGE_OF_WORK "the linker was killed while it indexed this event"
-#define EVICTED_MESSAGE_OF_WORK "the linker came to no end with the document of this event and was terminated"
-#define WORK_LOCK_TIMEOUT "100ms"
-
-#define FIRST_WORK 250			/* events in a batch of the second step, at first */
-#define WORK_FOR_LINKS 4		/* at most, for each event in a batch of the first step */
-#define MILLISECONDS_OF_WORK 200	/* that such a batch may take */
-#define MILLISECONDS_BESIDE_LINKS 50
-#define WORK_REST_MILLISECONDS 2000	/* after a lock was in the way */
-#define WORK_ERROR_REST_MILLISECONDS 30000	/* after another error */
 
 AtlasLinker atlas_linker = {.next_due = DT_NOEND};
 
@@ -58,12 +47,8 @@ static AtlasStatement select_subscription = {
 	.parameters = {OIDOID},
 };
 
-/*
- * Begins a transaction as the owner of the extension. Returns false if there is no
- * extension.
- */
-static bool
-begin_step(const char *activity, AtlasIdentity *saved)
+bool
+atlas_linker_begin_step(const char *activity, AtlasIdentity *saved)
 {
 	atlas_worker_is_busy = true;
 	pgstat_report_activity(STATE_RUNNING, activity);
@@ -83,9 +68,8 @@ begin_step(const char *activity, AtlasIdentity *saved)
 	return true;
 }
 
-/* Commits the transaction. */
-static void
-end_step(const AtlasIdentity *saved)
+void
+atlas_linker_end_step(const AtlasIdentity *saved)
 {
 	atlas_return(saved);
 	SPI_finish();
@@ -121,10 +105,10 @@ keep_house(TimestampTz now)
 {
 	AtlasIdentity saved;
 
-	if (!begin_step("making partitions", &saved))
+	if (!atlas_linker_begin_step("making partitions", &saved))
 		return false;
 	atlas_keep_house(atlas_linker.slot, now);
-	end_step(&saved);
+	atlas_linker_end_step(&saved);
 	return true;
 }
 
@@ -139,7 +123,7 @@ atlas_step_round(bool *has_work)
 	TimestampTz now = GetCurrentTimestamp();
 	bool		stay;
 
-	if (!begin_step("looking for work", &saved))
+	if (!atlas_linker_begin_step("looking for work", &saved))
 		return false;
 	stay = may_link();
 	if (stay)
@@ -147,7 +131,7 @@ atlas_step_round(bool *has_work)
 		*has_work = atlas_queue_has_work();
 		atlas_linker.next_due = atlas_queue_next_due();
 	}
-	end_step(&saved);
+	atlas_linker_end_step(&saved);
 	atlas_linker.cursor.sweep_next = true;
 	atlas_linker.work_cursor.sweep_next = true;
 	atlas_linker.next_round = TimestampTzPlusMilliseconds(now, (int64) atlas_naptime * 1000);
@@ -189,7 +173,7 @@ atlas_step_begin(AtlasBacklog *backlog, AtlasEventKey **suspects, int *nsuspects
 	AtlasIdentity saved;
 	AtlasEventKey *keys;
 
-	if (!begin_step("beginning", &saved))
+	if (!atlas_linker_begin_step("beginning", &saved))
 		return false;
 	if (read_note(backlog, &keys, nsuspects))
 		atlas_linker.careful_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
@@ -198,7 +182,7 @@ atlas_step_begin(AtlasBacklog *backlog, AtlasEventKey **suspects, int *nsuspects
 		atlas_linker_note_write(ATLAS_TO_LINK, NULL, 0);
 	*suspects = atlas_event_keys_copy(keys, *nsuspects, TopMemoryContext);
 	atlas_linker.state_noted = true;
-	end_step(&saved);
+	atlas_linker_end_step(&saved);
 	return true;
 }
 
@@ -215,8 +199,8 @@ add_counts(const AtlasLinkCounts *counts)
  * FAILED only after the last attempt has been made and has ended the linker as well.
  * Unresolved references are given up before they are looked up once more.
  */
-static bool
-link_suspect(AtlasEventKey key)
+bool
+atlas_step_link_suspect(AtlasEventKey key)
 {
 	AtlasIdentity saved;
 	const char *reason = atlas_linker.was_evicted ? EVICTED_MESSAGE : KILLED_MESSAGE;
@@ -224,7 +208,7 @@ link_suspect(AtlasEventKey key)
 	bool		queued;
 	bool		unresolved;
 
-	if (!begin_step("counting an attempt", &saved))
+	if (!atlas_linker_begin_step("counting an attempt", &saved))
 		return false;
 	queued = atlas_queue_claim_again(&key, 1) > 0;
 	if (queued)
@@ -232,64 +216,23 @@ link_suspect(AtlasEventKey key)
 	unresolved = atlas_unresolved_give_up(&key, reason);
 	if (queued || unresolved)
 		ForceSyncCommit();
-	end_step(&saved);
+	atlas_linker_end_step(&saved);
 	if (!queued && !unresolved)
 		return true;
 
-	if (!begin_step("linking one event", &saved))
+	if (!atlas_linker_begin_step("linking one event", &saved))
 		return false;
 	if (atlas_queue_claim_again(&key, 1) > 0)
 		atlas_link(&key, 1, &counts);
 	atlas_retry_given_up(&key, reason);
 	ForceSyncCommit();
-	end_step(&saved);
+	atlas_linker_end_step(&saved);
 	add_counts(&counts);
 	return true;
 }
 
-/*
- * The same in the second step. The row is found by its place, which counting an attempt
- * changes, so that what is still suspected is noted anew with it.
- */
-static bool
-work_on_suspect(AtlasEventKey *suspects, int nsuspects)
-{
-	AtlasIdentity saved;
-	const char *reason = atlas_linker.was_evicted ? EVICTED_MESSAGE_OF_WORK : KILLED_MESSAGE_OF_WORK;
-	AtlasEventKey key = suspects[0];
-	bool		goes_on = false;
-
-	if (!begin_step("counting an attempt", &saved))
-		return false;
-	if (atlas_work_claim_again(&key, 1) > 0)
-	{
-		goes_on = atlas_work_failed(&key, false, reason);
-		suspects[0].place = key.place;
-		atlas_linker_note_write(ATLAS_TO_WORK_ON, suspects, nsuspects);
-	}
-	end_step(&saved);
-	if (!goes_on)
-		return true;
-
-	key = suspects[0];
-	if (!begin_step("indexing one event", &saved))
-		return false;
-	if (atlas_work_claim_again(&key, 1) > 0)
-		(void) atlas_work_on(&key, 1);
-	ForceSyncCommit();
-	end_step(&saved);
-	return true;
-}
-
-bool
-atlas_step_suspect(AtlasBacklog backlog, AtlasEventKey *suspects, int nsuspects)
-{
-	return backlog == ATLAS_TO_LINK ? link_suspect(suspects[0]) : work_on_suspect(suspects, nsuspects);
-}
-
-/* Notes a batch for the linker after this one, unless there is nothing to note. */
-static void
-note_batch(AtlasBacklog backlog, const AtlasEventKey *keys, int nkeys)
+void
+atlas_linker_note_batch(AtlasBacklog backlog, const AtlasEventKey *keys, int nkeys)
 {
 	if (nkeys > 0 || atlas_linker.batch_noted)
 		atlas_linker_note_write(backlog, keys, nkeys);
@@ -301,10 +244,10 @@ atlas_step_relax(void)
 {
 	AtlasIdentity saved;
 
-	if (!begin_step("noting a batch", &saved))
+	if (!atlas_linker_begin_step("noting a batch", &saved))
 		return false;
-	note_batch(ATLAS_TO_LINK, NULL, 0);
-	end_step(&saved);
+	atlas_linker_note_batch(ATLAS_TO_LINK, NULL, 0);
+	atlas_linker_end_step(&saved);
 	atlas_linker.careful_until = 0;
 	atlas_linker.was_evicted = false;
 	return true;
@@ -317,10 +260,10 @@ link_batch(int *claimed)
 	AtlasIdentity saved;
 	AtlasLinkCounts counts = {0};
 
-	if (!begin_step("linking", &saved))
+	if (!atlas_linker_begin_step("linking", &saved))
 		return false;
 	*claimed = atlas_link_batch(&atlas_linker.cursor, atlas_linker.batch_size, &counts);
-	end_step(&saved);
+	atlas_linker_end_step(&saved);
 	add_counts(&counts);
 	return true;
 }
@@ -335,20 +278,20 @@ link_noted_batch(int *claimed)
 	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "atlas_events noted batch",
 												  ALLOCSET_DEFAULT_SIZES);
 
-	if (!begin_step("noting a batch", &saved))
+	if (!atlas_linker_begin_step("noting a batch", &saved))
 		return false;
 	keys = palloc(sizeof(AtlasEventKey) * atlas_linker.batch_size);
 	*claimed = atlas_queue_claim_batch(&atlas_linker.cursor, atlas_linker.batch_size, keys);
-	note_batch(ATLAS_TO_LINK, keys, *claimed);
+	atlas_linker_note_batch(ATLAS_TO_LINK, keys, *claimed);
 	keys = atlas_event_keys_copy(keys, *claimed, context);
-	end_step(&saved);
+	atlas_linker_end_step(&saved);
 
 	if (*claimed > 0)
 	{
-		if (!begin_step("linking", &saved))
+		if (!atlas_linker_begin_step("linking", &saved))
 			return false;
 		atlas_link(keys, atlas_queue_claim_again(keys, *claimed), &counts);
-		end_step(&saved);
+		atlas_linker_end_step(&saved);
 		add_counts(&counts);
 	}
 	MemoryContextDelete(context);
@@ -360,193 +303,6 @@ atlas_step_batch(int *claimed)
 {
 	return atlas_linker_is_careful() ? link_noted_batch(claimed) : link_batch(claimed);
 }
-
-/* ----- The second step ----- */
-
-/* A batch of the second step, in the transaction that is under way. */
-typedef struct WorkStep
-{
-	void		(*work) (struct WorkStep *step);
-	int			limit;
-	int			claimed;
-	AtlasEventKey *keys;		/* if they were claimed before */
-	bool		more;
-	TimestampTz *not_before;	/* set if it is to rest */
-} WorkStep;
-
-/* The body of the subtransaction of a step. */
-static void
-do_work_step(void *argument)
-{
-	WorkStep   *step = argument;
-
-	step->work(step);
-}
-
-/* Has this part of the second step rest for a while. What was claimed is looked for again then. */
-static void
-rest_from_work(const WorkStep *step, const ErrorData *error)
-{
-	bool		is_lock = atlas_is_lock_conflict(error);
-	int			rest = is_lock ? WORK_REST_MILLISECONDS : WORK_ERROR_REST_MILLISECONDS;
-
-	atlas_log_put_off(error->message, "atlas_event_work");
-	if (!is_lock)
-		atlas_shmem_note_error(atlas_linker.slot, error->message);
-	*step->not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), rest);
-	atlas_linker.work_cursor.sweep_next = true;
-}
-
-/*
- * Does a part of the second step. Links must not wait for it, nor end with it. So a lock that
- * is in the way, as that of a REINDEX, is waited for only for a moment, and after an
- * error, as that of a partition that cannot be read, the second step rests for a while.
- */
-static bool
-run_work_step(const char *activity, WorkStep *step)
-{
-	AtlasIdentity saved;
-	ErrorData  *error;
-
-	if (!begin_step(activity, &saved))
-		return false;
-	atlas_set_for_now("lock_timeout", WORK_LOCK_TIMEOUT);
-	error = atlas_try(do_work_step, step);
-	if (error != NULL && atlas_is_cancel(error))
-		ReThrowError(error);
-	if (error != NULL)
-	{
-		rest_from_work(step, error);
-		step->claimed = 0;
-		step->more = false;
-	}
-	end_step(&saved);
-	return true;
-}
-
-/* Claims a batch and works on it. */
-static void
-claim_and_work(WorkStep *step)
-{
-	step->claimed = atlas_work_batch(&atlas_linker.work_cursor, step->limit);
-}
-
-/* Claims a batch and notes it. */
-static void
-claim_and_note(WorkStep *step)
-{
-	AtlasEventKey *keys = palloc(sizeof(AtlasEventKey) * step->limit);
-
-	step->claimed = atlas_queue_claim_batch(&atlas_linker.work_cursor, step->limit, keys);
-	note_batch(ATLAS_TO_WORK_ON, keys, step->claimed);
-	memcpy(step->keys, atlas_event_keys_copy(keys, step->claimed, GetMemoryChunkContext(step->keys)),
-		   sizeof(AtlasEventKey) * step->claimed);
-}
-
-/* Works on what has been claimed before. */
-static void
-work_on_noted(WorkStep *step)
-{
-	if (!atlas_work_on(step->keys, atlas_work_claim_again(step->keys, step->claimed)))
-		atlas_linker.work_cursor.sweep_next = true;
-}
-
-/* Writes rows for a rebuild. */
-static void
-go_on_with_rebuild(WorkStep *step)
-{
-	step->more = atlas_rebuild_step(step->limit);
-}
-
-/* Is a part of the second step to rest, because something was in its way? */
-static bool
-rests_until(TimestampTz not_before)
-{
-	TimestampTz now = GetCurrentTimestamp();
-
-	return not_before != 0 && now < not_before &&
-		!TimestampDifferenceExceeds(now, not_before, WORK_ERROR_REST_MILLISECONDS + 1);
-}
-
-/* Claims and notes a batch, and works on it in another transaction. */
-static bool
-work_on_noted_batch(WorkStep *step)
-{
-	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "atlas_events noted batch",
-												  ALLOCSET_DEFAULT_SIZES);
-	bool		stay;
-
-	step->keys = MemoryContextAlloc(context, sizeof(AtlasEventKey) * step->limit);
-	step->work = claim_and_note;
-	stay = run_work_step("noting a batch", step);
-	step->more = step->claimed >= step->limit;
-	step->work = work_on_noted;
-	if (stay && step->claimed > 0)
-		stay = run_work_step("indexing", step);
-	MemoryContextDelete(context);
-	return stay;
-}
-
-/*
- * Chooses the size of the next batch. While there are full ones, each is larger than the one
- * before, because a large one takes less time for each event; but an event that comes
- * meanwhile must not wait for long to be linked.
- */
-static void
-choose_work_size(const WorkStep *step, int64 milliseconds, bool links_come)
-{
-	int			most = links_come ? MILLISECONDS_BESIDE_LINKS : MILLISECONDS_OF_WORK;
-
-	if (!step->more)
-		atlas_linker.work_size = FIRST_WORK;
-	else if (milliseconds < most / 2)
-		atlas_linker.work_size = Min(step->limit * 2, ATLAS_MAX_WORK_BATCH);
-	else if (milliseconds > most)
-		atlas_linker.work_size = Max(step->limit / 2, FIRST_WORK);
-}
-
-bool
-atlas_step_work(bool links_come, bool *more)
-{
-	TimestampTz start = GetCurrentTimestamp();
-	WorkStep	step = {.work = claim_and_work,.not_before = &atlas_linker.work_not_before};
-	bool		stay;
-
-	*more = false;
-	if (rests_until(*step.not_before))
-		return true;
-	step.limit = Min(Max(atlas_linker.work_size, FIRST_WORK), WORK_FOR_LINKS * atlas_linker.batch_size);
-	if (atlas_linker_is_careful())
-	{
-		step.limit = Min(FIRST_WORK, atlas_linker.batch_size);
-		stay = work_on_noted_batch(&step);
-	}
-	else
-	{
-		stay = run_work_step("indexing", &step);
-		step.more = step.claimed >= step.limit;
-	}
-	choose_work_size(&step, TimestampDifferenceMilliseconds(start, GetCurrentTimestamp()), links_come);
-	*more = step.more;
-	return stay;
-}
-
-bool
-atlas_step_rebuild(bool *more)
-{
-	WorkStep	step = {.work = go_on_with_rebuild,.limit = ATLAS_MAX_WORK_BATCH,
-	.not_before = &atlas_linker.rebuild_not_before};
-
-	*more = false;
-	if (!atlas_linker.rebuild_is_due || rests_until(*step.not_before))
-		return true;
-	if (!run_work_step("rebuilding documents", &step))
-		return false;
-	*more = step.more;
-	return true;
-}
-
-/* ----- What was not found, and the end ----- */
 
 /*
  * This comes after the batches, because new events are more urgent than references that
@@ -564,25 +320,25 @@ atlas_step_retry_unresolved(int *claimed)
 		{
 			AtlasEventKey *keys;
 
-			if (!begin_step("noting a batch", &saved))
+			if (!atlas_linker_begin_step("noting a batch", &saved))
 				return false;
 			keys = palloc(sizeof(AtlasEventKey) * atlas_linker.batch_size);
-			note_batch(ATLAS_TO_LINK, keys, atlas_unresolved_due_events(atlas_linker.batch_size, keys));
-			end_step(&saved);
+			atlas_linker_note_batch(ATLAS_TO_LINK, keys, atlas_unresolved_due_events(atlas_linker.batch_size, keys));
+			atlas_linker_end_step(&saved);
 		}
-		if (!begin_step("linking again", &saved))
+		if (!atlas_linker_begin_step("linking again", &saved))
 			return false;
 		*claimed = atlas_retry_unresolved(atlas_linker.batch_size);
-		end_step(&saved);
+		atlas_linker_end_step(&saved);
 	}
-	if (!begin_step("looking for work", &saved))
+	if (!atlas_linker_begin_step("looking for work", &saved))
 		return false;
 	atlas_linker.next_due = atlas_queue_next_due();
 	atlas_linker.left_some = atlas_queue_left_some(&atlas_linker.cursor);
 	if (atlas_queue_left_some(&atlas_linker.work_cursor))
 		atlas_linker.left_some = true;
 	atlas_linker.rebuild_is_due = atlas_rebuild_is_due();
-	end_step(&saved);
+	atlas_linker_end_step(&saved);
 	return true;
 }
 
@@ -595,12 +351,12 @@ atlas_step_end(void)
 {
 	AtlasIdentity saved;
 
-	if (!atlas_linker.state_noted || !begin_step("ending", &saved))
+	if (!atlas_linker.state_noted || !atlas_linker_begin_step("ending", &saved))
 		return;
 	if (atlas_linker_is_careful() && !atlas_linker.finished)
 		atlas_linker_note_write(ATLAS_TO_LINK, NULL, 0);
 	else
 		atlas_linker_note_clear();
-	end_step(&saved);
+	atlas_linker_end_step(&saved);
 	atlas_linker.state_noted = false;
 }

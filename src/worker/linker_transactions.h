@@ -5,6 +5,7 @@
 #ifndef ATLAS_LINKER_TRANSACTIONS_H
 #define ATLAS_LINKER_TRANSACTIONS_H
 
+#include "base/identity.h"
 #include "base/shmem.h"
 #include "store/queue_claim.h"
 
@@ -37,6 +38,18 @@ typedef struct AtlasLinker
 extern AtlasLinker atlas_linker;
 
 /*
+ * Begins a transaction as the owner of the extension. Returns false if there is no
+ * extension.
+ */
+extern bool atlas_linker_begin_step(const char *activity, AtlasIdentity *saved);
+
+/* Commits it. */
+extern void atlas_linker_end_step(const AtlasIdentity *saved);
+
+/* Notes a batch for the linker after this one, unless there is nothing to note. */
+extern void atlas_linker_note_batch(AtlasBacklog backlog, const AtlasEventKey *keys, int nkeys);
+
+/*
  * Each step is one transaction or a few. A step returns false if the linker is to leave,
  * and raises the errors that no event is to blame for.
  */
@@ -47,23 +60,11 @@ extern bool atlas_step_round(bool *has_work);
 /* Notes that this linker is at work. Returns the events that the one before was at work on. */
 extern bool atlas_step_begin(AtlasBacklog *backlog, AtlasEventKey **suspects, int *nsuspects);
 
-/*
- * Links, or works on, the first of the events that may have killed the linker before; the
- * others are still to come.
- */
-extern bool atlas_step_suspect(AtlasBacklog backlog, AtlasEventKey *suspects, int nsuspects);
+/* Links one of the events that may have killed the linker before. */
+extern bool atlas_step_link_suspect(AtlasEventKey key);
 
 /* Links a batch. *claimed is less than the batch size if nothing is left. */
 extern bool atlas_step_batch(int *claimed);
-
-/*
- * The second step, for a batch, which is to take less time while links come. *more says
- * whether there is more to do at once.
- */
-extern bool atlas_step_work(bool links_come, bool *more);
-
-/* Goes on with a rebuild of the documents, when nothing else is to be done. *more as above. */
-extern bool atlas_step_rebuild(bool *more);
 
 /* Looks up unresolved references again: those that are due, but no more than a batch. */
 extern bool atlas_step_retry_unresolved(int *claimed);

@@ -1,0 +1,251 @@
+/*
+ * linker_work.c
+ *		The transactions of a linker that come after linking: documents, and rebuilds of them.
+ *
+ * Links never wait for them, nor end with them.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "base/identity.h"
+#include "base/retry.h"
+#include "base/shmem.h"
+#include "base/subtransaction.h"
+#include "link/put_off.h"
+#include "store/work.h"
+#include "work/rebuild.h"
+#include "work/work_batch.h"
+#include "worker/linker_note.h"
+#include "worker/linker_transactions.h"
+#include "worker/linker_work.h"
+
+#define KILLED_MESSAGE "the linker was killed while it indexed this event"
+#define EVICTED_MESSAGE "the linker came to no end with the document of this event and was terminated"
+#define WORK_LOCK_TIMEOUT "100ms"
+
+#define FIRST_WORK 250			/* events in a batch of the second step, at first */
+#define WORK_FOR_LINKS 4		/* at most, for each event in a batch of the first step */
+#define MILLISECONDS_OF_WORK 200	/* that such a batch may take */
+#define MILLISECONDS_BESIDE_LINKS 50
+#define WORK_REST_MILLISECONDS 2000	/* after a lock was in the way */
+#define WORK_ERROR_REST_MILLISECONDS 30000	/* after another error */
+
+/* A batch of the second step, in the transaction that is under way. */
+typedef struct WorkStep
+{
+	void		(*work) (struct WorkStep *step);
+	int			limit;
+	int			claimed;
+	AtlasEventKey *keys;		/* if they were claimed before */
+	bool		more;
+	TimestampTz *not_before;	/* set if it is to rest */
+} WorkStep;
+
+/* The body of the subtransaction of a step. */
+static void
+do_work_step(void *argument)
+{
+	WorkStep   *step = argument;
+
+	step->work(step);
+}
+
+/* Has this part of the second step rest for a while. What was claimed is looked for again then. */
+static void
+rest_from_work(const WorkStep *step, const ErrorData *error)
+{
+	bool		is_lock = atlas_is_lock_conflict(error);
+	int			rest = is_lock ? WORK_REST_MILLISECONDS : WORK_ERROR_REST_MILLISECONDS;
+
+	atlas_log_put_off(error->message, "atlas_event_work");
+	if (!is_lock)
+		atlas_shmem_note_error(atlas_linker.slot, error->message);
+	*step->not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), rest);
+	atlas_linker.work_cursor.sweep_next = true;
+}
+
+/*
+ * Does a part of the second step. Links must not wait for it, nor end with it. So a lock that
+ * is in the way, as that of a REINDEX, is waited for only for a moment, and after an
+ * error, as that of a partition that cannot be read, the second step rests for a while.
+ */
+static bool
+run_work_step(const char *activity, WorkStep *step)
+{
+	AtlasIdentity saved;
+	ErrorData  *error;
+
+	if (!atlas_linker_begin_step(activity, &saved))
+		return false;
+	atlas_set_for_now("lock_timeout", WORK_LOCK_TIMEOUT);
+	error = atlas_try(do_work_step, step);
+	if (error != NULL && atlas_is_cancel(error))
+		ReThrowError(error);
+	if (error != NULL)
+	{
+		rest_from_work(step, error);
+		step->claimed = 0;
+		step->more = false;
+	}
+	atlas_linker_end_step(&saved);
+	return true;
+}
+
+/* Claims a batch and works on it. */
+static void
+claim_and_work(WorkStep *step)
+{
+	step->claimed = atlas_work_batch(&atlas_linker.work_cursor, step->limit);
+}
+
+/* Claims a batch and notes it. */
+static void
+claim_and_note(WorkStep *step)
+{
+	AtlasEventKey *keys = palloc(sizeof(AtlasEventKey) * step->limit);
+
+	step->claimed = atlas_queue_claim_batch(&atlas_linker.work_cursor, step->limit, keys);
+	atlas_linker_note_batch(ATLAS_TO_WORK_ON, keys, step->claimed);
+	memcpy(step->keys, atlas_event_keys_copy(keys, step->claimed, GetMemoryChunkContext(step->keys)),
+		   sizeof(AtlasEventKey) * step->claimed);
+}
+
+/* Works on what has been claimed before. */
+static void
+work_on_noted(WorkStep *step)
+{
+	if (!atlas_work_on(step->keys, atlas_work_claim_again(step->keys, step->claimed)))
+		atlas_linker.work_cursor.sweep_next = true;
+}
+
+/* Writes rows for a rebuild. */
+static void
+go_on_with_rebuild(WorkStep *step)
+{
+	step->more = atlas_rebuild_step(step->limit);
+}
+
+/* Is a part of the second step to rest, because something was in its way? */
+static bool
+rests_until(TimestampTz not_before)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	return not_before != 0 && now < not_before &&
+		!TimestampDifferenceExceeds(now, not_before, WORK_ERROR_REST_MILLISECONDS + 1);
+}
+
+/* Claims and notes a batch, and works on it in another transaction. */
+static bool
+work_on_noted_batch(WorkStep *step)
+{
+	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "atlas_events noted batch",
+												  ALLOCSET_DEFAULT_SIZES);
+	bool		stay;
+
+	step->keys = MemoryContextAlloc(context, sizeof(AtlasEventKey) * step->limit);
+	step->work = claim_and_note;
+	stay = run_work_step("noting a batch", step);
+	step->more = step->claimed >= step->limit;
+	step->work = work_on_noted;
+	if (stay && step->claimed > 0)
+		stay = run_work_step("indexing", step);
+	MemoryContextDelete(context);
+	return stay;
+}
+
+/*
+ * Chooses the size of the next batch. While there are full ones, each is larger than the one
+ * before, because a large one takes less time for each event; but an event that comes
+ * meanwhile must not wait for long to be linked.
+ */
+static void
+choose_work_size(const WorkStep *step, int64 milliseconds, bool links_come)
+{
+	int			most = links_come ? MILLISECONDS_BESIDE_LINKS : MILLISECONDS_OF_WORK;
+
+	if (!step->more)
+		atlas_linker.work_size = FIRST_WORK;
+	else if (milliseconds < most / 2)
+		atlas_linker.work_size = Min(step->limit * 2, ATLAS_MAX_WORK_BATCH);
+	else if (milliseconds > most)
+		atlas_linker.work_size = Max(step->limit / 2, FIRST_WORK);
+}
+
+bool
+atlas_step_work(bool links_come, bool *more)
+{
+	TimestampTz start = GetCurrentTimestamp();
+	WorkStep	step = {.work = claim_and_work,.not_before = &atlas_linker.work_not_before};
+	bool		stay;
+
+	*more = false;
+	if (rests_until(*step.not_before))
+		return true;
+	step.limit = Min(Max(atlas_linker.work_size, FIRST_WORK), WORK_FOR_LINKS * atlas_linker.batch_size);
+	if (atlas_linker_is_careful())
+	{
+		step.limit = Min(FIRST_WORK, atlas_linker.batch_size);
+		stay = work_on_noted_batch(&step);
+	}
+	else
+	{
+		stay = run_work_step("indexing", &step);
+		step.more = step.claimed >= step.limit;
+	}
+	choose_work_size(&step, TimestampDifferenceMilliseconds(start, GetCurrentTimestamp()), links_come);
+	*more = step.more;
+	return stay;
+}
+
+bool
+atlas_step_rebuild(bool *more)
+{
+	WorkStep	step = {.work = go_on_with_rebuild,.limit = ATLAS_MAX_WORK_BATCH,
+	.not_before = &atlas_linker.rebuild_not_before};
+
+	*more = false;
+	if (!atlas_linker.rebuild_is_due || rests_until(*step.not_before))
+		return true;
+	if (!run_work_step("rebuilding documents", &step))
+		return false;
+	*more = step.more;
+	return true;
+}
+
+/*
+ * An attempt is counted before it is made. The row is found by its place, which that
+ * changes, so that what is still suspected is noted anew with it.
+ */
+bool
+atlas_step_work_on_suspect(AtlasEventKey *suspects, int nsuspects)
+{
+	AtlasIdentity saved;
+	const char *reason = atlas_linker.was_evicted ? EVICTED_MESSAGE : KILLED_MESSAGE;
+	AtlasEventKey key = suspects[0];
+	bool		goes_on = false;
+
+	if (!atlas_linker_begin_step("counting an attempt", &saved))
+		return false;
+	if (atlas_work_claim_again(&key, 1) > 0)
+	{
+		goes_on = atlas_work_failed(&key, false, reason);
+		suspects[0].place = key.place;
+		atlas_linker_note_write(ATLAS_TO_WORK_ON, suspects, nsuspects);
+	}
+	atlas_linker_end_step(&saved);
+	if (!goes_on)
+		return true;
+
+	key = suspects[0];
+	if (!atlas_linker_begin_step("indexing one event", &saved))
+		return false;
+	if (atlas_work_claim_again(&key, 1) > 0)
+		(void) atlas_work_on(&key, 1);
+	ForceSyncCommit();
+	atlas_linker_end_step(&saved);
+	return true;
+}
