@@ -135,11 +135,14 @@ BEGIN
               FROM generate_series(first, last) AS n OFFSET 0) AS e;
 
     INSERT INTO atlas_event_links (event_id, linked_at, object_type, object_id)
-    SELECT e.event_id, e.received_at, r->>'objectType', r->>'objectId'
-      FROM generate_series(first, last) AS n
-      JOIN atlas_events e ON e.tenant_id = '' AND e.event_id = generator.id_of(n, generator.time_of(n, total, until, span)),
-           LATERAL jsonb_array_elements(e.related_objects) AS r
-     WHERE n % every_nth = 0 AND (e.object_type, e.object_id) IS DISTINCT FROM (r->>'objectType', r->>'objectId');
+    SELECT generator.id_of(n, at), at, l.object_type, l.object_id
+      FROM (SELECT n, generator.time_of(n, total, until, span) AS at,
+                   CASE WHEN generator.pick(n, 17, 10, false) = 1
+                        THEN md5('account-' || 1 + generator.pick(n, 1, customers, true) % (customers / 10))::uuid::text END AS account
+              FROM generate_series(first, last) AS n WHERE n % every_nth = 0 OFFSET 0) AS e,
+           LATERAL (VALUES ('ACCOUNT', md5('account-' || generator.pick(n, 2, customers / 10, true))::uuid::text),
+                           ('CONVERSATION', generator.pick(n, 3, customers, false)::text)) AS l (object_type, object_id)
+     WHERE l.object_type <> 'ACCOUNT' OR l.object_id IS DISTINCT FROM e.account;
 
     INSERT INTO atlas_event_work (event_id, submitted_xid, what)
     SELECT generator.id_of(n, generator.time_of(n, total, until, span)), pg_current_xact_id(), 1
