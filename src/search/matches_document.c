@@ -12,6 +12,7 @@
 #include "tsearch/ts_utils.h"
 #include "utils/fmgrprotos.h"
 
+#include "base/compat.h"
 #include "search/lexemes.h"
 #include "search/matches_document.h"
 

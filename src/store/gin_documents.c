@@ -21,6 +21,7 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
+#include "base/compat.h"
 #include "store/gin_documents.h"
 
 /* A lexeme of a document. */
