@@ -105,6 +105,17 @@ is($node->safe_psql('atlas', q{SELECT count(*) FROM atlas_search_events('pending
 cmp_ok($node->safe_psql('atlas', "SELECT gin_clean_pending_list('${first}_document_idx')"), '>', 0, 'they were pending');
 is($node->safe_psql('atlas', q{SELECT count(*) FROM atlas_search_events('pending')}), '7', 'they are found afterwards');
 
+# ----- An index of the objects that is locked -----
+
+my $labels = q{SELECT count(*), count(label) FROM atlas_search_events('rare')};
+is($node->safe_psql('atlas', $labels), '3|3', 'events have the labels of their objects');
+my $owner = $node->background_psql('atlas');
+$owner->query_safe('BEGIN; REINDEX TABLE customers');
+like($node->safe_psql('atlas', $labels), qr/^3\|0$/, 'nobody waits for one');
+$owner->query_safe('ROLLBACK');
+$owner->quit;
+is($node->safe_psql('atlas', $labels), '3|3', 'they are there afterwards');
+
 # ----- Rows that are gone -----
 
 $node->safe_psql('atlas', q{DELETE FROM atlas_event_search WHERE document @@ 'rare' AND event_id < event_id_at('2012-01-01')});

@@ -12,7 +12,6 @@
 #include "postgres.h"
 
 #include "access/amapi.h"
-#include "access/genam.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/transam.h"
@@ -209,14 +208,14 @@ take_documents_index(Part *part)
 
 	for (int i = 0; i < result->ri_NumIndices && part->documents_index == NULL; i++)
 	{
-		const IndexInfo *info = result->ri_IndexRelationInfo[i];
+		IndexInfo  *info = result->ri_IndexRelationInfo[i];
 
 		if (!atlas_gin_takes_documents(result->ri_IndexRelationDescs[i], info))
 			continue;
 		part->documents_index = result->ri_IndexRelationDescs[i];
 		part->document = info->ii_IndexAttrNumbers[0];
 		part->places = palloc(sizeof(ItemPointerData) * (part->to - part->from));
-		result->ri_IndexRelationDescs[i] = NULL;
+		info->ii_ReadyForInserts = false;
 	}
 }
 
@@ -278,8 +277,6 @@ close_parts(Relation root, const List *parts)
 		Relation	relation = part->result->ri_RelationDesc;
 
 		ExecCloseIndices(part->result);
-		if (part->documents_index != NULL)
-			index_close(part->documents_index, RowExclusiveLock);
 		if (relation != root)
 			table_close(relation, NoLock);
 	}
