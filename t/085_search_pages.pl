@@ -107,6 +107,7 @@ is($node->safe_psql('atlas', q{SELECT count(*) FROM atlas_search_events('pending
 
 # ----- An index of the objects that is locked -----
 
+$node->safe_psql('atlas', q{SELECT atlas_register_object_type('CUSTOMER', 'customers', 'id', 'external_id', label_column => 'external_id')});
 my $labels = q{SELECT count(*), count(label) FROM atlas_search_events('rare')};
 is($node->safe_psql('atlas', $labels), '3|3', 'events have the labels of their objects');
 my $owner = $node->background_psql('atlas');
