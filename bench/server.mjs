@@ -141,7 +141,7 @@ export async function linkerPid(database) {
 /* What is in the queue is linked in the background, its documents are made, and linking stays on. */
 export async function drain(database) {
 	await setLinking(database, true)
-	await waitFor('all is done', () => isDone(database), { every: 100 })
+	await waitFor('all is done', () => isDone(database), { seconds: 3600, every: 100 })
 }
 
 /* Nothing is left to be linked, and nothing to be done besides. */
