@@ -7,15 +7,14 @@
  * it is too big. Here it is cut: a lexeme that would be too much is left out, and so are
  * positions beyond the last one or beyond the number that a lexeme can have.
  *
- * Most of the time goes into sorting. So the first bytes of each lexeme are compared as a
- * number.
+ * Most of the time goes into sorting: see byte_order.h.
  */
 #include "postgres.h"
 
 #include "miscadmin.h"
-#include "port/pg_bswap.h"
 #include "utils/memutils.h"
 
+#include "base/byte_order.h"
 #include "base/compat.h"
 #include "search/lexeme_list.h"
 
@@ -27,25 +26,19 @@
  */
 #define EXTRA_SIZE (1 + 2 * (int) sizeof(uint16))
 
-/* The order of lexemes in a tsvector, and of the positions of each. No text has a zero. */
+static inline int
+compare_texts(const AtlasPlacedLexeme *a, const AtlasPlacedLexeme *b)
+{
+	return atlas_compare_bytes(a->first_bytes, a->text, a->length, b->first_bytes, b->text, b->length);
+}
+
+/* The order of lexemes in a tsvector, and of the positions of each. */
 static inline int
 compare_placed(const AtlasPlacedLexeme *a, const AtlasPlacedLexeme *b)
 {
-	int			common = Min(a->length, b->length);
-	int			order;
+	int			order = compare_texts(a, b);
 
-	if (a->first_bytes != b->first_bytes)
-		return a->first_bytes < b->first_bytes ? -1 : 1;
-	if (common > sizeof(uint64))
-	{
-		order = memcmp(a->text + sizeof(uint64), b->text + sizeof(uint64),
-					   common - sizeof(uint64));
-		if (order != 0)
-			return order;
-	}
-	if (a->length != b->length)
-		return a->length - b->length;
-	return (int) a->position - (int) b->position;
+	return order != 0 ? order : (int) a->position - (int) b->position;
 }
 
 #define ST_SORT sort_placed
@@ -66,16 +59,6 @@ atlas_lexeme_list_init(AtlasLexemeList *list)
 	list->items = palloc(list->room * sizeof(AtlasPlacedLexeme));
 }
 
-/* The first bytes, as a number, with zeros behind a text that is shorter. */
-static inline uint64
-first_bytes_of(const char *text, int length)
-{
-	uint64		bytes = 0;
-
-	memcpy(&bytes, text, Min(length, sizeof(bytes)));
-	return pg_ntoh64(bytes);
-}
-
 void
 atlas_lexeme_list_add(AtlasLexemeList *list, const char *text, int length,
 					  int position, int weight, int reserved)
@@ -92,7 +75,7 @@ atlas_lexeme_list_add(AtlasLexemeList *list, const char *text, int length,
 	}
 	list->size += length + EXTRA_SIZE;
 	item = &list->items[list->nitems++];
-	item->first_bytes = first_bytes_of(text, length);
+	item->first_bytes = atlas_first_bytes(text, length);
 	item->text = text;
 	item->length = length;
 	item->position = position < MAXENTRYPOS ? position : 0;
@@ -102,8 +85,7 @@ atlas_lexeme_list_add(AtlasLexemeList *list, const char *text, int length,
 static bool
 is_same_lexeme(const AtlasPlacedLexeme *a, const AtlasPlacedLexeme *b)
 {
-	return a->first_bytes == b->first_bytes && a->length == b->length &&
-		memcmp(a->text, b->text, a->length) == 0;
+	return compare_texts(a, b) == 0;
 }
 
 /* How many lexemes are different from each other, in a list that is sorted. */

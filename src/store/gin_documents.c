@@ -16,18 +16,18 @@
 #include "catalog/pg_am.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
-#include "port/pg_bswap.h"
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
+#include "base/byte_order.h"
 #include "base/compat.h"
 #include "store/gin_documents.h"
 
 /* A lexeme of a document. */
 typedef struct Entry
 {
-	uint64		first_bytes;	/* of the text, to be compared as a number */
+	uint64		first_bytes;	/* of the text: see byte_order.h */
 	const char *text;
 	int			length;
 	ItemPointerData place;		/* of the document's row */
@@ -36,18 +36,7 @@ typedef struct Entry
 static inline int
 compare_lexemes(const Entry *a, const Entry *b)
 {
-	int			common = Min(a->length, b->length);
-	int			order;
-
-	if (a->first_bytes != b->first_bytes)
-		return a->first_bytes < b->first_bytes ? -1 : 1;
-	if (common > (int) sizeof(uint64))
-	{
-		order = memcmp(a->text + sizeof(uint64), b->text + sizeof(uint64), common - sizeof(uint64));
-		if (order != 0)
-			return order;
-	}
-	return a->length - b->length;
+	return atlas_compare_bytes(a->first_bytes, a->text, a->length, b->first_bytes, b->text, b->length);
 }
 
 static inline int
@@ -93,13 +82,10 @@ collect_entries(const TSVector *documents, const ItemPointerData *places, int nd
 
 		for (int j = 0; j < documents[i]->size; j++, entry++)
 		{
-			uint64		bytes = 0;
-
 			entry->text = texts + words[j].pos;
 			entry->length = words[j].len;
 			entry->place = places[i];
-			memcpy(&bytes, entry->text, Min(entry->length, (int) sizeof(bytes)));
-			entry->first_bytes = pg_ntoh64(bytes);
+			entry->first_bytes = atlas_first_bytes(entry->text, entry->length);
 		}
 	}
 	return entries;
