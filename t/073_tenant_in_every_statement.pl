@@ -139,7 +139,7 @@ $node->safe_psql('postgres', 'ALTER SYSTEM SET atlas_events.max_attempts = 5');
 $node->reload;
 my $linker = wait_at_gate($node, 'atlas');
 kill 'KILL', $linker;
-isnt(wait_at_gate($node, 'atlas'), $linker, 'another linker comes after one that was killed');
+isnt(wait_at_gate($node, 'atlas', $linker), $linker, 'another linker comes after one that was killed');
 open_gate($node, 'atlas');
 linked_ok($node, 'atlas', 'all events are linked');
 
@@ -165,7 +165,7 @@ UPDATE atlas_event_unresolved SET next_attempt_at = now() WHERE event_id = '$ids
 END
 $linker = wait_at_gate($node, 'atlas');
 kill 'KILL', $linker;
-isnt(wait_at_gate($node, 'atlas'), $linker, 'another linker comes to the reference');
+isnt(wait_at_gate($node, 'atlas', $linker), $linker, 'another linker comes to the reference');
 open_gate($node, 'atlas');
 wait_until($node, 'atlas', "SELECT NOT EXISTS (SELECT FROM atlas_event_unresolved WHERE event_id = '$ids[-1]')",
 	'and links it');

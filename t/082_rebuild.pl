@@ -88,7 +88,7 @@ is(progress('missing_since IS NULL, rebuild_started_at IS NOT NULL, rebuild_fini
 cmp_ok(progress('rebuild_documents'), '>', 0, 'the status says how far it is');
 is(status_of($node, 'atlas', 'advice'), '', 'and no advice is needed');
 kill 'KILL', $linker;
-isnt(wait_at_gate($node, 'atlas'), $linker, 'after a kill another linker goes on');
+isnt(wait_at_gate($node, 'atlas', $linker), $linker, 'after a kill another linker goes on');
 $node->stop('immediate');
 $node->start;
 wait_at_gate($node, 'atlas');

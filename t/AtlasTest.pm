@@ -271,14 +271,15 @@ COMMIT;
 END
 }
 
-# Waits until a linker stands at the gate; returns its process id.
+# Waits until a linker stands at the gate; returns its process id. One that was killed is
+# shown for a moment still, and is told.
 sub wait_at_gate
 {
-	my ($node, $database) = @_;
+	my ($node, $database, $killed) = @_;
 
 	return poll_value($node, 'postgres',
 		"SELECT pid FROM pg_stat_activity WHERE backend_type = 'atlas_events linker'
-		    AND datname = '$database' AND wait_event = 'PgSleep'");
+		    AND datname = '$database' AND wait_event = 'PgSleep' AND pid <> " . ($killed // 0));
 }
 
 sub open_gate
