@@ -14,7 +14,6 @@
 
 #include "access/gin_private.h"
 #include "catalog/pg_am.h"
-#include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"

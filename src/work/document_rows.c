@@ -86,14 +86,14 @@ atlas_document_rows_add(AtlasRows *rows, const AtlasEventKey *key, TSVector docu
 		atlas_rows_set(rows, DOCUMENT_PROBLEM, CStringGetTextDatum(problem));
 }
 
-/* The columns from the first one to this one, each as an array. */
+/* So many of the statements' first parameters, each an array. */
 static void
-document_arrays(const AtlasRows *rows, int last, Datum *values)
+document_arrays(const AtlasRows *rows, int nvalues, Datum *values)
 {
 	/* In the order of the statements' parameters. */
 	static const int columns[] = {DOCUMENT_TENANT_ID, DOCUMENT_EVENT_ID, DOCUMENT_DOCUMENT, DOCUMENT_PROBLEM};
 
-	for (int i = 0; i < last; i++)
+	for (int i = 0; i < nvalues; i++)
 		values[i] = atlas_column_array(&rows->columns[columns[i]], documents_table.columns[columns[i]].type);
 }
 
