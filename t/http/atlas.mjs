@@ -206,14 +206,17 @@ export async function startNginx(t, edit = (conf) => conf, prepare = () => {}) {
  * reason, head (status line and headers), headerList, headers, text and json;
  * without an answer the status is 0.
  */
-export function raw(base, bytes) {
+export const raw = async (base, bytes) => parseAnswer(await rawBytes(base, bytes))
+
+/* All that is answered until the connection is closed. */
+export function rawBytes(base, bytes) {
 	const { hostname, port } = new URL(base)
 	return new Promise((resolve) => {
 		const parts = []
 		const socket = connect(Number(port), hostname, () => socket.write(bytes))
 		socket.on('data', (part) => parts.push(part))
 		socket.on('error', () => {})
-		socket.on('close', () => resolve(parseAnswer(Buffer.concat(parts))))
+		socket.on('close', () => resolve(Buffer.concat(parts)))
 	})
 }
 

@@ -10,7 +10,7 @@ import { readFileSync, statSync } from 'node:fs'
 import { gzipSync } from 'node:zlib'
 import { randomUUID } from 'node:crypto'
 import { BASE_URL, POSTGREST_URL, SERVER, CUSTOMER, admin, reader, assertError, event, get, getDirectly, post,
-	postDirectly, raw, request, sql, waitFor } from './atlas.mjs'
+	postDirectly, raw, rawBytes, request, sql, waitFor } from './atlas.mjs'
 
 const DEPTH = 100_000
 const json = (fields) => JSON.stringify(event(fields))
@@ -423,6 +423,16 @@ test('HEAD has the status and the headers of GET, and no body', async () => {
 		assertHead(ofHead, ofGet.status)
 		assert.equal(ofHead.text, '')
 		assert.equal(ofHead.headers.get('content-type'), ofGet.headers.get('content-type'))
+	}
+})
+
+test('an event that comes right behind a HEAD, on the same connection, is answered', async () => {
+	const head = `Host: localhost\r\nAuthorization: Bearer ${admin}\r\n`
+	for (const path of ['/events', '/event_logs', '/object-types', '/status', '/rejections', '/search?q=x']) {
+		const body = json()
+		const answers = await rawBytes(BASE_URL, `HEAD /v1${path} HTTP/1.1\r\n${head}\r\n` +
+			`POST /v1/events HTTP/1.1\r\n${head}Connection: close\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`)
+		assert.match(answers.toString(), /^HTTP\/1\.1 200 [^]*\nHTTP\/1\.1 200 [^]*"Event Linked"/, path)
 	}
 })
 
