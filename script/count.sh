@@ -1,10 +1,12 @@
 # shellcheck shell=bash
 #
 # script/count.sh - runs tests and counts them: PASSED and FAILED are what all
-# tests so far amount to. To be sourced after lib.sh.
+# tests so far amount to. What failed is said once more at the end. To be sourced
+# after lib.sh.
 
 PASSED=0
 FAILED=0
+FAILURES=()
 # What the last call of count said.
 COUNTED=
 
@@ -16,7 +18,18 @@ passed() {
 failed() {
     echo "FAILED: $1"
     FAILED=$((FAILED + 1))
+    FAILURES+=("$1")
 }
+
+# What the output of logged says of tests that failed: each with the file that it is in,
+# and with some lines of what is said about it.
+# shellcheck disable=SC2016  # the $ are awk's
+SHOW_FAILURES='
+    /^[^ ]+\.pl \.+/ { file = $1 ": " }
+    /^(ok|1\.\.)/ { left = 0 }
+    /^not ok/ && toupper($0) !~ /# *TODO/ || / \.\.\. FAILED/ || /^FAILED: / ||
+        /^(Dubious|No subtests run|Failed [0-9])/ { left = 16; print "| " file $0; next }
+    left > 0 { left--; print "|     " $0 }'
 
 # check NAME COMMAND...: one test, passed when the command succeeds.
 check() {
@@ -38,6 +51,15 @@ logged() {
     "$@" 2>&1 | tee "$TMP/output.log" || STATUS=$?
 }
 
+# Another script that counts has said at its end what failed.
+show_failures() {
+    if grep -q '^| ' "$TMP/output.log"; then
+        grep '^| ' "$TMP/output.log"
+    else
+        awk "$SHOW_FAILURES" "$TMP/output.log"
+    fi | head -n 200
+}
+
 # count NAME PROGRAM: adds what the awk program says about the output of
 # logged: lines "pass" and "fail", one a test. No test at all, or a failure
 # of the command that no test accounts for, is one failure.
@@ -53,6 +75,9 @@ count() {
     echo "$COUNTED"
     PASSED=$((PASSED + passed))
     FAILED=$((FAILED + failed))
+    if ((failed > 0)); then
+        FAILURES+=("$1" "$(show_failures)")
+    fi
     ((failed == 0))
 }
 
@@ -68,8 +93,12 @@ marked() {
 # shellcheck disable=SC2016,SC2034  # the $ are awk's; others use it
 COUNT_MARKED='/^In all, .*: [0-9]+ passed, [0-9]+ failed$/ { passed = $(NF - 3); failed = $(NF - 1) }'
 
-# The last line. Fails unless all tests passed.
+# What failed, and the last line. Fails unless all tests passed.
 sum_up() {
+    if ((FAILED > 0)); then
+        headline "Failed"
+        printf '%s\n' "${FAILURES[@]}"
+    fi
     printf '\n%s passed, %s failed\n' "$PASSED" "$FAILED"
     ((FAILED == 0 && PASSED > 0))
 }
