@@ -5,12 +5,12 @@
  */
 #include "postgres.h"
 
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/shmem.h"
 #include "utils/timestamp.h"
 
+#include "base/encoding.h"
 #include "base/shmem.h"
 
 #define TRANCHE_NAME "atlas_events"
@@ -178,7 +178,7 @@ atlas_shmem_forget(Oid database)
 static void
 copy_message(char *destination, const char *message)
 {
-	int			length = pg_mbcliplen(message, strlen(message), ATLAS_ERROR_LENGTH - 1);
+	int			length = atlas_clipped_length(message, strlen(message), ATLAS_ERROR_LENGTH - 1);
 
 	memcpy(destination, message, length);
 	destination[length] = '\0';

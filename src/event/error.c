@@ -10,8 +10,8 @@
 #include "postgres.h"
 
 #include "lib/stringinfo.h"
-#include "mb/pg_wchar.h"
 
+#include "base/encoding.h"
 #include "event/error.h"
 
 /* The number of problems that are told in words. Programs get them all. */
@@ -33,7 +33,7 @@ void
 atlas_format_message(char *buffer, const char *format, va_list args)
 {
 	if (vsnprintf(buffer, ATLAS_MAX_MESSAGE + 1, format, args) > ATLAS_MAX_MESSAGE)
-		buffer[pg_mbcliplen(buffer, ATLAS_MAX_MESSAGE, ATLAS_MAX_MESSAGE - 1)] = '\0';
+		buffer[atlas_clipped_length(buffer, ATLAS_MAX_MESSAGE, ATLAS_MAX_MESSAGE - 1)] = '\0';
 }
 
 /* Only the first call that finds no room adds the note that there are more. */

@@ -23,10 +23,10 @@
 #include "postgres.h"
 
 #include "lib/stringinfo.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
+#include "base/encoding.h"
 #include "search/document.h"
 #include "search/html_text.h"
 #include "search/lexeme_list.h"
@@ -77,7 +77,7 @@ add_words(Document *document, const char *text, int length, int weight)
 	AtlasWords	words;
 
 	if (length > document->text_left)
-		length = pg_mbcliplen(text, length, document->text_left);
+		length = atlas_clipped_length(text, length, document->text_left);
 	document->text_left -= length;
 	if (length == 0)
 		return;

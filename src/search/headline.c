@@ -15,6 +15,7 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
+#include "base/encoding.h"
 #include "search/headline.h"
 #include "search/headline_text.h"
 #include "search/words.h"
@@ -58,14 +59,11 @@ typedef struct Headline
 
 /* ----- Marks ----- */
 
-/*
- * Finds the beginnings of characters. A character that is cut off ends with the text. A
- * database of SQL_ASCII does not know its encoding; it is most likely that of Unicode.
- */
+/* Finds the beginnings of characters. A character that is cut off ends with the text. */
 static void
 find_characters(Characters *characters, const AtlasHeadlineText *text)
 {
-	int			encoding = GetDatabaseEncoding() == PG_SQL_ASCII ? PG_UTF8 : GetDatabaseEncoding();
+	int			encoding = atlas_text_encoding();
 	int			position = 0;
 
 	characters->text = text->text;

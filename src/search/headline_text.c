@@ -8,12 +8,12 @@
 #include "postgres.h"
 
 #include "lib/stringinfo.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/pg_list.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 
+#include "base/encoding.h"
 #include "search/headline_text.h"
 #include "search/html_text.h"
 
@@ -40,7 +40,7 @@ static int
 take_length(AtlasHeadlineTexts *texts, const char *text, int length)
 {
 	if (length > texts->bytes_left)
-		length = pg_mbcliplen(text, length, texts->bytes_left);
+		length = atlas_clipped_length(text, length, texts->bytes_left);
 	texts->bytes_left -= length;
 	return length;
 }

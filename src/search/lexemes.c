@@ -15,9 +15,9 @@
  */
 #include "postgres.h"
 
-#include "mb/pg_wchar.h"
 
 #include "base/compat.h"
+#include "base/encoding.h"
 #include "search/lexemes.h"
 #include "search/number.h"
 #include "search/words.h"
@@ -60,7 +60,7 @@ finish_lexeme(char *text, Size length, int max_whole)
 		return lexeme;
 	for (Size i = 0; i < length; i++)
 		hash = (hash ^ (unsigned char) text[i]) * FNV_PRIME;
-	kept = pg_mbcliplen(text, max_whole, max_whole - CUT);
+	kept = atlas_clipped_length(text, max_whole, max_whole - CUT);
 	write_hash(text + kept, hash);
 	lexeme.length = kept + 1 + HASH_DIGITS;
 	return lexeme;

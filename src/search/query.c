@@ -18,6 +18,7 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
+#include "base/encoding.h"
 #include "event/validation.h"
 #include "objects/registry.h"
 #include "search/lexemes.h"
@@ -510,7 +511,7 @@ void
 atlas_parse_query(const char *text, int length, AtlasSearchQuery *query)
 {
 	int			length_read = length <= ATLAS_MAX_QUERY_LENGTH ? length :
-		pg_mbcliplen(text, length, ATLAS_MAX_QUERY_LENGTH);
+		atlas_clipped_length(text, length, ATLAS_MAX_QUERY_LENGTH);
 	QueryReader reader = {text, text + length_read, query};
 
 	memset(query, 0, sizeof(AtlasSearchQuery));
