@@ -60,7 +60,7 @@ is(document_of('SQL_ASCII', "caf\xe9 caf\xc3\xa9 x\xff12"),
 # Nobody knows the encoding there, but most likely it is that of Unicode, and clients that read
 # the documents in binary form expect it.
 $node->safe_psql('sql_ascii', 'ALTER DATABASE sql_ascii SET atlas_events.search_text_limit = 200');
-is($node->safe_psql('sql_ascii', <<'END'), '1-1-34', 'SQL_ASCII: no character is cut in two');
+is($node->safe_psql('sql_ascii', <<'END'), '1-1-35', 'SQL_ASCII: no character is cut in two');
 SET client_min_messages = warning;
 SELECT count(submit_event('TICKET', '1', repeat('é', n), repeat('é', 500), payload => jsonb_build_object(repeat('é', 11), repeat('é', 99))))
   FROM generate_series(33, 66) n \gset
