@@ -677,6 +677,7 @@ CREATE FUNCTION atlas_find_objects(
     object_type text,
     query text DEFAULT NULL,
     name text DEFAULT NULL,
+    condition jsonpath DEFAULT NULL,
     times int DEFAULT 1,
     since timestamptz DEFAULT pg_catalog.now() OPERATOR(pg_catalog.-) '30 days'::pg_catalog.interval,
     until timestamptz DEFAULT NULL,
@@ -694,9 +695,37 @@ CREATE FUNCTION atlas_find_objects(
     AS 'MODULE_PATHNAME', 'atlas_find_objects'
     LANGUAGE C STABLE ROWS 50;
 
-COMMENT ON FUNCTION atlas_find_objects(text, text, text, int, timestamptz, timestamptz, uuid, int, int) IS
+COMMENT ON FUNCTION atlas_find_objects(text, text, text, jsonpath, int, timestamptz, timestamptz, uuid, int, int) IS
 'The objects of a type, of the session''s tenant, that have at least so many events that match, by their newest one, newest first.
-An event counts for its primary object and for its related objects that are linked. It matches if its document matches the query, if it has the name, in any case, and if since <= occurred_at < until. events is their number in the whole period, whatever page it is. external_id and label are those in the object''s own row, and null if it is gone. before_event continues after the newest_event of the last row, and max_objects is the size of a page, which is longer only if its last event has several such objects. With max_work a page ends when it has looked at so many rows and index entries. Its last row then has no object, and before_event continues with its searched_until. Counts are complete all the same: an object that is not settled is left to the next page, but those of the first event are settled, whatever that costs.';
+An event counts for its primary object and for its related objects that are linked. It matches if its document matches the query, if it has the name, in any case, if it satisfies the condition, a path of SQL/JSON as atlas_has_event() takes it, and if since <= occurred_at < until. events is their number in the whole period, whatever page it is. external_id and label are those in the object''s own row, and null if it is gone. before_event continues after the newest_event of the last row, and max_objects is the size of a page, which is longer only if its last event has several such objects. With max_work a page ends when it has looked at so many rows and index entries; an event for which the condition is evaluated costs one more. Its last row then has no object, and before_event continues with its searched_until. Counts are complete all the same: an object that is not settled is left to the next page, but those of the first event are settled, whatever that costs.';
+
+CREATE FUNCTION atlas_has_event(
+    object_type text,
+    object_id text,
+    name text DEFAULT NULL,
+    condition jsonpath DEFAULT NULL,
+    within interval DEFAULT NULL,
+    times int DEFAULT 1)
+    RETURNS boolean
+    AS 'MODULE_PATHNAME', 'atlas_has_event'
+    LANGUAGE C STABLE PARALLEL SAFE COST 1000;
+
+COMMENT ON FUNCTION atlas_has_event(text, text, text, jsonpath, interval, int) IS
+'Whether an object of the session''s tenant has at least so many events, as primary or as related object, that have this name, satisfy the condition, and occurred within the interval before now().
+Looks at the newest events first, and at no more than it needs. condition is a path of SQL/JSON over the event as the API shows it, such as ''$.payload.amount > 100 && $.payload.currency == "USD"'': one that is a predicate must be true, and any other must find something. What is unknown, such as a string that is compared with a number, is not true. There is no like_regex, .**, .datetime() or variable in it. A null name, condition or interval does not count. Null if object_type or object_id is null. An unknown object type raises PT400.';
+
+CREATE FUNCTION atlas_count_events(
+    object_type text,
+    object_id text,
+    name text DEFAULT NULL,
+    condition jsonpath DEFAULT NULL,
+    within interval DEFAULT NULL)
+    RETURNS bigint
+    AS 'MODULE_PATHNAME', 'atlas_count_events'
+    LANGUAGE C STABLE PARALLEL SAFE COST 1000;
+
+COMMENT ON FUNCTION atlas_count_events(text, text, text, jsonpath, interval) IS
+'How many events atlas_has_event() finds: those of an object of the session''s tenant, as primary or as related object, that have this name, satisfy the condition, and occurred within the interval before now().';
 
 -- What each event is, LINKED or not, is looked up in the queue for the rows that are read,
 -- one by one. Nothing but a sub-SELECT of one value makes sure of that: a join, or EXISTS,
@@ -891,7 +920,9 @@ REVOKE ALL ON FUNCTION
     atlas_rebuild_search(timestamptz),
     atlas_timeline(text, text, uuid, int, text, text, timestamptz, timestamptz),
     atlas_search_events(text, text, text, text, timestamptz, timestamptz, uuid, int, int),
-    atlas_find_objects(text, text, text, int, timestamptz, timestamptz, uuid, int, int),
+    atlas_find_objects(text, text, text, jsonpath, int, timestamptz, timestamptz, uuid, int, int),
+    atlas_has_event(text, text, text, jsonpath, interval, int),
+    atlas_count_events(text, text, text, jsonpath, interval),
     atlas_status(),
     atlas_search_progress(),
     atlas_tables()

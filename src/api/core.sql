@@ -63,7 +63,7 @@ CREATE FUNCTION atlas_api_private.find_objects(
         searched_until uuid)
     LANGUAGE sql STABLE BEGIN ATOMIC
     SELECT f.object_id, f.external_id, f.label, f.events, f.newest_event, f.newest_at, f.searched_until
-      FROM atlas_find_objects($1, $2, $3, $4, $5, $6, $7, $8, $9) f;
+      FROM atlas_find_objects($1, $2, $3, NULL::jsonpath, $4, $5, $6, $7, $8, $9) f;
 END;
 
 COMMENT ON FUNCTION atlas_api_private.find_objects(text, text, text, int, timestamptz, timestamptz, uuid, int, int) IS 'See atlas_find_objects()';

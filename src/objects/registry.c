@@ -12,6 +12,7 @@
 
 #include "access/htup_details.h"
 #include "access/transam.h"
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/array.h"
@@ -267,12 +268,22 @@ forget_registry(void)
 												 ALLOCSET_SMALL_SIZES);
 }
 
+/*
+ * A snapshot of this moment. While there are parallel workers PostgreSQL refuses that one, but
+ * gives the one for reading catalogs, which it takes anew for a table like ours.
+ */
+static Snapshot
+present_snapshot(void)
+{
+	return IsInParallelMode() ? GetCatalogSnapshot(registry_relid) : GetLatestSnapshot();
+}
+
 /* Reads the registry as it is now, whatever the snapshot of the transaction is. */
 static void
 read_rows(void)
 {
 	int			code = SPI_execute_snapshot(atlas_plan(&select_types), NULL, NULL,
-											GetLatestSnapshot(), InvalidSnapshot,
+											present_snapshot(), InvalidSnapshot,
 											true, false, 0);
 
 	if (code != SPI_OK_SELECT)

@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "access/table.h"
+#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "read/log_reader.h"
 #include "utils/builtins.h"
@@ -25,6 +26,8 @@
 	[ATLAS_READ_OBJECT_ID] = {"object_id", TEXTOID}, \
 	[ATLAS_READ_EXTERNAL_ID] = {"external_id", TEXTOID}, \
 	[ATLAS_READ_TENANT_ID] = {"tenant_id", TEXTOID}, \
+	[ATLAS_READ_RECEIVED_AT] = {"received_at", TIMESTAMPTZOID}, \
+	[ATLAS_READ_RELATED_OBJECTS] = {"related_objects", JSONBOID}, \
 }
 
 const AtlasReadShape atlas_log_by_object = {
@@ -34,7 +37,7 @@ const AtlasReadShape atlas_log_by_object = {
 	.keys = {ATLAS_READ_TENANT_ID, ATLAS_READ_OBJECT_TYPE, ATLAS_READ_OBJECT_ID, ATLAS_READ_EVENT_ID},
 };
 
-static const AtlasReadShape log_by_id = {
+const AtlasReadShape atlas_log_by_id = {
 	.ncolumns = ATLAS_READ_NCOLUMNS,
 	.columns = LOG_COLUMNS,
 	.nequal = 1,
@@ -67,24 +70,43 @@ open_queue(Snapshot snapshot)
 }
 
 bool
-atlas_log_reader_begin(AtlasLogReader *reader, const text *tenant, Snapshot snapshot)
+atlas_log_reader_begin_without_status(AtlasLogReader *reader, const text *tenant, Snapshot snapshot)
 {
 	memset(reader, 0, sizeof(*reader));
 	reader->tenant = PointerGetDatum(tenant);
 	reader->snapshot = snapshot;
+	reader->log = atlas_open_for_reading(ATLAS_EVENTS);
+	atlas_row_finder_begin(&reader->rows, reader->log, &atlas_log_by_id, snapshot);
+	return atlas_may_use_directly(reader->log, ACL_SELECT);
+}
+
+bool
+atlas_log_reader_begin(AtlasLogReader *reader, const text *tenant, Snapshot snapshot)
+{
+	bool		is_direct = atlas_log_reader_begin_without_status(reader, tenant, snapshot);
+
 	reader->linked = CStringGetTextDatum("LINKED");
 	reader->pending = CStringGetTextDatum("PENDING");
 	reader->failed = CStringGetTextDatum("FAILED");
-	reader->log = atlas_open_for_reading(ATLAS_EVENTS);
 	reader->queue = open_queue(snapshot);
-	atlas_row_finder_begin(&reader->rows, reader->log, &log_by_id, snapshot);
-	return reader->queue != NULL && atlas_may_use_directly(reader->log, ACL_SELECT);
+	return is_direct && reader->queue != NULL;
 }
 
 bool
 atlas_log_reader_find(AtlasLogReader *reader, const pg_uuid_t *id, AtlasIndexReader **row)
 {
 	return atlas_row_finder_find(&reader->rows, &reader->tenant, id, row);
+}
+
+bool
+atlas_row_has_name(AtlasIndexReader *row, const text *name)
+{
+	bool		isnull;
+
+	return name == NULL ||
+		DatumGetBool(DirectFunctionCall2Coll(texteq, C_COLLATION_OID,
+											 atlas_index_reader_value(row, ATLAS_READ_NAME, &isnull),
+											 PointerGetDatum(name)));
 }
 
 Datum

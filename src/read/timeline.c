@@ -13,7 +13,6 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -112,18 +111,6 @@ end_page(TimelinePage *page)
 	atlas_log_reader_end(&page->reader);
 }
 
-/* Does the event have the name that is asked for, if one is? */
-static bool
-has_name(const TimelinePage *page, AtlasIndexReader *row)
-{
-	bool		isnull;
-
-	return page->query->name == NULL ||
-		DatumGetBool(DirectFunctionCall2Coll(texteq, C_COLLATION_OID,
-											 atlas_index_reader_value(row, ATLAS_READ_NAME, &isnull),
-											 PointerGetDatum(page->query->name)));
-}
-
 /* Puts an event on the page. */
 static void
 put_event(TimelinePage *page, const AtlasTimelineEvent *event)
@@ -157,7 +144,7 @@ fill_page(TimelinePage *page)
 	{
 		if (event.is_related && !atlas_log_reader_find(&page->reader, &event.id, &event.row))
 			return false;
-		if (event.row != NULL && has_name(page, event.row))
+		if (event.row != NULL && atlas_row_has_name(event.row, page->query->name))
 			put_event(page, &event);
 	}
 	return is_read;

@@ -2,6 +2,8 @@
  * find_objects.c
  *		The objects of a type that have events that match a query, by their newest one.
  *
+ * An event matches if its document matches, and if it satisfies the condition.
+ *
  * The events that match are read from the newest on, and their objects are noted. All
  * events of the period count for an object, also those on other pages, and an object is on
  * the page on which its newest event is. So two questions are open about an object that is
@@ -25,6 +27,7 @@
 
 #include "common/hashfn.h"
 #include "miscadmin.h"
+#include "read/event_conditions.h"
 #include "read/event_objects.h"
 #include "read/object_walk.h"
 #include "utils/builtins.h"
@@ -71,6 +74,7 @@ typedef struct ObjectSearch
 	AtlasBudget *budget;
 	AtlasEventTables tables;
 	AtlasEventObjects *event_objects;
+	AtlasEventConditions *conditions;	/* NULL: there is no condition */
 	Reading		earlier;		/* the part from which earlier pages were made */
 	Reading		page;			/* the part with which this page begins */
 	HTAB	   *candidates;		/* of Candidate */
@@ -160,6 +164,16 @@ note_event(ObjectSearch *search, text *object_id, const pg_uuid_t *event_id,
 	append_candidate(search, candidate);
 }
 
+/* Does an event that matches count? It costs one more if there is a condition. */
+static bool
+counts(ObjectSearch *search, const pg_uuid_t *event_id)
+{
+	if (search->conditions == NULL)
+		return true;
+	atlas_budget_spend(search->budget, 1);
+	return atlas_event_conditions_hold_for(search->conditions, event_id);
+}
+
 /* ----- Reading on ----- */
 
 /* A part of the period, of which nothing has been read. */
@@ -227,7 +241,8 @@ read_on(ObjectSearch *search, Reading *reading, int64 floor)
 			reading->position = *atlas_matches_searched_until(reading->matches);
 			return;
 		}
-		note_objects(search, reading, &event_id);
+		if (counts(search, &event_id))
+			note_objects(search, reading, &event_id);
 		reading->position = event_id;
 	}
 }
@@ -258,7 +273,7 @@ walk_along(ObjectSearch *search, const Candidate *candidate, const pg_uuid_t *lo
 		if (!is_finished)
 			break;
 		atlas_budget_spend(search->budget, 1);
-		if (atlas_matches_has(search->page.matches, &event_id))
+		if (atlas_matches_has(search->page.matches, &event_id) && counts(search, &event_id))
 			(*nevents)++;
 	}
 	atlas_object_walk_end(walk);
@@ -426,8 +441,13 @@ atlas_find_objects_page(const AtlasObjectsQuery *query, AtlasBudget *budget, Atl
 	atlas_event_tables_open(&search.tables);
 	search.event_objects = atlas_event_objects_begin(&search.tables, query->tenant,
 													 search.object_type);
+	if (query->condition != NULL)
+		search.conditions = atlas_event_conditions_begin(&search.tables, query->tenant, NULL,
+														 query->condition);
 	search_page(&search);
 	make_page(&search, page);
+	if (search.conditions != NULL)
+		atlas_event_conditions_end(search.conditions);
 	atlas_event_objects_end(search.event_objects);
 	if (search.earlier.matches != NULL)
 		atlas_matches_end(search.earlier.matches);

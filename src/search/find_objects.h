@@ -8,6 +8,7 @@
 #include "datatype/timestamp.h"
 #include "nodes/pg_list.h"
 
+#include "conditions/condition.h"
 #include "search/matches.h"
 
 /* Which objects are wanted. */
@@ -17,6 +18,7 @@ typedef struct AtlasObjectsQuery
 	const char *object_type;	/* canonical */
 	TSQuery		query;			/* as documents are compared with it */
 	bool		is_indexable;	/* see query.h */
+	const AtlasCondition *condition;	/* that events must satisfy as well; NULL: none */
 	pg_uuid_t	low;			/* the period: ids from this one */
 	pg_uuid_t	high;			/* up to this one, without it */
 	pg_uuid_t	before;			/* only objects whose newest event has an id below this one */

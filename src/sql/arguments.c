@@ -59,6 +59,18 @@ atlas_size_argument(FunctionCallInfo fcinfo, int number, const char *name, int i
 	return size;
 }
 
+int
+atlas_count_argument(FunctionCallInfo fcinfo, int number, int if_null, const char *field)
+{
+	AtlasError	error = {0};
+	int			value = PG_ARGISNULL(number) ? if_null : PG_GETARG_INT32(number);
+
+	if (value >= 1)
+		return value;
+	atlas_add_problem(&error, "invalid", field, "must be at least 1");
+	atlas_raise(&error);
+}
+
 void
 atlas_query_argument(FunctionCallInfo fcinfo, int number, AtlasSearchQuery *query)
 {
@@ -74,17 +86,24 @@ atlas_query_argument(FunctionCallInfo fcinfo, int number, AtlasSearchQuery *quer
 						query->nleft_out, ATLAS_MAX_TERMS)));
 }
 
-/*
- * The id with which a time begins. A time that no event can have is before all of them or
- * after all. The end of a period that is a whole millisecond is the bound between two
- * milliseconds: a partition that begins with it need not be opened.
- */
-static void
-id_of_time(TimestampTz time, bool is_end, pg_uuid_t *id)
+/* A time that no event can have is before all of them or after all. */
+void
+atlas_first_id(TimestampTz time, pg_uuid_t *id)
 {
 	if (!atlas_event_id_first(time, id))
 		memset(id, time < 0 ? 0 : 0xff, UUID_LEN);
-	else if (is_end && time % 1000 == 0)
+}
+
+/*
+ * The end of a period that is a whole millisecond is the bound between two milliseconds: a
+ * partition that begins with it need not be opened.
+ */
+static void
+id_of_end(TimestampTz time, pg_uuid_t *id)
+{
+	if (!atlas_event_id_first(time, id))
+		memset(id, time < 0 ? 0 : 0xff, UUID_LEN);
+	else if (time % 1000 == 0)
 		atlas_event_id_floor(time, id);
 }
 
@@ -95,9 +114,9 @@ atlas_range_arguments(FunctionCallInfo fcinfo, const AtlasRangeArguments *places
 	memset(low, 0, UUID_LEN);
 	memset(high, 0xff, UUID_LEN);
 	if (!PG_ARGISNULL(places->since))
-		id_of_time(PG_GETARG_TIMESTAMPTZ(places->since), false, low);
+		atlas_first_id(PG_GETARG_TIMESTAMPTZ(places->since), low);
 	if (!PG_ARGISNULL(places->until))
-		id_of_time(PG_GETARG_TIMESTAMPTZ(places->until), true, high);
+		id_of_end(PG_GETARG_TIMESTAMPTZ(places->until), high);
 	if (places->before_event >= 0 && !PG_ARGISNULL(places->before_event) &&
 		atlas_event_id_compare(PG_GETARG_UUID_P(places->before_event), high) < 0)
 		*high = *PG_GETARG_UUID_P(places->before_event);

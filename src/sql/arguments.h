@@ -5,6 +5,7 @@
 #ifndef ATLAS_ARGUMENTS_H
 #define ATLAS_ARGUMENTS_H
 
+#include "datatype/timestamp.h"
 #include "fmgr.h"
 #include "utils/uuid.h"
 
@@ -31,8 +32,14 @@ extern text *atlas_text_argument(FunctionCallInfo fcinfo, int number);
 /* An argument of type int that is at least 1. */
 extern int	atlas_size_argument(FunctionCallInfo fcinfo, int number, const char *name, int if_null);
 
+/* The same in the words of the Events API. */
+extern int	atlas_count_argument(FunctionCallInfo fcinfo, int number, int if_null, const char *field);
+
 /* The query of a search, which everything satisfies if it is null. */
 extern void atlas_query_argument(FunctionCallInfo fcinfo, int number, AtlasSearchQuery *query);
+
+/* The smallest id that an event of this time, or of a later one, can have. */
+extern void atlas_first_id(TimestampTz time, pg_uuid_t *id);
 
 /*
  * The range of the ids: from that of since up to that of until, and below before_event.

@@ -16,7 +16,6 @@
 
 #include "base/identity.h"
 #include "base/tenant.h"
-#include "event/error.h"
 #include "objects/label.h"
 #include "search/find_objects.h"
 #include "search/query.h"
@@ -31,6 +30,7 @@ enum
 	ARG_OBJECT_TYPE,
 	ARG_QUERY,
 	ARG_NAME,
+	ARG_CONDITION,
 	ARG_TIMES,
 	ARG_SINCE,
 	ARG_UNTIL,
@@ -38,19 +38,6 @@ enum
 	ARG_MAX_OBJECTS,
 	ARG_MAX_WORK
 };
-
-/* A number that must be at least 1. */
-static int
-count_argument(FunctionCallInfo fcinfo, int number, int when_null, const char *field)
-{
-	AtlasError	error = {0};
-	int			value = PG_ARGISNULL(number) ? when_null : PG_GETARG_INT32(number);
-
-	if (value >= 1)
-		return value;
-	atlas_add_problem(&error, "invalid", field, "must be at least 1");
-	atlas_raise(&error);
-}
 
 /* The period, and where the page begins: without before_event with the newest. */
 static void
@@ -116,13 +103,19 @@ atlas_find_objects(PG_FUNCTION_ARGS)
 	AtlasObjectsQuery query = {0};
 	AtlasObjectsPage page;
 	AtlasBudget budget = {.is_limited = !PG_ARGISNULL(ARG_MAX_WORK)};
+	AtlasCondition condition;
 	AtlasIdentity saved;
 
 	atlas_require_argument(!PG_ARGISNULL(ARG_OBJECT_TYPE), "/objectType", "objectType is required");
-	query.times = count_argument(fcinfo, ARG_TIMES, 1, "/times");
-	query.max_objects = count_argument(fcinfo, ARG_MAX_OBJECTS, 50, "/maxObjects");
-	budget.left = count_argument(fcinfo, ARG_MAX_WORK, PG_INT32_MAX, "/maxWork");
+	query.times = atlas_count_argument(fcinfo, ARG_TIMES, 1, "/times");
+	query.max_objects = atlas_count_argument(fcinfo, ARG_MAX_OBJECTS, 50, "/maxObjects");
+	budget.left = atlas_count_argument(fcinfo, ARG_MAX_WORK, PG_INT32_MAX, "/maxWork");
 	period_arguments(fcinfo, &query);
+	if (!PG_ARGISNULL(ARG_CONDITION))
+	{
+		atlas_condition_require(PG_GETARG_JSONPATH_P(ARG_CONDITION), "/condition", &condition);
+		query.condition = &condition;
+	}
 	InitMaterializedSRF(fcinfo, 0);
 
 	SPI_connect();

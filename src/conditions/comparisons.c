@@ -1,0 +1,320 @@
+/*
+ * comparisons.c
+ *		How many values a path may compare with each other in an event.
+ *
+ * A comparison of two paths compares each value that the one finds with each that the other
+ * finds, and PostgreSQL does not look at interrupts meanwhile: two arrays of 60,000 numbers
+ * would keep a process for a minute, and nothing could stop it. So we estimate beforehand how many
+ * values each path can find, and refuse what would be too many. The estimate is never too
+ * low. It is too high where different arrays have the same key.
+ *
+ * A small event cannot have so many values, so that nothing is estimated for it.
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "conditions/comparisons.h"
+#include "miscadmin.h"
+#include "utils/hsearch.h"
+
+#define MAX_COMPARISONS 4.0e6	/* about 50 ms */
+
+/* A value takes at least so many bytes of an event, for its entry. */
+#define BYTES_OF_VALUE 4
+
+/* The longest array that is the value of a key. */
+typedef struct KeyedArray
+{
+	char	   *key;			/* hash key */
+	int			length;
+	int			nvalues;
+} KeyedArray;
+
+typedef struct ValueCounts
+{
+	double		nvalues;		/* of the event */
+	double		in_array;		/* the longest array */
+	double		in_nested_array;	/* the longest array in an array */
+	double		in_object;		/* the largest object */
+	bool		is_lax;			/* the path looks into arrays by itself */
+	HTAB	   *keyed;			/* of KeyedArray */
+} ValueCounts;
+
+static void estimate_chain(const ValueCounts *counts, JsonPathItem *first);
+
+static uint32
+hash_key_string(const void *key, Size size)
+{
+	const KeyedArray *array = key;
+
+	return hash_bytes((const unsigned char *) array->key, array->length);
+}
+
+static int
+compare_key_strings(const void *a, const void *b, Size size)
+{
+	const KeyedArray *left = a;
+	const KeyedArray *right = b;
+
+	if (left->length != right->length)
+		return left->length < right->length ? -1 : 1;
+	return memcmp(left->key, right->key, left->length);
+}
+
+static HTAB *
+make_keyed_arrays(void)
+{
+	HASHCTL		control = {0};
+
+	control.keysize = offsetof(KeyedArray, nvalues);
+	control.entrysize = sizeof(KeyedArray);
+	control.hash = hash_key_string;
+	control.match = compare_key_strings;
+	control.hcxt = CurrentMemoryContext;
+	return hash_create("atlas_events arrays", 64, &control,
+					   HASH_ELEM | HASH_FUNCTION | HASH_COMPARE | HASH_CONTEXT);
+}
+
+/* The entry for a key; NULL if no array has this key, unless it is to be made. */
+static KeyedArray *
+keyed_array(const ValueCounts *counts, char *key, int length, bool make)
+{
+	KeyedArray	wanted;
+	KeyedArray *entry;
+	bool		is_known;
+
+	memset(&wanted, 0, sizeof(wanted));
+	wanted.key = key;
+	wanted.length = length;
+	entry = hash_search(counts->keyed, &wanted, make ? HASH_ENTER : HASH_FIND, &is_known);
+	if (make && !is_known)
+		entry->nvalues = 0;
+	return entry;
+}
+
+/* Counts an array, which is the value of a key, or a part of another array. */
+static void
+count_array(ValueCounts *counts, int nvalues, const JsonbValue *key)
+{
+	counts->in_array = Max(counts->in_array, nvalues);
+	if (key->type == jbvString)
+	{
+		KeyedArray *entry = keyed_array(counts, key->val.string.val, key->val.string.len, true);
+
+		entry->nvalues = Max(entry->nvalues, nvalues);
+	}
+	else
+		counts->in_nested_array = Max(counts->in_nested_array, nvalues);
+}
+
+/* Counts the values of an event. The keys stay where they are in it. */
+static void
+count_values(ValueCounts *counts, Jsonb *event)
+{
+	JsonbIterator *iterator = JsonbIteratorInit(&event->root);
+	JsonbValue	key = {.type = jbvNull};
+	JsonbValue	value;
+	JsonbIteratorToken token;
+
+	counts->keyed = make_keyed_arrays();
+	while ((token = JsonbIteratorNext(&iterator, &value, false)) != WJB_DONE)
+	{
+		CHECK_FOR_INTERRUPTS();
+		check_stack_depth();	/* for our limits */
+		if (token == WJB_KEY)
+			key = value;
+		else if (token == WJB_BEGIN_ARRAY)
+			count_array(counts, value.val.array.nElems, &key);
+		else if (token == WJB_BEGIN_OBJECT)
+			counts->in_object = Max(counts->in_object, value.val.object.nPairs);
+		if (token != WJB_KEY)
+			key.type = jbvNull;
+		if (token != WJB_END_ARRAY && token != WJB_END_OBJECT)
+			counts->nvalues++;
+	}
+}
+
+/* The longest array with this key. */
+static double
+growth_of_key(const ValueCounts *counts, JsonPathItem *item, bool are_keys_known)
+{
+	const KeyedArray *array;
+	int32		length;
+	char	   *key = jspGetString(item, &length);
+
+	if (!are_keys_known)
+		return Max(counts->in_array, 1);
+	array = keyed_array(counts, key, length, false);
+	return array == NULL ? 1 : Max(array->nvalues, 1);
+}
+
+/* Are the values of an array taken that an item finds? next is NULL if it is the last one. */
+static bool
+takes_values(const ValueCounts *counts, JsonPathItem *next)
+{
+	if (next == NULL || (next->type != jpiAnyArray && next->type != jpiIndexArray))
+		return counts->is_lax;
+	if (next->type == jpiAnyArray)
+		return true;
+	for (int i = 0; i < next->content.array.nelems; i++)
+		if (next->content.array.elems[i].to != 0)
+			return true;
+	return false;
+}
+
+/* How many values there can be behind an item for each one before it. */
+static double
+growth(const ValueCounts *counts, JsonPathItem *item, JsonPathItem *next, bool are_keys_known)
+{
+	switch (item->type)
+	{
+		case jpiKey:
+			return takes_values(counts, next) ? growth_of_key(counts, item, are_keys_known) : 1;
+		case jpiAnyKey:
+			return Max(counts->in_object, 1) * Max(counts->in_array, 1);
+		case jpiKeyValue:
+			return Max(counts->in_object, 1);
+		case jpiAnyArray:
+			return Max(counts->in_nested_array, 1);
+		case jpiIndexArray:
+			return Max(counts->in_nested_array, 1) * item->content.array.nelems;
+		case jpiCurrent:
+			return Max(counts->in_nested_array, 1);
+		default:
+			return 1;
+	}
+}
+
+/* How many values the operand of a comparison can find, at most. */
+static double
+values_of_operand(const ValueCounts *counts, JsonPathItem *first)
+{
+	JsonPathItem item = *first;
+	JsonPathItem next;
+	double		found = 1;
+	double		repeated = 1;	/* how often subscripts can name the same value */
+	bool		are_keys_known = true;
+
+	/* A sign may stand before a path. */
+	while (item.type == jpiPlus || item.type == jpiMinus)
+	{
+		jspGetArg(&item, &next);
+		item = next;
+	}
+	for (;;)
+	{
+		bool		has_next = jspGetNext(&item, &next);
+
+		CHECK_FOR_INTERRUPTS();
+		found *= growth(counts, &item, has_next ? &next : NULL, are_keys_known);
+		found = Min(found, 1.0e18);
+		if (item.type == jpiIndexArray)
+			repeated = Min(repeated * item.content.array.nelems, 1.0e18);
+		if (item.type == jpiKeyValue)
+			are_keys_known = false;
+		if (!has_next)
+			return Min(found, counts->nvalues * repeated);
+		item = next;
+	}
+}
+
+/* Refuses a comparison of too many values. */
+static void
+estimate_comparison(const ValueCounts *counts, JsonPathItem *left, JsonPathItem *right)
+{
+	double		nleft = values_of_operand(counts, left);
+	double		nright = values_of_operand(counts, right);
+
+	if (nleft * nright > MAX_COMPARISONS)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("a condition may compare too many values of one event with each other"),
+				 errdetail("The one path may find %.0f values and the other one %.0f; %.0f comparisons are allowed.",
+						   nleft, nright, MAX_COMPARISONS),
+				 errhint("Compare with a single value, such as the one at [0].")));
+}
+
+/* Looks at the comparisons in the arguments of an item. */
+static void
+estimate_item(const ValueCounts *counts, JsonPathItem *item)
+{
+	JsonPathItem left;
+	JsonPathItem right;
+
+	switch (item->type)
+	{
+		case jpiEqual:
+		case jpiNotEqual:
+		case jpiLess:
+		case jpiGreater:
+		case jpiLessOrEqual:
+		case jpiGreaterOrEqual:
+		case jpiAnd:
+		case jpiOr:
+		case jpiAdd:
+		case jpiSub:
+		case jpiMul:
+		case jpiDiv:
+		case jpiMod:
+		case jpiStartsWith:
+			jspGetLeftArg(item, &left);
+			jspGetRightArg(item, &right);
+			if (item->type >= jpiEqual && item->type <= jpiGreaterOrEqual)
+				estimate_comparison(counts, &left, &right);
+			estimate_chain(counts, &left);
+			estimate_chain(counts, &right);
+			break;
+		case jpiNot:
+		case jpiIsUnknown:
+		case jpiPlus:
+		case jpiMinus:
+		case jpiFilter:
+		case jpiExists:
+			jspGetArg(item, &left);
+			estimate_chain(counts, &left);
+			break;
+		case jpiIndexArray:
+			for (int i = 0; i < item->content.array.nelems; i++)
+			{
+				bool		has_end = jspGetArraySubscript(item, &left, &right, i);
+
+				estimate_chain(counts, &left);
+				if (has_end)
+					estimate_chain(counts, &right);
+			}
+			break;
+		default:
+			break;
+	}
+}
+
+static void
+estimate_chain(const ValueCounts *counts, JsonPathItem *first)
+{
+	JsonPathItem item = *first;
+	JsonPathItem next;
+
+	check_stack_depth();
+	for (;;)
+	{
+		CHECK_FOR_INTERRUPTS();
+		estimate_item(counts, &item);
+		if (!jspGetNext(&item, &next))
+			return;
+		item = next;
+	}
+}
+
+void
+atlas_refuse_many_comparisons(Jsonb *event, const AtlasCondition *condition)
+{
+	ValueCounts counts = {.is_lax = (condition->path->header & JSONPATH_LAX) != 0};
+	double		most = VARSIZE(event) / BYTES_OF_VALUE;
+	JsonPathItem first;
+
+	if (!condition->compares_paths || (most * most <= MAX_COMPARISONS && !condition->repeats_values))
+		return;
+	count_values(&counts, event);
+	jspInit(&first, condition->path);
+	estimate_chain(&counts, &first);
+}
