@@ -26,6 +26,7 @@
 #include "link/put_off.h"
 #include "link/unresolved.h"
 #include "objects/registry.h"
+#include "read/index_reader.h"
 #include "search/document.h"
 #include "store/partitions.h"
 #include "store/rows.h"
@@ -161,6 +162,7 @@ _PG_init(void)
 	atlas_partition_init();
 	atlas_object_type_init();
 	atlas_search_gap_init();
+	atlas_index_reader_init();
 
 	if (process_shared_preload_libraries_in_progress)
 	{

@@ -24,10 +24,14 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "read/index_reader.h"
+#include "storage/bufmgr.h"
 #include "storage/lmgr.h"
+#include "storage/predicate.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/hsearch.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
@@ -35,6 +39,7 @@
 
 #include "base/compat.h"
 #include "base/extension.h"
+#include "base/invalidation.h"
 
 #define MAX_INDEX_KEYS (ATLAS_MAX_EQUAL_COLUMNS + 1)
 
@@ -47,11 +52,22 @@ typedef struct KeyIndex
 	Oid			collations[MAX_INDEX_KEYS];
 } KeyIndex;
 
+/* How a table is read, which is found out once. */
+typedef struct ReadPlan
+{
+	Oid			relid;			/* hash key, with the next two */
+	bool		is_ordered;
+	const AtlasReadShape *shape;
+	uint64		changes;		/* of relations, when it was found out */
+	AttrNumber	attributes[ATLAS_MAX_READ_COLUMNS];
+	KeyIndex	by;				/* the index */
+} ReadPlan;
+
 struct AtlasIndexReader
 {
 	const AtlasReadShape *shape;
 	Relation	relation;
-	Relation	index;
+	Relation	index;			/* NULL: the table is empty */
 	Snapshot	snapshot;
 	TupleTableSlot *slot;
 	IndexScanDesc scan;
@@ -62,6 +78,23 @@ struct AtlasIndexReader
 	pg_uuid_t	low;
 	pg_uuid_t	high;
 };
+
+/* Of ReadPlan. A plan holds until any relation changes. */
+static HTAB *read_plans = NULL;
+static uint64 relation_changes = 0;
+
+/* Called by the relation cache. */
+static void
+count_relation_change(Oid relid)
+{
+	relation_changes++;
+}
+
+void
+atlas_index_reader_init(void)
+{
+	atlas_listen_to_relations(count_relation_change);
+}
 
 Relation
 atlas_open_for_reading(AtlasTableId table)
@@ -213,6 +246,71 @@ choose_key_index(AtlasIndexReader *reader, bool is_ordered)
 	return OidIsValid(reader->by.oid);
 }
 
+/* The plan for a table; what it says may be out of date. */
+static ReadPlan *
+find_read_plan(Oid relid, const AtlasReadShape *shape, bool is_ordered)
+{
+	ReadPlan	key;
+	ReadPlan   *plan;
+	bool		is_known;
+
+	if (read_plans == NULL)
+	{
+		HASHCTL		control = {0};
+
+		control.keysize = offsetof(ReadPlan, changes);
+		control.entrysize = sizeof(ReadPlan);
+		control.hcxt = TopMemoryContext;
+		read_plans = hash_create("atlas_events read plans", 64, &control,
+								 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+	memset(&key, 0, sizeof(key));
+	key.relid = relid;
+	key.is_ordered = is_ordered;
+	key.shape = shape;
+	plan = hash_search(read_plans, &key, HASH_ENTER, &is_known);
+	if (!is_known)
+		plan->changes = PG_UINT64_MAX;
+	return plan;
+}
+
+/*
+ * Finds the columns and an index. The relation is locked, so that what was found out of it holds
+ * unless an invalidation has come. Returns false if it cannot be read by an index.
+ */
+static bool
+plan_reading(AtlasIndexReader *reader, bool is_ordered)
+{
+	ReadPlan   *plan = find_read_plan(RelationGetRelid(reader->relation), reader->shape, is_ordered);
+	uint64		changes = relation_changes;
+
+	if (plan->changes != changes)
+	{
+		if (reader->relation->rd_rel->relkind != RELKIND_RELATION || !find_attributes(reader) ||
+			!choose_key_index(reader, is_ordered))
+			return false;
+		memcpy(plan->attributes, reader->attributes, sizeof(plan->attributes));
+		plan->by = reader->by;
+		plan->changes = changes;
+	}
+	memcpy(reader->attributes, plan->attributes, sizeof(plan->attributes));
+	reader->by = plan->by;
+	return true;
+}
+
+/*
+ * Is there no row at all, as in partitions of coming months? Then no index is read. Rows
+ * that come meanwhile are not visible to the snapshot, but matter to serializable transactions.
+ */
+static bool
+is_empty_table(AtlasIndexReader *reader)
+{
+	if (RelationGetNumberOfBlocks(reader->relation) > 0)
+		return false;
+	PredicateLockRelation(reader->relation, reader->snapshot);
+	return true;
+}
+
 AtlasIndexReader *
 atlas_index_reader_open(Oid relid, const AtlasReadShape *shape, bool is_ordered, Snapshot snapshot)
 {
@@ -220,18 +318,19 @@ atlas_index_reader_open(Oid relid, const AtlasReadShape *shape, bool is_ordered,
 
 	reader->shape = shape;
 	reader->relation = table_open(relid, AccessShareLock);
-	if (reader->relation->rd_rel->relkind != RELKIND_RELATION || !find_attributes(reader) ||
-		!choose_key_index(reader, is_ordered))
+	if (!plan_reading(reader, is_ordered))
 	{
 		table_close(reader->relation, NoLock);
 		pfree(reader);
 		return NULL;
 	}
+	reader->snapshot = RegisterSnapshot(snapshot);
+	if (is_empty_table(reader))
+		return reader;
 	for (int i = 0; i < reader->by.nkeys; i++)
 		if (reader->by.keys[i] < shape->nequal)
 			reader->is_in_index[reader->by.keys[i]] = true;
 	reader->index = index_open(reader->by.oid, AccessShareLock);
-	reader->snapshot = RegisterSnapshot(snapshot);
 	reader->slot = table_slot_create(reader->relation, NULL);
 	return reader;
 }
@@ -243,6 +342,8 @@ rescan(AtlasIndexReader *reader, const Datum *values, bool is_range)
 	ScanKeyData keys[MAX_INDEX_KEYS + 1];
 	int			nkeys = 0;
 
+	if (reader->index == NULL)
+		return;
 	memcpy(reader->values, values, sizeof(Datum) * reader->shape->nequal);
 	for (int i = 0; i < reader->by.nkeys; i++)
 	{
@@ -306,7 +407,8 @@ has_values(AtlasIndexReader *reader)
 bool
 atlas_index_reader_next(AtlasIndexReader *reader)
 {
-	while (index_getnext_slot(reader->scan, BackwardScanDirection, reader->slot))
+	while (reader->index != NULL &&
+		   index_getnext_slot(reader->scan, BackwardScanDirection, reader->slot))
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (has_values(reader))
@@ -338,9 +440,12 @@ atlas_index_reader_close(AtlasIndexReader *reader)
 {
 	if (reader->scan != NULL)
 		index_endscan(reader->scan);
-	ExecDropSingleTupleTableSlot(reader->slot);
+	if (reader->index != NULL)
+	{
+		ExecDropSingleTupleTableSlot(reader->slot);
+		index_close(reader->index, NoLock);
+	}
 	UnregisterSnapshot(reader->snapshot);
-	index_close(reader->index, NoLock);
 	table_close(reader->relation, NoLock);
 	pfree(reader);
 }

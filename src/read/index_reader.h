@@ -29,6 +29,9 @@ typedef struct AtlasReadShape
 
 typedef struct AtlasIndexReader AtlasIndexReader;
 
+/* Watches for changes of what is known of tables; from _PG_init(). */
+extern void atlas_index_reader_init(void);
+
 /*
  * Locks and opens one of our tables. While we wait for the lock, the extension may be
  * dropped and created again.
