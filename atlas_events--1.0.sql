@@ -711,8 +711,8 @@ CREATE FUNCTION atlas_has_event(
     LANGUAGE C STABLE PARALLEL SAFE COST 1000;
 
 COMMENT ON FUNCTION atlas_has_event(text, text, text, jsonpath, interval, int) IS
-'Whether an object of the session''s tenant has at least so many events, as primary or as related object, that have this name, satisfy the condition, and occurred within the interval before now().
-Looks at the newest events first, and at no more than it needs. condition is a path of SQL/JSON over the event as the API shows it, such as ''$.payload.amount > 100 && $.payload.currency == "USD"'': one that is a predicate must be true, and any other must find something. What is unknown, such as a string that is compared with a number, is not true. There is no like_regex, .**, .datetime() or variable in it. A null name, condition or interval does not count. Null if object_type or object_id is null. An unknown object type raises PT400.';
+'Whether an object of the session''s tenant has at least so many events of a kind.
+They count if the object is their primary or a related object, if they have this name and satisfy the condition, and if they occurred within the interval before now(). Looks at the newest events first, and at no more than it needs. condition is a path of SQL/JSON over the event as the API shows it, such as ''$.payload.amount > 100 && $.payload.currency == "USD"'': one that is a predicate must be true, and any other must find something. What is unknown, such as a string that is compared with a number, is not true. There is no like_regex, .**, .datetime() or variable in it. A null name, condition or interval does not count. Null if object_type or object_id is null. An unknown object type raises PT400.';
 
 CREATE FUNCTION atlas_count_events(
     object_type text,
@@ -725,7 +725,8 @@ CREATE FUNCTION atlas_count_events(
     LANGUAGE C STABLE PARALLEL SAFE COST 1000;
 
 COMMENT ON FUNCTION atlas_count_events(text, text, text, jsonpath, interval) IS
-'How many events atlas_has_event() finds: those of an object of the session''s tenant, as primary or as related object, that have this name, satisfy the condition, and occurred within the interval before now().';
+'How many events of a kind an object of the session''s tenant has.
+They count if the object is their primary or a related object, if they have this name and satisfy the condition, and if they occurred within the interval before now(). See atlas_has_event().';
 
 -- What each event is, LINKED or not, is looked up in the queue for the rows that are read,
 -- one by one. Nothing but a sub-SELECT of one value makes sure of that: a join, or EXISTS,

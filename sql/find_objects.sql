@@ -200,7 +200,7 @@ BEGIN
     LOOP
         page := page + 1;
         ends := NULL;
-        FOR row IN SELECT * FROM atlas_find_objects('USER', word, event_name, times, since, until, begins, max_objects, max_work) LOOP
+        FOR row IN SELECT * FROM atlas_find_objects('USER', word, event_name, NULL, times, since, until, begins, max_objects, max_work) LOOP
             ASSERT (row.newest_event < begins) IS NOT FALSE AND (row.newest_event <= ends) IS NOT FALSE, 'objects are not in order';
             ASSERT (row.object_id IS NULL) = (row.searched_until IS NOT NULL), 'a row is neither an object nor the end of a page';
             ends := COALESCE(row.searched_until, row.newest_event);

@@ -16,7 +16,8 @@ SELECT call, e.code
     $$submit_event('{}')$$, $$submit_event('{}'::json)$$, $$submit_event('{}'::jsonb)$$, $$submit_event(NULL::atlas_event)$$,
     $$submit_event('CONVERSATION', '1', 'x')$$, $$submit_events('[]')$$, $$submit_events('[]'::json)$$, $$submit_events('[]'::jsonb)$$,
     $$submit_events('{}'::atlas_event[])$$, $$atlas_register_object_type('X', 'pg_class')$$, $$atlas_unregister_object_type('CUSTOMER')$$,
-    $$atlas_discover_object_types()$$, $$atlas_link_events()$$, $$atlas_retry_failed()$$, $$atlas_timeline('CONVERSATION', '1')$$, $$atlas_status()$$]) call
+    $$atlas_discover_object_types()$$, $$atlas_link_events()$$, $$atlas_retry_failed()$$, $$atlas_timeline('CONVERSATION', '1')$$,
+    $$atlas_has_event('CONVERSATION', '1')$$, $$atlas_count_events('CONVERSATION', '1')$$, $$atlas_status()$$]) call
   LEFT JOIN LATERAL test.error_of('SELECT ' || call) e ON true;
 SELECT relation, e.code
   FROM unnest(ARRAY['atlas_events', 'atlas_event_queue', 'atlas_event_links', 'atlas_event_unresolved', 'atlas_event_keys', 'atlas_object_types',

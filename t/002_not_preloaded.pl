@@ -245,8 +245,10 @@ my %calls = (
 	'atlas_link_events(integer)' => 'atlas_link_events()',
 	'atlas_retry_failed(uuid)' => 'atlas_retry_failed()',
 	'atlas_timeline(text,text,uuid,integer,text,text,timestamp with time zone,timestamp with time zone)' => q(count(*) FROM atlas_timeline('TICKET', '1')),
-	'atlas_find_objects(text,text,text,integer,timestamp with time zone,timestamp with time zone,uuid,integer,integer)' =>
-	  q(count(*) FROM atlas_find_objects('TICKET')),
+	'atlas_find_objects(text,text,text,jsonpath,integer,timestamp with time zone,timestamp with time zone,uuid,integer,integer)' =>
+	  q(count(*) FROM atlas_find_objects('TICKET', condition => '$.name')),
+	'atlas_has_event(text,text,text,jsonpath,interval,integer)' => q(atlas_has_event('TICKET', '1', condition => '$.name')),
+	'atlas_count_events(text,text,text,jsonpath,interval)' => q(atlas_count_events('TICKET', '1')),
 	'atlas_rebuild_search(timestamp with time zone)' => 'atlas_rebuild_search(NULL)',
 	'atlas_search_progress()' => 'atlas_search_progress()',
 	'atlas_search_events(text,text,text,text,timestamp with time zone,timestamp with time zone,uuid,integer,integer)' =>

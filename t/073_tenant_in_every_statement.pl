@@ -37,7 +37,7 @@ SELECT atlas_discover_object_types();
 CREATE ROLE reader;
 GRANT USAGE ON SCHEMA ours TO reader;
 GRANT SELECT ON ALL TABLES IN SCHEMA ours TO reader;
-GRANT EXECUTE ON FUNCTION atlas_timeline, atlas_search_events, atlas_find_objects TO reader;
+GRANT EXECUTE ON FUNCTION atlas_timeline, atlas_search_events, atlas_find_objects, atlas_has_event, atlas_count_events TO reader;
 
 -- Linking fails for a customer that has this name for it.
 CREATE FUNCTION atlas_test.fail() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -116,6 +116,8 @@ $session;
 SELECT count(*) FROM atlas_timeline('CUSTOMER', md5('customer-1')::uuid::text);
 SELECT count(*) FROM atlas_timeline('ACCOUNT', md5('account-7')::uuid::text, '$ids[0]', 10);
 SELECT count(*) FROM atlas_find_objects('ACCOUNT', since => NULL);
+SELECT count(*) FROM atlas_find_objects('ACCOUNT', condition => '\$.name', since => NULL);
+SELECT atlas_has_event('ACCOUNT', md5('account-7')::uuid::text, 'none'), atlas_count_events('ACCOUNT', md5('account-7')::uuid::text, condition => '\$.name');
 SELECT count(*) FROM atlas_search_events('arguments', max_events => 10);
 SELECT count(*) FROM atlas_search_events('arguments', 'ACCOUNT', md5('account-7')::uuid::text);
 SELECT /* ours */ * FROM atlas_event_logs ORDER BY event_id DESC LIMIT 10;

@@ -9,7 +9,7 @@
  */
 #include "postgres.h"
 
-#include "conditions/comparisons.h"
+#include "conditions/estimate.h"
 #include "conditions/evaluation.h"
 #include "conditions/limits.h"
 #include "utils/fmgrprotos.h"
@@ -119,7 +119,7 @@ atlas_condition_evaluate(AtlasEvaluation *evaluation, const AtlasCondition *cond
 	atlas_limits_watch(evaluation->work_context);
 	PG_TRY();
 	{
-		atlas_refuse_many_comparisons(evaluation->event, condition);
+		atlas_refuse_long_strides(evaluation->event, condition);
 		result = call_path_function(evaluation, condition);
 	}
 	PG_CATCH();

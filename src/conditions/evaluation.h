@@ -28,8 +28,8 @@ extern void atlas_evaluation_set_event(AtlasEvaluation *evaluation, const AtlasE
 
 /*
  * Evaluates a condition for the event. Raises ERRCODE_PROGRAM_LIMIT_EXCEEDED if the conditions
- * of this event take longer than 100 milliseconds, if one takes more than 64 MB, or if it would
- * compare very many values with each other, which cannot be interrupted.
+ * of this event take longer than 100 milliseconds, if one takes more than 64 MB, or if it might
+ * do so at a time when it cannot be interrupted (estimate.h).
  */
 extern AtlasTruth atlas_condition_evaluate(AtlasEvaluation *evaluation, const AtlasCondition *condition);
 

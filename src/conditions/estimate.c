@@ -1,23 +1,27 @@
 /*
- * comparisons.c
- *		How many values a path may compare with each other in an event.
+ * estimate.c
+ *		What a condition may do in an event without a look at its limits.
  *
- * A comparison of two paths compares each value that the one finds with each that the other
- * finds, and PostgreSQL does not look at interrupts meanwhile: two arrays of 60,000 numbers
- * would keep a process for a minute, and nothing could stop it. So we estimate beforehand how many
- * values each path can find, and refuse what would be too many. The estimate is never too
- * low. It is too high where different arrays have the same key.
+ * While PostgreSQL evaluates a path it looks at interrupts with every item, but not in two
+ * loops. A comparison compares each value that its one operand finds with each that the other
+ * finds: two arrays of 60,000 numbers would keep a process for a minute, and nothing could
+ * stop it. A sign makes a new number of each that its operand finds, which can be one long number
+ * many times, named by a list of subscripts. So we estimate beforehand how many values each
+ * operand can find, and refuse what would be too much. The estimate is never too low. It is too
+ * high where arrays of different lengths have the same key.
  *
- * A small event cannot have so many values, so that nothing is estimated for it.
+ * Nothing is estimated for a small event and a path without such a list.
  */
 #include "postgres.h"
 
 #include "common/hashfn.h"
-#include "conditions/comparisons.h"
+#include "conditions/estimate.h"
 #include "miscadmin.h"
 #include "utils/hsearch.h"
 
 #define MAX_COMPARISONS 4.0e6	/* about 50 ms */
+#define MAX_BYTES_COMPARED 1.0e9	/* about 100 ms */
+#define MAX_BYTES_COPIED 64.0e6
 
 /* A value takes at least so many bytes of an event, for its entry. */
 #define BYTES_OF_VALUE 4
@@ -37,8 +41,16 @@ typedef struct ValueCounts
 	double		in_nested_array;	/* the longest array in an array */
 	double		in_object;		/* the largest object */
 	bool		is_lax;			/* the path looks into arrays by itself */
+	double		nbytes;			/* of all values, those of the path included */
 	HTAB	   *keyed;			/* of KeyedArray */
 } ValueCounts;
+
+/* What an operand can find, at most. */
+typedef struct Found
+{
+	double		nvalues;
+	double		nbytes;
+} Found;
 
 static void estimate_chain(const ValueCounts *counts, JsonPathItem *first);
 
@@ -185,9 +197,9 @@ growth(const ValueCounts *counts, JsonPathItem *item, JsonPathItem *next, bool a
 	}
 }
 
-/* How many values the operand of a comparison can find, at most. */
-static double
-values_of_operand(const ValueCounts *counts, JsonPathItem *first)
+/* What the operand of a comparison, or of a sign, can find. */
+static Found
+found_by_operand(const ValueCounts *counts, JsonPathItem *first)
 {
 	JsonPathItem item = *first;
 	JsonPathItem next;
@@ -195,7 +207,7 @@ values_of_operand(const ValueCounts *counts, JsonPathItem *first)
 	double		repeated = 1;	/* how often subscripts can name the same value */
 	bool		are_keys_known = true;
 
-	/* A sign may stand before a path. */
+	/* Signs may stand before a path. */
 	while (item.type == jpiPlus || item.type == jpiMinus)
 	{
 		jspGetArg(&item, &next);
@@ -213,28 +225,42 @@ values_of_operand(const ValueCounts *counts, JsonPathItem *first)
 		if (item.type == jpiKeyValue)
 			are_keys_known = false;
 		if (!has_next)
-			return Min(found, counts->nvalues * repeated);
+			return (Found) {Min(found, counts->nvalues * repeated), counts->nbytes * repeated};
 		item = next;
 	}
 }
 
-/* Refuses a comparison of too many values. */
+/* Refuses a comparison of too many values, or of too long ones. */
 static void
 estimate_comparison(const ValueCounts *counts, JsonPathItem *left, JsonPathItem *right)
 {
-	double		nleft = values_of_operand(counts, left);
-	double		nright = values_of_operand(counts, right);
+	Found		on_left = found_by_operand(counts, left);
+	Found		on_right = found_by_operand(counts, right);
 
-	if (nleft * nright > MAX_COMPARISONS)
+	if (on_left.nvalues * on_right.nvalues > MAX_COMPARISONS ||
+		Min(on_left.nvalues * on_right.nbytes, on_right.nvalues * on_left.nbytes) > MAX_BYTES_COMPARED)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("a condition may compare too many values of one event with each other"),
 				 errdetail("The one path may find %.0f values and the other one %.0f; %.0f comparisons are allowed.",
-						   nleft, nright, MAX_COMPARISONS),
+						   on_left.nvalues, on_right.nvalues, MAX_COMPARISONS),
 				 errhint("Compare with a single value, such as the one at [0].")));
 }
 
-/* Looks at the comparisons in the arguments of an item. */
+/* Refuses a sign before too long a list of numbers. */
+static void
+estimate_sign(const ValueCounts *counts, JsonPathItem *sign)
+{
+	Found		found = found_by_operand(counts, sign);
+
+	if (found.nbytes > MAX_BYTES_COPIED && found.nbytes > counts->nbytes)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("a condition may copy too many numbers of one event"),
+				 errdetail("A list of subscripts can name the same number again and again, and a sign before it makes a new number each time.")));
+}
+
+/* Looks at an item, and at those in its arguments. */
 static void
 estimate_item(const ValueCounts *counts, JsonPathItem *item)
 {
@@ -259,15 +285,19 @@ estimate_item(const ValueCounts *counts, JsonPathItem *item)
 		case jpiStartsWith:
 			jspGetLeftArg(item, &left);
 			jspGetRightArg(item, &right);
-			if (item->type >= jpiEqual && item->type <= jpiGreaterOrEqual)
+			if ((item->type >= jpiEqual && item->type <= jpiGreaterOrEqual) || item->type == jpiStartsWith)
 				estimate_comparison(counts, &left, &right);
 			estimate_chain(counts, &left);
 			estimate_chain(counts, &right);
 			break;
-		case jpiNot:
-		case jpiIsUnknown:
 		case jpiPlus:
 		case jpiMinus:
+			estimate_sign(counts, item);
+			jspGetArg(item, &left);
+			estimate_chain(counts, &left);
+			break;
+		case jpiNot:
+		case jpiIsUnknown:
 		case jpiFilter:
 		case jpiExists:
 			jspGetArg(item, &left);
@@ -306,13 +336,16 @@ estimate_chain(const ValueCounts *counts, JsonPathItem *first)
 }
 
 void
-atlas_refuse_many_comparisons(Jsonb *event, const AtlasCondition *condition)
+atlas_refuse_long_strides(Jsonb *event, const AtlasCondition *condition)
 {
-	ValueCounts counts = {.is_lax = (condition->path->header & JSONPATH_LAX) != 0};
+	ValueCounts counts = {
+		.is_lax = (condition->path->header & JSONPATH_LAX) != 0,
+		.nbytes = (double) VARSIZE(event) + VARSIZE(condition->path),
+	};
 	double		most = VARSIZE(event) / BYTES_OF_VALUE;
 	JsonPathItem first;
 
-	if (!condition->compares_paths || (most * most <= MAX_COMPARISONS && !condition->repeats_values))
+	if (!condition->repeats_values && (!condition->compares_paths || most * most <= MAX_COMPARISONS))
 		return;
 	count_values(&counts, event);
 	jspInit(&first, condition->path);
