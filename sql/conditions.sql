@@ -280,12 +280,14 @@ SELECT test.clean();
 SET LOCAL atlas_events.max_event_size = '1MB';
 SELECT submit_event('CUSTOMER', :'ada', 'Big', payload => jsonb_build_object('a', (SELECT jsonb_agg(n) FROM generate_series(1, 10000) n), 'b', (SELECT jsonb_agg(-n) FROM generate_series(1, 10000) n),
            'items', (SELECT jsonb_agg(jsonb_build_object('qty', n, 'stock', n + 1, 'tags', '[1, 2]'::jsonb)) FROM generate_series(1, 3000) n), 'long', repeat('7', 60000)::numeric, 'one', 1, 'two', 2)) IS NOT NULL AS submitted;
+-- Whether time or memory is up first depends on the machine.
 CREATE FUNCTION test.limit_of(condition jsonpath, OUT code text, OUT message text) RETURNS SETOF record LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM atlas_count_events('CUSTOMER', 'c19a7d78-37a1-4ee4-9e68-aae0d4c93f7e', 'Big', condition);
 EXCEPTION
     WHEN OTHERS THEN
         GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, message = MESSAGE_TEXT;
+        message := regexp_replace(message, '^a condition takes (longer than 100 ms|more than 64 MB) for one event$', 'stopped');
         RETURN NEXT;
 END
 $$;

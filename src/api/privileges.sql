@@ -72,7 +72,7 @@ BEGIN
         GRANT EXECUTE ON FUNCTION %1$s.submit_event(text, text), %1$s.submit_events(text) TO atlas_submitter;
         GRANT EXECUTE ON FUNCTION %1$s.atlas_timeline(text, text, uuid, int, text, text, timestamptz, timestamptz),
             %1$s.atlas_search_events(text, text, text, text, timestamptz, timestamptz, uuid, int, int),
-            %1$s.atlas_find_objects(text, text, text, int, timestamptz, timestamptz, uuid, int, int) TO atlas_reader;
+            %1$s.atlas_find_objects(text, text, text, jsonpath, int, timestamptz, timestamptz, uuid, int, int) TO atlas_reader;
         GRANT SELECT ON %1$s.atlas_event_logs, %1$s.atlas_pending_events, %1$s.atlas_events, %1$s.atlas_event_queue,
             %1$s.atlas_event_links, %1$s.atlas_event_unresolved TO atlas_reader;
         GRANT EXECUTE ON FUNCTION %1$s.atlas_status() TO atlas_admin', core);
