@@ -39,10 +39,10 @@ SELECT table_name FROM atlas_tables(), pg_class
  WHERE pg_class.oid = table_name::regclass AND is_published AND relreplident NOT IN ('d', 'f');
 
 -- Every key and index of a table with a tenant begins with it, but for those that serve all tenants at once.
--- The documents' index has no order; the tenant is a word of each document there.
+-- GIN and BRIN have no order: the tenant is a word of each document, and a BRIN index knows pages, not rows.
 SELECT indexrelid::regclass AS index
   FROM atlas_tables(), pg_inherits RIGHT JOIN pg_index ON inhrelid = indrelid
- WHERE pg_get_indexdef(indexrelid) !~ ' USING gin ' AND coalesce(inhparent, indrelid) = table_name::regclass AND tenant_column IS NOT NULL
+ WHERE pg_get_indexdef(indexrelid) !~ ' USING (gin|brin) ' AND coalesce(inhparent, indrelid) = table_name::regclass AND tenant_column IS NOT NULL
    AND tenant_column IS DISTINCT FROM (SELECT attname FROM pg_attribute WHERE attrelid = indrelid AND attnum = indkey[0])
  ORDER BY 1;
 

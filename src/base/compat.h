@@ -5,6 +5,7 @@
 #ifndef ATLAS_COMPAT_H
 #define ATLAS_COMPAT_H
 
+#include "access/brin_revmap.h"
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "catalog/pg_class.h"
@@ -14,6 +15,7 @@
 #include "nodes/parsenodes.h"
 #include "nodes/tidbitmap.h"
 #include "parser/parsetree.h"
+#include "storage/bufmgr.h"
 #include "storage/latch.h"
 #include "utils/acl.h"
 #include "utils/wait_event.h"
@@ -126,6 +128,17 @@ atlas_next_bitmap_page(AtlasBitmapIterator *iterator, AtlasBitmapPage *page)
 #endif
 	return true;
 }
+
+/* Begins to read a BRIN index, and reads the summary of the range that begins with a page. */
+#if PG_VERSION_NUM >= 170000
+#define atlas_brin_map(index, pages) brinRevmapInitialize((index), (pages))
+#define atlas_brin_tuple(map, page, buffer, offset, size) \
+	brinGetTupleForHeapBlock((map), (page), (buffer), (offset), (size), BUFFER_LOCK_SHARE)
+#else
+#define atlas_brin_map(index, pages) brinRevmapInitialize((index), (pages), NULL)
+#define atlas_brin_tuple(map, page, buffer, offset, size) \
+	brinGetTupleForHeapBlock((map), (page), (buffer), (offset), (size), BUFFER_LOCK_SHARE, NULL)
+#endif
 
 /* 18 can compute columns when they are read: their values are not in the row. */
 #if PG_VERSION_NUM >= 180000

@@ -14,7 +14,8 @@
  * page, and those behind it. The other one walks along the object's own timeline. The
  * first is cheap where few events match, however many events the object has, and the
  * second where many match that are of other objects. Nobody knows beforehand which is the
- * cheaper one, so they take turns: in each round, reading and walking may look at twice as
+ * cheaper one, so they take turns, the walks first, because most objects have few events: in each
+ * round, reading and walking may look at twice as
  * many entries as in the round before. A walk that does not come to its end is dropped, and
  * what has been read meanwhile is left out of the next one.
  *
@@ -356,19 +357,32 @@ settle_next(ObjectSearch *search, int64 floor)
 	return true;
 }
 
-/* One round: reads on in both parts, and then walks. */
+/* Would the page be full if all candidates had enough events? */
+static bool
+has_enough_candidates(const ObjectSearch *search)
+{
+	return search->nfound + search->norder - search->nsettled >= search->query->max_objects;
+}
+
+/*
+ * One round: reads on if there are too few candidates, then walks, and if that does not
+ * settle all of them, reads on in both parts.
+ */
 static void
 search_round(ObjectSearch *search, int64 entries)
 {
 	AtlasBudget *budget = search->budget;
 	int64		floor;
 
-	read_on(search, &search->page, Max(budget->left - entries, 0));
-	if (search->nsettled < search->norder)
-		read_on(search, &search->earlier, Max(budget->left - entries, 0));
+	if (!has_enough_candidates(search))
+		read_on(search, &search->page, Max(budget->left - entries, 0));
 	floor = Max(budget->left - entries, 0);
 	while (search->nsettled < search->norder && !is_full(search) && settle_next(search, floor))
 		 /* next candidate */ ;
+	if (search->nsettled == search->norder || is_full(search))
+		return;
+	read_on(search, &search->page, Max(budget->left - entries, 0));
+	read_on(search, &search->earlier, Max(budget->left - entries, 0));
 }
 
 /*

@@ -15,9 +15,8 @@
  * of how many documents other tenants have. An index is not asked when
  * that would cost more than the budget: then the walk goes on. If it would cost more than
  * what is left, but not more than there was, the page ends early, and the next one asks
- * the index. In case the estimate is wrong, half of what is left remains for taking what
- * was found, so that each page goes on from where the last one ended. A page takes at
- * least one row.
+ * the index. In case the estimate is wrong, half of what is left remains for reading what
+ * was found. Each page goes on from where the last one ended, and takes at least one row.
  *
  * The tables are read by their indexes, without a statement (index_reader.c), as the
  * snapshot sees them. Statements read them if atlas_events.direct_access is off, if a
@@ -104,7 +103,6 @@ struct AtlasMatches
 	pg_uuid_t	walk_high;		/* the id with which it began */
 	int			next_choice;	/* after so many rows */
 	Oid			gin_index;
-	bool		checks_all;		/* if the index is asked, each row is compared with the query at once */
 	AtlasCandidates *candidates;	/* NULL: none are being taken */
 
 	FoundIds	found;
@@ -229,7 +227,6 @@ choose_index(AtlasMatches *matches)
 						 Max(matches->scope.wanted - matches->nfound, 1), &price);
 	if (price.gin >= price.walk)
 		return false;
-	matches->checks_all = price.checks_all;
 	if (!budget->is_limited || price.gin_work <= budget->left)
 		return true;
 	if (price.walk_work > budget->left && budget->left < matches->first_budget / 2 &&
@@ -250,28 +247,19 @@ is_of_tenant(AtlasMatches *matches, TupleTableSlot *row)
 		DatumGetBool(DirectFunctionCall2Coll(texteq, C_COLLATION_OID, tenant, matches->tenant));
 }
 
-/* Is a row that the index has found, which is one of the tenant's, a match? */
-static bool
-is_matching_candidate(AtlasMatches *matches, TupleTableSlot *row)
-{
-	AttrNumber	attribute = atlas_index_reader_attribute(matches->reader, SEARCH_DOCUMENT);
-	bool		isnull;
-
-	return is_match(matches, slot_getattr(row, attribute, &isnull), true);
-}
-
 /*
- * Is a row that the index has found a candidate? It may be another tenant's, if the index has
+ * Is a row that the index has found a match? It may be another tenant's, if the index has
  * forgotten which rows of a page it means, or if long tenants have the same hash. The id of
  * such a row must not become the place where a page ends.
  */
 static bool
-is_candidate(void *argument, TupleTableSlot *row)
+is_found_by_index(void *argument, TupleTableSlot *row)
 {
 	AtlasMatches *matches = argument;
+	AttrNumber	attribute = atlas_index_reader_attribute(matches->reader, SEARCH_DOCUMENT);
+	bool		isnull;
 
-	return is_of_tenant(matches, row) &&
-		(!matches->checks_all || is_matching_candidate(matches, row));
+	return is_of_tenant(matches, row) && is_match(matches, slot_getattr(row, attribute, &isnull), true);
 }
 
 /* Asks the index for what has not been looked at. */
@@ -286,20 +274,18 @@ use_index(AtlasMatches *matches)
 		.snapshot = matches->snapshot,
 		.low = matches->low,
 		.high = matches->searched_until,
-		.check = is_candidate,
+		.check = is_found_by_index,
 		.check_argument = matches,
 	};
 	AtlasMatchesLeft left;
-	int64		spent;
 
 	estimate_left(matches, &left);
 	matches->is_walking = false;
 	matches->candidates = atlas_candidates_collect(&search);
-	spent = atlas_candidates_fetched(matches->candidates) +
-		atlas_matches_entries_charge(&left, &matches->query);
-	atlas_budget_spend(matches->budget, Min(spent, matches->budget->left / 2));
+	atlas_budget_spend(matches->budget, Min(atlas_matches_entries_charge(&left, &matches->query),
+											matches->budget->left / 2));
 	matches->seen.rows += left.tenant_rows;
-	matches->seen.candidates += atlas_candidates_fetched(matches->candidates);
+	matches->seen.candidates += atlas_candidates_places(matches->candidates);
 }
 
 /* Walks through what has not been looked at. */
@@ -392,24 +378,18 @@ walk(AtlasMatches *matches)
 	return is_match(matches, atlas_index_reader_value(matches->reader, SEARCH_DOCUMENT, &isnull), false);
 }
 
-/* Takes the next of the rows that the index has found. */
+/* Takes the next of the matches that the index has found. */
 static bool
 take_candidate(AtlasMatches *matches)
 {
-	TupleTableSlot *row;
-
-	if (!atlas_candidates_next(matches->candidates, &matches->searched_until))
+	if (atlas_candidates_next(matches->candidates, matches->budget, &matches->searched_until))
+		return true;
+	if (!atlas_budget_is_spent(matches->budget))
 	{
-		matches->searched_until = *atlas_candidates_low(matches->candidates);
 		atlas_candidates_free(matches->candidates);
 		matches->candidates = NULL;
-		return false;
 	}
-	if (matches->checks_all)
-		return true;
-	atlas_budget_spend(matches->budget, 1);
-	row = atlas_candidates_row(matches->candidates);
-	return row != NULL && is_matching_candidate(matches, row);
+	return false;
 }
 
 /* Goes on where there is something to look at, one row at most. Is it a match? */

@@ -3,8 +3,8 @@
  *		Is it cheaper to walk through documents, or to ask their GIN index?
  *
  * A walk costs the same for each row, and ends when enough has been found. The index is
- * read for the whole partition: first entries of the rarest lexeme, then the row of each
- * document that may match, then as many documents as are needed. How frequent matches,
+ * read for the whole partition: the entries of the rarest lexeme. Then the documents that may match
+ * are read, range by range of pages, until there are enough. How frequent matches,
  * candidates and lexemes are is known from the rows that have been walked already.
  *
  * The prices were measured with documents of 800 bytes in memory. Most of the time goes into
@@ -22,14 +22,14 @@
 #include "utils/syscache.h"
 
 #include "search/matches_cost.h"
+#include "store/partitions.h"
 
 #define WALK_ROW 1.2			/* a row that is walked, with its document */
 #define BEGIN_GIN 100.0			/* to begin with an index */
 #define GIN_ENTRY 0.4			/* an entry of the rarest lexeme, with those of the others beside it */
-#define GIN_PAGE 2.2			/* a page with rows that may match */
-#define GIN_ROW 0.4				/* such a row, whose id is read */
-#define CHECK_ROW 0.8			/* its document, on a page that is at hand */
-#define CHECK_LATER 2.0			/* the same of a row that has to be found again */
+#define GIN_PLACE 0.05			/* a place that may have a match */
+#define GIN_PAGE 2.2			/* a page that is read */
+#define GIN_ROW 1.2				/* a row on it, with its document */
 
 /* So many entries count as one row of a budget. */
 #define ENTRIES_PER_WORK 8
@@ -75,7 +75,7 @@ atlas_matches_estimate_left(Relation partition, AttrNumber tenant_id, const Atla
 	double		visible;
 
 	estimate_rel_size(partition, NULL, &pages, &result->partition_rows, &visible);
-	result->pages = pages;
+	result->pages = Max(pages, 1);
 	result->tenant_rows = result->partition_rows;
 	result->left_rows = result->partition_rows;
 	if (range->bounded_low && range->bounded_high)
@@ -116,15 +116,15 @@ atlas_matches_prices(const AtlasMatchesSeen *seen, const AtlasMatchesLeft *left,
 	double		density = Min((seen->candidates + 0.25) / rows, 1);
 	double		precision = (seen->matched + 0.25) / (seen->checked + 0.25);
 	double		entries = entries_read(left, query);
-	double		hits = density * left->tenant_rows;
-	double		checks = Min(density * left->left_rows, wanted / precision);
+	double		places = density * left->tenant_rows;
+	double		needed = Min(density * left->left_rows, wanted / precision);
+	double		read = Min(places, needed + places * Min(ATLAS_PAGES_PER_RANGE / left->pages, 1));
 
 	price->walk_work = Min(left->left_rows, wanted / (density * precision));
 	price->walk = WALK_ROW * price->walk_work;
-	price->checks_all = checks > hits / 2;
-	price->gin_work = hits + entries / ENTRIES_PER_WORK + (price->checks_all ? 0 : checks);
-	price->gin = BEGIN_GIN + GIN_ENTRY * entries + GIN_ROW * hits + GIN_PAGE * Min(hits, left->pages) +
-		(price->checks_all ? CHECK_ROW * hits : CHECK_LATER * checks);
+	price->gin_work = read + entries / ENTRIES_PER_WORK;
+	price->gin = BEGIN_GIN + GIN_ENTRY * entries + GIN_PLACE * places + GIN_ROW * read +
+		GIN_PAGE * Min(read, left->pages);
 }
 
 int64

@@ -37,7 +37,6 @@ typedef struct AtlasMatchesPrice
 	double		gin;
 	double		walk_work;
 	double		gin_work;
-	bool		checks_all;		/* most of what the index finds has to be compared with the query */
 } AtlasMatchesPrice;
 
 /*

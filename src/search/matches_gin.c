@@ -2,14 +2,15 @@
  * matches_gin.c
  *		The documents of one partition that its GIN index finds.
  *
- * The index gives a bitmap of places, in no order that serves a page. The event ids are
- * read from the rows that the snapshot sees, and sorted. The documents themselves are
- * read only when somebody takes them, the newest first; or at once, if nearly all of them will
- * be needed, so that each page is visited only once. Documents come in the order of their events,
- * more or less, so that most of the sorting is done when the bitmap is read page by page.
+ * The index gives a bitmap of places, in no order that serves a page. What is wanted are the newest
+ * events, and only as many as the caller takes. So the places are divided into those of
+ * the ranges of pages of which something is known (page_ranges.c), and the ranges are read in
+ * the order of the newest event that each may have. What was read waits until no range
+ * is left that may have a newer one.
  *
  * A bitmap that grows too large forgets which rows of a page it means. Then each row of
- * the page is a candidate.
+ * the page is looked at. If too many matches wait, the older half is forgotten, and whoever
+ * wants these asks again.
  */
 #include "postgres.h"
 
@@ -18,43 +19,75 @@
 #include "access/skey.h"
 #include "access/tableam.h"
 #include "catalog/pg_am.h"
-#include "catalog/pg_index.h"
 #include "catalog/pg_opclass.h"
 #include "catalog/pg_type.h"
+#include "lib/pairingheap.h"
 #include "miscadmin.h"
 #include "nodes/tidbitmap.h"
 #include "tsearch/ts_utils.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "base/compat.h"
 #include "base/event_id.h"
-#include "read/index_reader.h"
+#include "search/column_index.h"
 #include "search/matches_gin.h"
+#include "search/page_ranges.h"
 
 #define MAX_BITMAP_BYTES (64 * 1024 * 1024)
-#define MAX_CANDIDATES (256 * 1024)
-#define FIRST_CANDIDATES 256
+#define MAX_WAITING (256 * 1024)
+#define FIRST_ROOM 256
 
-typedef struct Candidate
+/* A page with places. */
+typedef struct PlacesOfPage
 {
+	BlockNumber block;
+	int			first;			/* of its offsets */
+	int			noffsets;		/* -1: any row of the page may be meant */
+} PlacesOfPage;
+
+/* Pages of a range, side by side. */
+typedef struct PlacesOfRange
+{
+	pg_uuid_t	newest;			/* no row has a greater id */
+	int			first;			/* of the pages */
+	int			npages;
+} PlacesOfRange;
+
+/* A match that was read. */
+typedef struct Waiting
+{
+	pairingheap_node node;
 	pg_uuid_t	event_id;
-	ItemPointerData place;
-} Candidate;
+} Waiting;
 
 struct AtlasCandidates
 {
+	AtlasGinSearch search;
+	MemoryContext context;
 	Snapshot	snapshot;
-	IndexFetchTableData *fetch;
+	struct IndexFetchTableData *fetch;
 	TupleTableSlot *slot;
-	pg_uuid_t	low;
-	int64		nfetched;
-	int			nitems;
-	int			size;
-	Candidate  *items;			/* when they have been collected: the greatest id last */
+	pg_uuid_t	low;			/* what is older is not wanted */
+
+	PlacesOfPage *pages;		/* in the order of the partition */
+	int			npages;
+	int			page_room;
+	OffsetNumber *offsets;
+	int			noffsets;
+	int			offset_room;
+	int64		nplaces;
+
+	PlacesOfRange *ranges;		/* the one that may have the newest event first */
+	int			nranges;
+	int			next_range;
+
+	pairingheap *waiting;		/* the greatest id first */
+	int			nwaiting;
 };
 
 /* Is the operator class of the index one of GIN, which has PostgreSQL's own operator @@? */
@@ -74,41 +107,12 @@ is_class_for_matches(Oid opclass)
 	return OidIsValid(operator) && get_opcode(operator) == F_TS_MATCH_VQ;
 }
 
-/* Is it a GIN index of this column alone? */
-static bool
-is_gin_index_of(HeapTuple tuple, AttrNumber column)
-{
-	const FormData_pg_index *form = (const FormData_pg_index *) GETSTRUCT(tuple);
-	bool		isnull;
-	Datum		classes = SysCacheGetAttr(INDEXRELID, tuple, Anum_pg_index_indclass, &isnull);
-
-	return atlas_index_is_plain(tuple) && form->indnkeyatts == 1 &&
-		form->indkey.values[0] == column &&
-		is_class_for_matches(((const oidvector *) DatumGetPointer(classes))->values[0]);
-}
-
+/* The places of a bitmap are read as those of a heap. */
 Oid
 atlas_gin_index(Relation partition, AttrNumber document)
 {
-	List	   *indexes;
-	Oid			found = InvalidOid;
-
-	/* The places of a bitmap are read as those of a heap. */
-	if (partition->rd_rel->relam != HEAP_TABLE_AM_OID)
-		return InvalidOid;
-	indexes = RelationGetIndexList(partition);
-	for (int i = 0; i < list_length(indexes) && !OidIsValid(found); i++)
-	{
-		HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(list_nth_oid(indexes, i)));
-
-		if (!HeapTupleIsValid(tuple))
-			continue;
-		if (is_gin_index_of(tuple, document))
-			found = list_nth_oid(indexes, i);
-		ReleaseSysCache(tuple);
-	}
-	list_free(indexes);
-	return found;
+	return partition->rd_rel->relam == HEAP_TABLE_AM_OID ?
+		atlas_column_index(partition, document, is_class_for_matches) : InvalidOid;
 }
 
 /* Asks the index for the places. */
@@ -129,138 +133,268 @@ read_index(const AtlasGinSearch *search)
 	return bitmap;
 }
 
-/* Ascending, which is how most of them come. */
-static int
-compare_candidates(const void *a, const void *b)
-{
-	return atlas_event_id_compare(&((const Candidate *) a)->event_id,
-								  &((const Candidate *) b)->event_id);
-}
+/* ----- Places, range by range ----- */
 
-/* Forgets the older half, when there are too many. */
+/* Adds the places of a page. */
 static void
-keep_newest(AtlasCandidates *candidates)
+add_page(AtlasCandidates *candidates, const AtlasBitmapPage *page)
 {
-	int			first = candidates->nitems / 2;
+	int			noffsets = Max(page->noffsets, 0);
+	PlacesOfPage *places;
 
-	qsort(candidates->items, candidates->nitems, sizeof(Candidate), compare_candidates);
-	/* A table without its key may have an id twice. */
-	while (first > 0 && compare_candidates(&candidates->items[first - 1], &candidates->items[first]) == 0)
-		first--;
-	candidates->nitems -= first;
-	memmove(candidates->items, candidates->items + first, sizeof(Candidate) * candidates->nitems);
-	candidates->low = candidates->items[0].event_id;
-}
-
-static void
-add_candidate(AtlasCandidates *candidates, const pg_uuid_t *id, const ItemPointerData *place)
-{
-	if (candidates->nitems == MAX_CANDIDATES)
-		keep_newest(candidates);
-	if (candidates->nitems == candidates->size)
+	if (candidates->npages == candidates->page_room)
 	{
-		candidates->size *= 2;
-		candidates->items = repalloc(candidates->items, sizeof(Candidate) * candidates->size);
+		candidates->page_room *= 2;
+		candidates->pages = repalloc_huge(candidates->pages, sizeof(PlacesOfPage) * candidates->page_room);
 	}
-	candidates->items[candidates->nitems].event_id = *id;
-	candidates->items[candidates->nitems].place = *place;
-	candidates->nitems++;
+	while (candidates->noffsets + noffsets > candidates->offset_room)
+	{
+		candidates->offset_room *= 2;
+		candidates->offsets = repalloc_huge(candidates->offsets,
+											sizeof(OffsetNumber) * candidates->offset_room);
+	}
+	places = &candidates->pages[candidates->npages++];
+	places->block = page->block;
+	places->first = candidates->noffsets;
+	places->noffsets = page->noffsets;
+	memcpy(&candidates->offsets[candidates->noffsets], page->offsets, sizeof(OffsetNumber) * noffsets);
+	candidates->noffsets += noffsets;
+	candidates->nplaces += Max(noffsets, 1);
 }
 
-/* Fetches the version of a row that the snapshot sees; false if it sees none. */
-static bool
-fetch_candidate(AtlasCandidates *candidates, const ItemPointerData *place)
-{
-	ItemPointerData tid = *place;
-	bool		call_again = false;
-
-	return table_index_fetch_tuple(candidates->fetch, &tid, candidates->snapshot, candidates->slot,
-								   &call_again, NULL);
-}
-
-/* Makes a candidate of a row that may match, if its id is wanted. */
+/* Copies the places out of the bitmap. */
 static void
-collect_row(AtlasCandidates *candidates, const AtlasGinSearch *search, BlockNumber block,
-			OffsetNumber offset)
-{
-	ItemPointerData place;
-	const pg_uuid_t *id;
-	bool		isnull;
-
-	ItemPointerSet(&place, block, offset);
-	candidates->nfetched++;
-	if (!fetch_candidate(candidates, &place))
-		return;
-	id = DatumGetUUIDP(slot_getattr(candidates->slot, search->event_id, &isnull));
-	if (!isnull && atlas_event_id_compare(&candidates->low, id) <= 0 &&
-		atlas_event_id_compare(id, &search->high) < 0 &&
-		search->check(search->check_argument, candidates->slot))
-		add_candidate(candidates, id, &place);
-}
-
-/* Reads the ids of the rows that the bitmap means. */
-static void
-collect_rows(AtlasCandidates *candidates, const AtlasGinSearch *search, TIDBitmap *bitmap)
+add_pages(AtlasCandidates *candidates, TIDBitmap *bitmap)
 {
 	AtlasBitmapIterator *iterator = atlas_begin_bitmap(bitmap);
 	AtlasBitmapPage *page = palloc(sizeof(AtlasBitmapPage));
 
+	candidates->page_room = FIRST_ROOM;
+	candidates->pages = palloc(sizeof(PlacesOfPage) * candidates->page_room);
+	candidates->offset_room = FIRST_ROOM;
+	candidates->offsets = palloc(sizeof(OffsetNumber) * candidates->offset_room);
 	while (atlas_next_bitmap_page(iterator, page))
 	{
 		CHECK_FOR_INTERRUPTS();
-		for (int i = 0; i < page->noffsets; i++)
-			collect_row(candidates, search, page->block, page->offsets[i]);
-		for (int i = 0; page->noffsets < 0 && i < MaxHeapTuplesPerPage; i++)
-			collect_row(candidates, search, page->block, FirstOffsetNumber + i);
+		add_page(candidates, page);
 	}
 	atlas_end_bitmap(iterator);
 	pfree(page);
 }
 
+/* Those that may have the newest events first. */
+static int
+compare_ranges(const void *a, const void *b)
+{
+	return atlas_event_id_compare(&((const PlacesOfRange *) b)->newest,
+								  &((const PlacesOfRange *) a)->newest);
+}
+
+/* Divides the pages into ranges. */
+static void
+divide_pages(AtlasCandidates *candidates)
+{
+	AtlasPageRanges *known = atlas_page_ranges_begin(candidates->search.partition, candidates->search.event_id);
+	BlockNumber number = InvalidBlockNumber;
+	int			room = FIRST_ROOM;
+
+	candidates->ranges = palloc(sizeof(PlacesOfRange) * room);
+	for (int i = 0; i < candidates->npages; i++)
+	{
+		BlockNumber of_page = atlas_page_range(known, candidates->pages[i].block);
+
+		if (candidates->nranges == 0 || of_page != number)
+		{
+			CHECK_FOR_INTERRUPTS();
+			if (candidates->nranges == room)
+			{
+				room *= 2;
+				candidates->ranges = repalloc_huge(candidates->ranges, sizeof(PlacesOfRange) * room);
+			}
+			candidates->ranges[candidates->nranges].first = i;
+			candidates->ranges[candidates->nranges].npages = 0;
+			atlas_page_range_newest(known, of_page, &candidates->ranges[candidates->nranges].newest);
+			candidates->nranges++;
+			number = of_page;
+		}
+		candidates->ranges[candidates->nranges - 1].npages++;
+	}
+	atlas_page_ranges_end(known);
+	qsort(candidates->ranges, candidates->nranges, sizeof(PlacesOfRange), compare_ranges);
+}
+
+/* The greatest id first. */
+static int
+compare_waiting(const pairingheap_node *a, const pairingheap_node *b, void *argument)
+{
+	return atlas_event_id_compare(&pairingheap_const_container(Waiting, node, a)->event_id,
+								  &pairingheap_const_container(Waiting, node, b)->event_id);
+}
+
 AtlasCandidates *
 atlas_candidates_collect(const AtlasGinSearch *search)
 {
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "atlas_events candidates",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
 	AtlasCandidates *candidates = palloc0(sizeof(AtlasCandidates));
 	TIDBitmap  *bitmap = read_index(search);
 
+	candidates->search = *search;
+	candidates->context = context;
+	candidates->low = search->low;
+	candidates->waiting = pairingheap_allocate(compare_waiting, NULL);
+	add_pages(candidates, bitmap);
+	tbm_free(bitmap);
+	divide_pages(candidates);
 	candidates->snapshot = RegisterSnapshot(search->snapshot);
 	candidates->fetch = table_index_fetch_begin(search->partition);
 	candidates->slot = table_slot_create(search->partition, NULL);
-	candidates->low = search->low;
-	candidates->size = FIRST_CANDIDATES;
-	candidates->items = palloc(sizeof(Candidate) * candidates->size);
-	collect_rows(candidates, search, bitmap);
-	tbm_free(bitmap);
-	qsort(candidates->items, candidates->nitems, sizeof(Candidate), compare_candidates);
+	MemoryContextSwitchTo(old);
 	return candidates;
 }
 
 int64
-atlas_candidates_fetched(const AtlasCandidates *candidates)
+atlas_candidates_places(const AtlasCandidates *candidates)
 {
-	return candidates->nfetched;
+	return candidates->nplaces;
 }
 
-const pg_uuid_t *
-atlas_candidates_low(const AtlasCandidates *candidates)
+/* ----- Rows ----- */
+
+/* Forgets the older half of what waits. */
+static void
+keep_newest(AtlasCandidates *candidates)
 {
-	return &candidates->low;
+	pairingheap *all = candidates->waiting;
+	int			nkept = candidates->nwaiting / 2;
+	Waiting    *waiting;
+
+	candidates->waiting = pairingheap_allocate(compare_waiting, NULL);
+	for (int i = 0; i < nkept; i++)
+	{
+		waiting = pairingheap_container(Waiting, node, pairingheap_remove_first(all));
+		candidates->low = waiting->event_id;
+		pairingheap_add(candidates->waiting, &waiting->node);
+	}
+	candidates->nwaiting = nkept;
+	while (!pairingheap_is_empty(all))
+	{
+		waiting = pairingheap_container(Waiting, node, pairingheap_remove_first(all));
+		/* A table without its key may have an id twice. */
+		if (atlas_event_id_compare(&waiting->event_id, &candidates->low) == 0)
+		{
+			pairingheap_add(candidates->waiting, &waiting->node);
+			candidates->nwaiting++;
+		}
+		else
+			pfree(waiting);
+	}
+	pairingheap_free(all);
+}
+
+/* Is the id one of those that are wanted? */
+static bool
+is_wanted(const AtlasCandidates *candidates, const pg_uuid_t *id)
+{
+	return atlas_event_id_compare(&candidates->low, id) <= 0 &&
+		atlas_event_id_compare(id, &candidates->search.high) < 0;
+}
+
+/* Reads a row, if the snapshot sees one; a match waits then. */
+static void
+read_row(AtlasCandidates *candidates, BlockNumber block, OffsetNumber offset)
+{
+	const AtlasGinSearch *search = &candidates->search;
+	ItemPointerData place;
+	const pg_uuid_t *id;
+	Waiting    *waiting;
+	bool		call_again = false;
+	bool		isnull;
+
+	ItemPointerSet(&place, block, offset);
+	if (!table_index_fetch_tuple(candidates->fetch, &place, candidates->snapshot, candidates->slot,
+								 &call_again, NULL))
+		return;
+	id = DatumGetUUIDP(slot_getattr(candidates->slot, search->event_id, &isnull));
+	if (isnull || !is_wanted(candidates, id) || !search->check(search->check_argument, candidates->slot))
+		return;
+	if (candidates->nwaiting == MAX_WAITING)
+		keep_newest(candidates);
+	waiting = MemoryContextAlloc(candidates->context, sizeof(Waiting));
+	waiting->event_id = *id;
+	pairingheap_add(candidates->waiting, &waiting->node);
+	candidates->nwaiting++;
+}
+
+/* Reads the rows of the next range. */
+static void
+read_range(AtlasCandidates *candidates, AtlasBudget *budget)
+{
+	const PlacesOfRange *range = &candidates->ranges[candidates->next_range++];
+
+	for (int i = range->first; i < range->first + range->npages; i++)
+	{
+		const PlacesOfPage *page = &candidates->pages[i];
+		int			nrows = page->noffsets < 0 ? MaxHeapTuplesPerPage : page->noffsets;
+
+		CHECK_FOR_INTERRUPTS();
+		for (int j = 0; j < nrows; j++)
+			read_row(candidates, page->block,
+					 page->noffsets < 0 ? FirstOffsetNumber + j : candidates->offsets[page->first + j]);
+		atlas_budget_spend(budget, nrows);
+	}
+	ExecClearTuple(candidates->slot);
+}
+
+/* The least id that no row of the ranges has that were not read; low if there are none. */
+static pg_uuid_t
+end_of_unread(const AtlasCandidates *candidates)
+{
+	pg_uuid_t	end = candidates->low;
+	int			i = UUID_LEN - 1;
+
+	if (candidates->next_range == candidates->nranges ||
+		atlas_event_id_compare(&candidates->ranges[candidates->next_range].newest, &end) < 0)
+		return end;
+	end = candidates->ranges[candidates->next_range].newest;
+	/* One more; the greatest of all ids, of a range of which nothing is known, has none above it. */
+	while (i >= 0 && end.data[i] == 0xff)
+		i--;
+	if (i >= 0)
+	{
+		end.data[i]++;
+		memset(&end.data[i + 1], 0, UUID_LEN - 1 - i);
+	}
+	return end;
 }
 
 bool
-atlas_candidates_next(AtlasCandidates *candidates, pg_uuid_t *event_id)
+atlas_candidates_next(AtlasCandidates *candidates, AtlasBudget *budget, pg_uuid_t *position)
 {
-	if (candidates->nitems == 0)
-		return false;
-	*event_id = candidates->items[--candidates->nitems].event_id;
-	return true;
-}
+	for (;;)
+	{
+		pg_uuid_t	end = end_of_unread(candidates);
+		Waiting    *first = NULL;
 
-TupleTableSlot *
-atlas_candidates_row(AtlasCandidates *candidates)
-{
-	return fetch_candidate(candidates, &candidates->items[candidates->nitems].place) ?
-		candidates->slot : NULL;
+		if (!pairingheap_is_empty(candidates->waiting))
+			first = pairingheap_container(Waiting, node, pairingheap_first(candidates->waiting));
+		if (first != NULL && atlas_event_id_compare(&first->event_id, &end) >= 0)
+		{
+			*position = first->event_id;
+			(void) pairingheap_remove_first(candidates->waiting);
+			candidates->nwaiting--;
+			pfree(first);
+			return true;
+		}
+		if (atlas_event_id_compare(&end, &candidates->low) <= 0 ||
+			(atlas_budget_is_spent(budget) && atlas_event_id_compare(&end, position) < 0))
+		{
+			*position = end;
+			return false;
+		}
+		read_range(candidates, budget);
+	}
 }
 
 void
@@ -269,6 +403,5 @@ atlas_candidates_free(AtlasCandidates *candidates)
 	ExecDropSingleTupleTableSlot(candidates->slot);
 	table_index_fetch_end(candidates->fetch);
 	UnregisterSnapshot(candidates->snapshot);
-	pfree(candidates->items);
-	pfree(candidates);
+	MemoryContextDelete(candidates->context);
 }

@@ -11,6 +11,8 @@
 #include "utils/snapshot.h"
 #include "utils/uuid.h"
 
+#include "search/budget.h"
+
 /* Where to look, and for what. */
 typedef struct AtlasGinSearch
 {
@@ -22,7 +24,7 @@ typedef struct AtlasGinSearch
 	pg_uuid_t	low;			/* ids from this one */
 	pg_uuid_t	high;			/* up to this one, without it */
 
-	/* Is a row wanted? One that is not is as if the index had not found it. */
+	/* Is a row a match? One that is not is as if the index had not found it. */
 	bool		(*check) (void *argument, TupleTableSlot *row);
 	void	   *check_argument;
 } AtlasGinSearch;
@@ -32,23 +34,18 @@ typedef struct AtlasCandidates AtlasCandidates;
 /* The GIN index of the documents that can be used; InvalidOid if there is none. */
 extern Oid	atlas_gin_index(Relation partition, AttrNumber document);
 
-/*
- * Collects the places of documents that may match. The memory is bounded: if there are too
- * many, the newest are kept.
- */
+/* Collects the places of documents that may match, in the whole partition. */
 extern AtlasCandidates *atlas_candidates_collect(const AtlasGinSearch *search);
 
-/* How many rows were fetched to collect them. */
-extern int64 atlas_candidates_fetched(const AtlasCandidates *candidates);
+/* How many places there are; at least, if the index has forgotten which rows of a page it means. */
+extern int64 atlas_candidates_places(const AtlasCandidates *candidates);
 
-/* All that may match with ids from this one on have been collected. */
-extern const pg_uuid_t *atlas_candidates_low(const AtlasCandidates *candidates);
-
-/* Takes the next one, the greatest id first. Returns false when there are no more. */
-extern bool atlas_candidates_next(AtlasCandidates *candidates, pg_uuid_t *event_id);
-
-/* The row of the one that was taken; NULL if it is not there. */
-extern TupleTableSlot *atlas_candidates_row(AtlasCandidates *candidates);
+/*
+ * Takes the next match, the greatest id first: *position is its id. Spends one for each row that is
+ * read. Returns false when there are no more, or when the budget is spent: all rows with
+ * ids from *position on have been looked at then. Either way, *position has become less.
+ */
+extern bool atlas_candidates_next(AtlasCandidates *candidates, AtlasBudget *budget, pg_uuid_t *position);
 
 extern void atlas_candidates_free(AtlasCandidates *candidates);
 

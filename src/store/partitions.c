@@ -43,18 +43,20 @@
 #include "store/partitions.h"
 
 #define MONTHS_AHEAD 2
+#define MAX_OTHER_INDEXES 2
 
 /*
  * The indexes of a partition; its columns and the rest are those of the parent. Each B-tree
  * ends with the event, so that no two entries are equal. The other one, which is not unique,
  * is told so: otherwise PostgreSQL looks for equal entries before it splits a page. The
  * documents' GIN index has no pending list, which searches would have to read: see
- * gin_documents.c.
+ * gin_documents.c. Their BRIN index tells a search which pages have the newest of the events
+ * that GIN has found: see page_ranges.c.
  */
 typedef struct PartitionIndexes
 {
 	const char *primary_key;
-	const char *other;
+	const char *others[MAX_OTHER_INDEXES];
 } PartitionIndexes;
 
 #define UNIQUE_ENTRIES " WITH (deduplicate_items = off)"
@@ -62,15 +64,17 @@ typedef struct PartitionIndexes
 static const PartitionIndexes indexes[ATLAS_NTABLES] = {
 	[ATLAS_EVENTS] = {
 		.primary_key = "tenant_id, event_id",
-		.other = "(tenant_id, object_type, object_id, event_id)" UNIQUE_ENTRIES,
+		.others = {"(tenant_id, object_type, object_id, event_id)" UNIQUE_ENTRIES},
 	},
 	[ATLAS_EVENT_LINKS] = {
 		.primary_key = "tenant_id, object_type, object_id, event_id",
-		.other = "(tenant_id, event_id)" UNIQUE_ENTRIES,
+		.others = {"(tenant_id, event_id)" UNIQUE_ENTRIES},
 	},
 	[ATLAS_EVENT_SEARCH] = {
 		.primary_key = "tenant_id, event_id",
-		.other = "USING gin (document) WITH (fastupdate = off)",
+		.others = {"USING gin (document) WITH (fastupdate = off)",
+			"USING brin (event_id) WITH (autosummarize = on, pages_per_range = "
+		CppAsString2(ATLAS_PAGES_PER_RANGE) ")"},
 	},
 };
 
@@ -280,8 +284,9 @@ build_partition(AtlasTableId table, const AtlasIdRange *range)
 							 schema_name, name, schema_name, parent));
 	execute_utility(psprintf("ALTER TABLE %s.%s ADD PRIMARY KEY (%s)",
 							 schema_name, name, indexes[table].primary_key));
-	execute_utility(psprintf("CREATE INDEX ON %s.%s %s",
-							 schema_name, name, indexes[table].other));
+	for (int i = 0; i < MAX_OTHER_INDEXES && indexes[table].others[i] != NULL; i++)
+		execute_utility(psprintf("CREATE INDEX ON %s.%s %s",
+								 schema_name, name, indexes[table].others[i]));
 	/* Without a policy of its own, so that it is read through the parent only. */
 	execute_utility(psprintf("ALTER TABLE %s.%s ENABLE ROW LEVEL SECURITY", schema_name, name));
 	execute_utility(psprintf("ALTER TABLE %s.%s ATTACH PARTITION %s.%s FOR VALUES FROM (%s) TO (%s)",

@@ -12,6 +12,9 @@
 #include "base/tables.h"
 #include "store/partition_range.h"
 
+/* Pages of documents that the BRIN index of a partition has one entry for: nearly 10,000 events. */
+#define ATLAS_PAGES_PER_RANGE 1024
+
 extern void atlas_partition_init(void);
 
 /*
