@@ -156,6 +156,43 @@ SELECT count(*) FROM atlas_search_events('seldom');
 ROLLBACK;
 
 -- ---------------------------------------------------------------------
+-- Which pages have the newest events: an index may know it of small ranges of pages, of some of them, or
+-- of none, whatever the order is in which the rows lie there
+-- ---------------------------------------------------------------------
+CREATE PROCEDURE make_ranges(options text) LANGUAGE plpgsql AS $$
+DECLARE
+    index record;
+BEGIN
+    FOR index IN SELECT indexrelid::regclass AS name, indrelid::regclass AS partition
+                   FROM pg_index i JOIN pg_class c ON c.oid = indexrelid JOIN pg_am a ON a.oid = relam JOIN pg_inherits ON inhrelid = indrelid
+                  WHERE inhparent = 'atlas_event_search'::regclass AND amname = 'brin' LOOP
+        EXECUTE format('DROP INDEX %s; CREATE INDEX ON %s USING brin (event_id) WITH (%s)', index.name, index.partition, options);
+    END LOOP;
+END
+$$;
+-- Every second document moves to another page, in no order.
+CREATE PROCEDURE move_documents(part int) LANGUAGE plpgsql AS $$
+DECLARE
+    moved record;
+BEGIN
+    FOR moved IN SELECT tenant_id, event_id FROM atlas_event_search WHERE hashtext(event_id::text) & 1 = part ORDER BY hashtext(event_id::text) LOOP
+        UPDATE atlas_event_search SET problem = '' WHERE (tenant_id, event_id) = (moved.tenant_id, moved.event_id);
+    END LOOP;
+END
+$$;
+CALL make_ranges('pages_per_range = 2');
+SELECT * FROM failures;
+CALL move_documents(0);
+SELECT * FROM failures;
+SELECT bool_or(brin_summarize_new_values(indexrelid) > 0) AS many FROM pg_index JOIN pg_class ON oid = indexrelid
+ WHERE relname ~ '^atlas_event_search.*event_id_idx';
+SELECT * FROM failures;
+CALL move_documents(1);
+CALL make_ranges('pages_per_range = 1');
+SELECT * FROM failures;
+UPDATE atlas_event_search SET problem = NULL WHERE problem IS NOT NULL;
+
+-- ---------------------------------------------------------------------
 -- Indexes that are missing: without GIN every document is walked through; without the key a
 -- statement reads
 -- ---------------------------------------------------------------------

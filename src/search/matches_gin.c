@@ -194,10 +194,13 @@ compare_ranges(const void *a, const void *b)
 static void
 divide_pages(AtlasCandidates *candidates)
 {
-	AtlasPageRanges *known = atlas_page_ranges_begin(candidates->search.partition, candidates->search.event_id);
+	AtlasPageRanges *known;
 	BlockNumber number = InvalidBlockNumber;
 	int			room = FIRST_ROOM;
 
+	if (candidates->npages == 0)
+		return;
+	known = atlas_page_ranges_begin(candidates->search.partition, candidates->search.event_id);
 	candidates->ranges = palloc(sizeof(PlacesOfRange) * room);
 	for (int i = 0; i < candidates->npages; i++)
 	{
