@@ -94,6 +94,28 @@ is(page(q{'failed', until => '2022-01-01'})->{locked}, "$last ${last}_pkey", 'a 
 is(page(q{'failed', until => '2010-07-01'})->{locked}, "$first ${first}_pkey", 'no partition that is newer than the period');
 is(page(q{'nowhere', since => '2021-02-01', until => '2022-01-01'})->{locked}, "$last ${last}_document_idx ${last}_pkey", 'and none that is older');
 
+# ----- Only pages with the newest of the events that an index finds are read -----
+
+$node->safe_psql('atlas', <<'END');
+ALTER DATABASE atlas SET atlas_events.linking = on;
+SELECT count(submit_event('CUSTOMER', md5('customer-1')::uuid::text, 'Page Viewed',
+        CASE WHEN n % 400 = 7 THEN 'ranged' ELSE 'plain' END || ' event ' || n || ' ' || repeat(md5(n::text), 10),
+        occurred_at => timestamptz '2023-03-01 00:00+00' + n * interval '1 minute'))
+  FROM generate_series(1, 20000) n
+END
+linked_ok($node, 'atlas', 'a month of many events has its documents');
+my $busy = $node->safe_psql('atlas', q{SELECT tableoid::regclass FROM atlas_event_search WHERE document @@ 'ranged' LIMIT 1});
+$node->safe_psql('atlas', $_) for 'ALTER DATABASE atlas SET atlas_events.linking = off',
+	"ALTER INDEX ${busy}_event_id_idx SET (pages_per_range = 16)", "REINDEX INDEX ${busy}_event_id_idx", "VACUUM ANALYZE $busy";
+my $ranged = q{'ranged', since => '2023-03-01', until => '2023-03-31', max_events => 5};
+my $with_ranges = page($ranged);
+is($with_ranges->{rows}, 5, 'a page of a word that the month has 50 times');
+like($with_ranges->{locked}, qr/ ${busy}_event_id_idx /, 'asks the index of the ranges');
+$node->safe_psql('atlas', "DROP INDEX ${busy}_event_id_idx");
+my $without_ranges = page($ranged);
+is($without_ranges->{rows}, 5, 'as many without it');
+cmp_ok($with_ranges->{buffers} + 30, '<', $without_ranges->{buffers}, 'which reads all 50 of them');
+
 # ----- Entries of a GIN index that are in its pending list, which a DBA can switch on -----
 
 $node->safe_psql('atlas', <<"END");
