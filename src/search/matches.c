@@ -174,14 +174,14 @@ is_match(AtlasMatches *matches, Datum value, bool by_index)
 	atlas_document_prefetch(document);
 	if (!by_index && matches->query.nsampled < SAMPLED_ROWS)
 		atlas_document_sample(&matches->query, document);
-	if ((by_index && !matches->query.is_exact) ||
-		atlas_document_may_match(&matches->query, document))
+	if (atlas_document_may_match(&matches->query, document))
 	{
 		result = atlas_document_matches(&matches->query, document);
 		matches->seen.candidates += by_index ? 0 : 1;
-		matches->seen.checked++;
+		matches->seen.checked += by_index ? 0 : 1;
 		matches->seen.matched += result;
 	}
+	matches->seen.checked += by_index ? 1 : 0;
 	matches->seen.rows += by_index ? 0 : 1;
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(matches->row_context);
@@ -270,7 +270,6 @@ use_index(AtlasMatches *matches)
 		.partition = atlas_index_reader_relation(matches->reader),
 		.index = matches->gin_index,
 		.event_id = atlas_index_reader_attribute(matches->reader, SEARCH_EVENT_ID),
-		.query = matches->scope.query,
 		.snapshot = matches->snapshot,
 		.low = matches->low,
 		.high = matches->searched_until,
@@ -281,6 +280,7 @@ use_index(AtlasMatches *matches)
 
 	estimate_left(matches, &left);
 	matches->is_walking = false;
+	search.query = atlas_document_index_query(&matches->query, left.has_one_tenant);
 	matches->candidates = atlas_candidates_collect(&search);
 	atlas_budget_spend(matches->budget, Min(atlas_matches_entries_charge(&left, &matches->query),
 											matches->budget->left / 2));

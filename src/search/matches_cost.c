@@ -91,7 +91,8 @@ atlas_matches_estimate_left(Relation partition, AttrNumber tenant_id, const Atla
 
 	/* How many the tenant has is not known well: traffic has its nights. */
 	result->other_rows = 0;
-	if (result->partition_rows > 2 * result->tenant_rows && !has_one_tenant(partition, tenant_id))
+	result->has_one_tenant = has_one_tenant(partition, tenant_id);
+	if (result->partition_rows > 2 * result->tenant_rows && !result->has_one_tenant)
 		result->other_rows = result->partition_rows - result->tenant_rows;
 }
 

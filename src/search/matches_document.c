@@ -15,9 +15,11 @@
 #include "base/compat.h"
 #include "search/lexemes.h"
 #include "search/matches_document.h"
+#include "search/query_tree.h"
 
 #define CACHE_LINE 64
 #define MAX_PREFETCHED 4096		/* bytes */
+#define DISPENSABLE_SHARE 0.5
 
 /* What the callback of TS_execute() needs. */
 typedef struct LexemesOfDocument
@@ -183,4 +185,37 @@ atlas_document_share_read(const AtlasDocumentQuery *query)
 		if (items[i].type == QI_VAL && items[i].qoperand.prefix)
 			share += (double) query->nfound[i] / Max(query->nsampled, 1);
 	return share;
+}
+
+/* Is it a lexeme that an index need not look for, if something else is required? */
+static bool
+is_dispensable(const AtlasDocumentQuery *query, const QTNode *node, bool is_only_tenant)
+{
+	const QueryItem *item = node->valnode;
+
+	if (item->type != QI_VAL)
+		return false;
+	return atlas_is_tenant_lexeme(operand_text(query->query, &item->qoperand)) ? is_only_tenant :
+		query->nsampled > 0 &&
+		query->nfound[item - GETQUERY(query->query)] >= query->nsampled * DISPENSABLE_SHARE;
+}
+
+/* What is left of a part of the query of which everything is required. */
+static QTNode *
+keep_indispensable(const AtlasDocumentQuery *query, QTNode *node, bool is_only_tenant)
+{
+	check_stack_depth();
+	if (node->valnode->type != QI_OPR || node->valnode->qoperator.oper != OP_AND)
+		return is_dispensable(query, node, is_only_tenant) ? NULL : node;
+	return atlas_query_and(keep_indispensable(query, node->child[1], is_only_tenant),
+						   keep_indispensable(query, node->child[0], is_only_tenant));
+}
+
+TSQuery
+atlas_document_index_query(const AtlasDocumentQuery *query, bool is_only_tenant)
+{
+	QTNode	   *node = keep_indispensable(query, QT2QTN(GETQUERY(query->query), GETOPERAND(query->query)),
+										  is_only_tenant);
+
+	return atlas_query_requires_lexeme(node) ? QTN2QT(node) : query->query;
 }

@@ -39,6 +39,14 @@ extern void atlas_document_sample(AtlasDocumentQuery *query, TSVector document);
  */
 extern double atlas_document_share_read(const AtlasDocumentQuery *query);
 
+/*
+ * What an index is asked for: the query, without the lexemes that are in at least every second
+ * document, if others are required as well. The index would go through all places of such a
+ * lexeme to leave out a few documents, which need not be read anyway unless they are among the newest. The
+ * tenant's is left out if there are no other tenants.
+ */
+extern TSQuery atlas_document_index_query(const AtlasDocumentQuery *query, bool is_only_tenant);
+
 /* How many of its lexemes are prefixes. */
 extern int	atlas_document_prefixes(const AtlasDocumentQuery *query);
 

@@ -84,6 +84,7 @@ struct AtlasCandidates
 
 	PlacesOfRange *ranges;		/* the one that may have the newest event first */
 	int			nranges;
+	int			range_room;
 	int			next_range;
 
 	pairingheap *waiting;		/* the greatest id first */
@@ -190,37 +191,49 @@ compare_ranges(const void *a, const void *b)
 								  &((const PlacesOfRange *) a)->newest);
 }
 
+/* Adds the range of a page, unless it cannot have events that are wanted. Returns whether it can. */
+static bool
+add_range(AtlasCandidates *candidates, AtlasPageRanges *known, BlockNumber number, int first)
+{
+	PlacesOfRange range = {.first = first};
+	pg_uuid_t	oldest;
+
+	CHECK_FOR_INTERRUPTS();
+	atlas_page_range_bounds(known, number, &oldest, &range.newest);
+	if (atlas_event_id_compare(&range.newest, &candidates->search.low) < 0 ||
+		atlas_event_id_compare(&candidates->search.high, &oldest) <= 0)
+		return false;
+	if (candidates->nranges == candidates->range_room)
+	{
+		candidates->range_room *= 2;
+		candidates->ranges = repalloc_huge(candidates->ranges, sizeof(PlacesOfRange) * candidates->range_room);
+	}
+	candidates->ranges[candidates->nranges++] = range;
+	return true;
+}
+
 /* Divides the pages into ranges. */
 static void
 divide_pages(AtlasCandidates *candidates)
 {
 	AtlasPageRanges *known;
 	BlockNumber number = InvalidBlockNumber;
-	int			room = FIRST_ROOM;
+	bool		is_wanted = false;
 
 	if (candidates->npages == 0)
 		return;
 	known = atlas_page_ranges_begin(candidates->search.partition, candidates->search.event_id);
-	candidates->ranges = palloc(sizeof(PlacesOfRange) * room);
+	candidates->range_room = FIRST_ROOM;
+	candidates->ranges = palloc(sizeof(PlacesOfRange) * candidates->range_room);
 	for (int i = 0; i < candidates->npages; i++)
 	{
 		BlockNumber of_page = atlas_page_range(known, candidates->pages[i].block);
 
-		if (candidates->nranges == 0 || of_page != number)
-		{
-			CHECK_FOR_INTERRUPTS();
-			if (candidates->nranges == room)
-			{
-				room *= 2;
-				candidates->ranges = repalloc_huge(candidates->ranges, sizeof(PlacesOfRange) * room);
-			}
-			candidates->ranges[candidates->nranges].first = i;
-			candidates->ranges[candidates->nranges].npages = 0;
-			atlas_page_range_newest(known, of_page, &candidates->ranges[candidates->nranges].newest);
-			candidates->nranges++;
-			number = of_page;
-		}
-		candidates->ranges[candidates->nranges - 1].npages++;
+		if (of_page != number)
+			is_wanted = add_range(candidates, known, of_page, i);
+		number = of_page;
+		if (is_wanted)
+			candidates->ranges[candidates->nranges - 1].npages++;
 	}
 	atlas_page_ranges_end(known);
 	qsort(candidates->ranges, candidates->nranges, sizeof(PlacesOfRange), compare_ranges);
@@ -298,7 +311,7 @@ keep_newest(AtlasCandidates *candidates)
 
 /* Is the id one of those that are wanted? */
 static bool
-is_wanted(const AtlasCandidates *candidates, const pg_uuid_t *id)
+is_in_bounds(const AtlasCandidates *candidates, const pg_uuid_t *id)
 {
 	return atlas_event_id_compare(&candidates->low, id) <= 0 &&
 		atlas_event_id_compare(id, &candidates->search.high) < 0;
@@ -320,7 +333,7 @@ read_row(AtlasCandidates *candidates, BlockNumber block, OffsetNumber offset)
 								 &call_again, NULL))
 		return;
 	id = DatumGetUUIDP(slot_getattr(candidates->slot, search->event_id, &isnull));
-	if (isnull || !is_wanted(candidates, id) || !search->check(search->check_argument, candidates->slot))
+	if (isnull || !is_in_bounds(candidates, id) || !search->check(search->check_argument, candidates->slot))
 		return;
 	if (candidates->nwaiting == MAX_WAITING)
 		keep_newest(candidates);

@@ -1,6 +1,6 @@
 /*
  * page_ranges.c
- *		The newest event that each range of the pages of a partition may have.
+ *		The oldest and the newest event that each range of the pages of a partition may have.
  *
  * Documents come in the order of their events, more or less. A BRIN index has the least and
  * the greatest event id of each range of pages. So a search that has found many places needs
@@ -101,12 +101,17 @@ read_summary(AtlasPageRanges *ranges, BlockNumber range)
 }
 
 void
-atlas_page_range_newest(AtlasPageRanges *ranges, BlockNumber range, pg_uuid_t *newest)
+atlas_page_range_bounds(AtlasPageRanges *ranges, BlockNumber range, pg_uuid_t *oldest, pg_uuid_t *newest)
 {
-	if (ranges->index != NULL && read_summary(ranges, range))
-		*newest = *DatumGetUUIDP(ranges->summary->bt_columns[0].bv_values[1]);
-	else
-		memset(newest, 0xff, sizeof(*newest));
+	const Datum *values;
+
+	memset(oldest, 0, sizeof(*oldest));
+	memset(newest, 0xff, sizeof(*newest));
+	if (ranges->index == NULL || !read_summary(ranges, range))
+		return;
+	values = ranges->summary->bt_columns[0].bv_values;
+	*oldest = *DatumGetUUIDP(values[0]);
+	*newest = *DatumGetUUIDP(values[1]);
 }
 
 void

@@ -1,6 +1,6 @@
 /*
  * page_ranges.h
- *		The newest event that each range of the pages of a partition may have.
+ *		The oldest and the newest event that each range of the pages of a partition may have.
  */
 #ifndef ATLAS_PAGE_RANGES_H
 #define ATLAS_PAGE_RANGES_H
@@ -18,10 +18,11 @@ extern AtlasPageRanges *atlas_page_ranges_begin(Relation partition, AttrNumber e
 extern BlockNumber atlas_page_range(const AtlasPageRanges *ranges, BlockNumber page);
 
 /*
- * No row of the range that a snapshot of this transaction sees has a greater id. It is the
- * greatest of all ids where nothing is known of the range.
+ * No row of the range that a snapshot of this transaction sees has a lesser id than the oldest,
+ * or a greater one than the newest. These are the least and the greatest of all ids where
+ * nothing is known of the range.
  */
-extern void atlas_page_range_newest(AtlasPageRanges *ranges, BlockNumber range, pg_uuid_t *newest);
+extern void atlas_page_range_bounds(AtlasPageRanges *ranges, BlockNumber range, pg_uuid_t *oldest, pg_uuid_t *newest);
 
 extern void atlas_page_ranges_end(AtlasPageRanges *ranges);
 
