@@ -26,13 +26,13 @@
 
 #define WALK_ROW 1.2			/* a row that is walked, with its document */
 #define BEGIN_GIN 100.0			/* to begin with an index */
-#define GIN_ENTRY 0.4			/* an entry of the rarest lexeme, with those of the others beside it */
+#define GIN_ENTRY 0.13			/* an entry of the rarest lexeme, with those of the others beside it */
 #define GIN_PLACE 0.05			/* a place that may have a match */
 #define GIN_PAGE 2.2			/* a page that is read */
 #define GIN_ROW 1.2				/* a row on it, with its document */
 
 /* So many entries count as one row of a budget. */
-#define ENTRIES_PER_WORK 8
+#define ENTRIES_PER_WORK 64
 
 /* The first 48 bits of an id are milliseconds. */
 static double
