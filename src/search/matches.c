@@ -10,7 +10,7 @@
  * is walked in vain there.
  *
  * A budget is spent by each row that is walked, fetched or compared, and by the entries that a
- * bitmap is made of: 8 of them count as a row. Their number is an estimate, made of how
+ * bitmap is made of: 64 of them count as a row. Their number is an estimate, made of how
  * frequent the lexemes are in the documents that were walked, and, where there are prefixes,
  * of how many documents other tenants have. An index is not asked when
  * that would cost more than the budget: then the walk goes on. If it would cost more than
