@@ -60,6 +60,8 @@ typedef struct PartitionIndexes
 } PartitionIndexes;
 
 #define UNIQUE_ENTRIES " WITH (deduplicate_items = off)"
+#define AS_TEXT(value) #value
+#define RANGES_OF(pages) " WITH (autosummarize = on, pages_per_range = " AS_TEXT(pages) ")"
 
 static const PartitionIndexes indexes[ATLAS_NTABLES] = {
 	[ATLAS_EVENTS] = {
@@ -73,8 +75,7 @@ static const PartitionIndexes indexes[ATLAS_NTABLES] = {
 	[ATLAS_EVENT_SEARCH] = {
 		.primary_key = "tenant_id, event_id",
 		.others = {"USING gin (document) WITH (fastupdate = off)",
-			"USING brin (event_id) WITH (autosummarize = on, pages_per_range = "
-		CppAsString2(ATLAS_PAGES_PER_RANGE) ")"},
+			"USING brin (event_id)" RANGES_OF(ATLAS_PAGES_PER_RANGE)},
 	},
 };
 
