@@ -72,6 +72,7 @@ SELECT count(*), max(problem) FILTER (WHERE code = 'too_many') FROM test.conditi
 SELECT code, length(problem) FROM test.condition_problems('$' || repeat('.long_key', 100) || '.**');
 SELECT code, problem FROM test.condition_problems('$."' || repeat('ø', 300) || '".**');
 SELECT code, length(problem) FROM test.condition_problems('$' || repeat('long_name', 100));
+SELECT code, problem FROM test.condition_problems('$"a' || repeat('ø', 150) || '"');
 -- What newer versions of PostgreSQL know is refused by them as well; older ones do not read it.
 SELECT method, e.code IN ('PT400', '42601') AS is_refused
   FROM unnest(ARRAY['bigint', 'boolean', 'date', 'decimal', 'integer', 'number', 'string', 'time', 'time_tz', 'timestamp', 'timestamp_tz', 'datetime']) method,

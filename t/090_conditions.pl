@@ -49,6 +49,22 @@ like($session->query("SELECT atlas_test.count('$slow')"), $limit, 'a slow condit
 like($session->query("SELECT atlas_test.count($large)"), $limit, 'so is a large one');
 like($session->query("SELECT atlas_test.count('(-' || replace($large, '.abs()', ')'))"), qr/^a condition may copy too many numbers of one event$/,
 	'what would be large before anybody can look is refused');
+# None of these can be interrupted while it runs, so an estimate that is too low would keep the session at work.
+my $keyvalues = '$.payload.keyvalue()' . '.keyvalue()' x 9;
+my $again = '(-$.payload.a[0])[0' . ', 0' x 5000 . ']';
+for my $condition (
+	'strict $.payload.a ? (@[*] == (-@[*]))',
+	'$.payload.keyvalue() ? (@.value == (-@.value))',
+	'strict $.payload.a ? (@.size() > 0)[*] < (-$.payload.a ? (@.size() > 0)[*])',
+	"$keyvalues < $keyvalues",
+	"$again < $again")
+{
+	like($session->query("SELECT atlas_test.count('$condition')"), qr/^a condition may compare too many values of one event with each other$/,
+		'refused: ' . substr($condition, 0, 60));
+}
+like($session->query("SELECT atlas_test.count('" . '-' x 200 . "\$.payload.a < 0')"), qr/^a condition may copy too many numbers of one event$/,
+	'so are signs before signs');
+is($session->query("SELECT atlas_test.count('-\$.payload.a < 0')"), '1', 'but not one sign');
 my $peak = status_line($pid, 'VmHWM');
 cmp_ok($peak, '<', 400 * 1024, "such a condition takes no more memory than is allowed, by far ($peak kB)");
 

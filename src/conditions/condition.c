@@ -10,6 +10,7 @@
 
 #include "conditions/condition.h"
 #include "conditions/path_place.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 
 /* A check that is under way. */
@@ -55,7 +56,8 @@ refuse_variable(ConditionCheck *check, JsonPathItem *item)
 	int32		length;
 	char	   *name = jspGetString(item, &length);
 
-	name = psprintf("the variable $%.*s", Min(length, ATLAS_MAX_PLACE), name);
+	length = pg_mbcliplen(name, length, ATLAS_MAX_PLACE);
+	name = psprintf("the variable $%.*s", length, name);
 	refuse_item(check, item, item, name);
 	pfree(name);
 }
@@ -134,6 +136,12 @@ note_facts(ConditionCheck *check, JsonPathItem *root)
 	check->condition->facts |= atlas_fact_of_key(key, length);
 }
 
+static bool
+is_sign(const JsonPathItem *item)
+{
+	return item->type == jpiPlus || item->type == jpiMinus;
+}
+
 /* Checks an item of a chain, with its arguments. */
 static void
 check_item(ConditionCheck *check, JsonPathItem *first, JsonPathItem *item)
@@ -157,7 +165,9 @@ check_item(ConditionCheck *check, JsonPathItem *first, JsonPathItem *item)
 		case jpiFloor:
 		case jpiCeiling:
 		case jpiDouble:
+			break;
 		case jpiKeyValue:
+			check->condition->makes_values = true;
 			break;
 		case jpiRoot:
 			note_facts(check, item);
@@ -185,6 +195,8 @@ check_item(ConditionCheck *check, JsonPathItem *first, JsonPathItem *item)
 		case jpiFilter:
 		case jpiExists:
 			jspGetArg(item, &argument);
+			if (is_sign(item) && is_sign(&argument))
+				check->condition->repeats_values = true;
 			check_chain(check, &argument);
 			break;
 		case jpiIndexArray:

@@ -22,7 +22,8 @@ typedef struct AtlasCondition
 	JsonPath   *path;
 	bool		is_predicate;
 	bool		compares_paths; /* two paths are compared, each of which may find many values */
-	bool		repeats_values; /* a list of subscripts can name the same value again */
+	bool		repeats_values; /* a list of subscripts, or signs before signs, can repeat values */
+	bool		makes_values;	/* .keyvalue() makes values that the event does not have */
 	AtlasFactSet facts;			/* what it looks at */
 } AtlasCondition;
 

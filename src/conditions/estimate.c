@@ -10,7 +10,9 @@
  * operand can find, and refuse what would be too much. The estimate is never too low. It is too
  * high where arrays of different lengths have the same key.
  *
- * Nothing is estimated for a small event and a path without such a list.
+ * .keyvalue() makes three values of each that it finds, with keys that the event need not have.
+ *
+ * Nothing is estimated for a small event and a path without such lists and methods.
  */
 #include "postgres.h"
 
@@ -22,6 +24,12 @@
 #define MAX_COMPARISONS 4.0e6	/* about 50 ms */
 #define MAX_BYTES_COMPARED 1.0e9	/* about 100 ms */
 #define MAX_BYTES_COPIED 64.0e6
+
+/* Each object that .keyvalue() makes has so many keys. */
+#define KEYVALUE_KEYS 3
+
+/* A number takes at least so many bytes of memory when it is copied. */
+#define BYTES_OF_COPY 64
 
 /* A value takes at least so many bytes of an event, for its entry. */
 #define BYTES_OF_VALUE 4
@@ -41,6 +49,7 @@ typedef struct ValueCounts
 	double		in_nested_array;	/* the longest array in an array */
 	double		in_object;		/* the largest object */
 	bool		is_lax;			/* the path looks into arrays by itself */
+	bool		are_keys_known; /* all keys are those of the event */
 	double		nbytes;			/* of all values, those of the path included */
 	HTAB	   *keyed;			/* of KeyedArray */
 } ValueCounts;
@@ -148,13 +157,13 @@ count_values(ValueCounts *counts, Jsonb *event)
 
 /* The longest array with this key. */
 static double
-growth_of_key(const ValueCounts *counts, JsonPathItem *item, bool are_keys_known)
+growth_of_key(const ValueCounts *counts, JsonPathItem *item)
 {
 	const KeyedArray *array;
 	int32		length;
 	char	   *key = jspGetString(item, &length);
 
-	if (!are_keys_known)
+	if (!counts->are_keys_known)
 		return Max(counts->in_array, 1);
 	array = keyed_array(counts, key, length, false);
 	return array == NULL ? 1 : Max(array->nvalues, 1);
@@ -176,12 +185,12 @@ takes_values(const ValueCounts *counts, JsonPathItem *next)
 
 /* How many values there can be behind an item for each one before it. */
 static double
-growth(const ValueCounts *counts, JsonPathItem *item, JsonPathItem *next, bool are_keys_known)
+growth(const ValueCounts *counts, JsonPathItem *item, JsonPathItem *next)
 {
 	switch (item->type)
 	{
 		case jpiKey:
-			return takes_values(counts, next) ? growth_of_key(counts, item, are_keys_known) : 1;
+			return takes_values(counts, next) ? growth_of_key(counts, item) : 1;
 		case jpiAnyKey:
 			return Max(counts->in_object, 1) * Max(counts->in_array, 1);
 		case jpiKeyValue:
@@ -191,7 +200,11 @@ growth(const ValueCounts *counts, JsonPathItem *item, JsonPathItem *next, bool a
 		case jpiIndexArray:
 			return Max(counts->in_nested_array, 1) * item->content.array.nelems;
 		case jpiCurrent:
-			return Max(counts->in_nested_array, 1);
+		case jpiFilter:
+			/* In lax mode a filter looks into an array, and has its values. */
+			if (!takes_values(counts, next))
+				return 1;
+			return Max(counts->is_lax ? counts->in_nested_array : counts->in_array, 1);
 		default:
 			return 1;
 	}
@@ -204,26 +217,30 @@ found_by_operand(const ValueCounts *counts, JsonPathItem *first)
 	JsonPathItem item = *first;
 	JsonPathItem next;
 	double		found = 1;
-	double		repeated = 1;	/* how often subscripts can name the same value */
-	bool		are_keys_known = true;
+	double		repeated = 1;	/* how often a value of the event can be there, or one made of it */
 
+	check_stack_depth();
 	/* Signs may stand before a path. */
-	while (item.type == jpiPlus || item.type == jpiMinus)
+	if (item.type == jpiPlus || item.type == jpiMinus)
 	{
+		Found		by_argument;
+
 		jspGetArg(&item, &next);
-		item = next;
+		by_argument = found_by_operand(counts, &next);
+		found = by_argument.nvalues;
+		repeated = by_argument.nbytes / counts->nbytes;
 	}
 	for (;;)
 	{
 		bool		has_next = jspGetNext(&item, &next);
 
 		CHECK_FOR_INTERRUPTS();
-		found *= growth(counts, &item, has_next ? &next : NULL, are_keys_known);
+		found *= growth(counts, &item, has_next ? &next : NULL);
 		found = Min(found, 1.0e18);
 		if (item.type == jpiIndexArray)
 			repeated = Min(repeated * item.content.array.nelems, 1.0e18);
 		if (item.type == jpiKeyValue)
-			are_keys_known = false;
+			repeated = Min(repeated * (1 + KEYVALUE_KEYS), 1.0e18);
 		if (!has_next)
 			return (Found) {Min(found, counts->nvalues * repeated), counts->nbytes * repeated};
 		item = next;
@@ -252,12 +269,23 @@ static void
 estimate_sign(const ValueCounts *counts, JsonPathItem *sign)
 {
 	Found		found = found_by_operand(counts, sign);
+	JsonPathItem item = *sign;
+	JsonPathItem argument;
+	int			nsigns = 0;		/* that follow each other */
+	double		nbytes;
 
-	if (found.nbytes > MAX_BYTES_COPIED && found.nbytes > counts->nbytes)
+	for (; item.type == jpiPlus || item.type == jpiMinus; item = argument)
+	{
+		CHECK_FOR_INTERRUPTS();
+		jspGetArg(&item, &argument);
+		nsigns++;
+	}
+	nbytes = nsigns == 1 ? found.nbytes : nsigns * Max(found.nbytes, found.nvalues * BYTES_OF_COPY);
+	if (nbytes > MAX_BYTES_COPIED && nbytes > counts->nbytes)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("a condition may copy too many numbers of one event"),
-				 errdetail("A list of subscripts can name the same number again and again, and a sign before it makes a new number each time.")));
+				 errdetail("A sign makes a new number of each that it stands before, which can be many: those of another sign, or the same one that a list of subscripts names again and again.")));
 }
 
 /* Looks at an item, and at those in its arguments. */
@@ -339,13 +367,16 @@ void
 atlas_refuse_long_strides(Jsonb *event, const AtlasCondition *condition)
 {
 	ValueCounts counts = {
+		.are_keys_known = !condition->makes_values,
+		.in_object = condition->makes_values ? KEYVALUE_KEYS : 0,
 		.is_lax = (condition->path->header & JSONPATH_LAX) != 0,
 		.nbytes = (double) VARSIZE(event) + VARSIZE(condition->path),
 	};
 	double		most = VARSIZE(event) / BYTES_OF_VALUE;
 	JsonPathItem first;
 
-	if (!condition->repeats_values && (!condition->compares_paths || most * most <= MAX_COMPARISONS))
+	if (!condition->repeats_values &&
+		(!condition->compares_paths || (!condition->makes_values && most * most <= MAX_COMPARISONS)))
 		return;
 	count_values(&counts, event);
 	jspInit(&first, condition->path);

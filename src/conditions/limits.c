@@ -38,7 +38,7 @@ static int	narmed = 0;
 static volatile MemoryContext watched = NULL;
 static volatile sig_atomic_t ticks = 0;
 static volatile sig_atomic_t exceeded = ATLAS_WITHIN_LIMITS;
-static pg_stack_base_t stack_base;	/* while exceeded: the real one */
+static volatile pg_stack_base_t stack_base;	/* while exceeded: the real one */
 static ErrorContextCallback on_error;
 
 /* The timer: runs in a signal handler. */

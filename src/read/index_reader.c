@@ -308,7 +308,8 @@ is_empty_table(AtlasIndexReader *reader)
 	if (RelationGetNumberOfBlocks(reader->relation) > 0)
 		return false;
 	PredicateLockRelation(reader->relation, reader->snapshot);
-	return true;
+	/* Who has made room for a row since may have looked for the lock before it was there. */
+	return RelationGetNumberOfBlocks(reader->relation) == 0;
 }
 
 AtlasIndexReader *
