@@ -160,5 +160,45 @@ ALTER DATABASE atlas SET atlas_events.tenant = 'small';
 END
 is(page(q{'others*'})->{buffers}, page(q{'nobodys*'})->{buffers}, 'a page of a small tenant does not depend on the words of others');
 
+# A tenant that has come since ANALYZE saw only one. (GIN descends to the root of a list of places.)
+$node->safe_psql('atlas', <<'END');
+ALTER DATABASE atlas SET atlas_events.linking = on;
+SELECT count(submit_event('CUSTOMER', md5('customer-1')::uuid::text, 'Page Viewed', 'own event ' || n,
+        occurred_at => timestamptz '2023-03-01 00:00:30+00' + n * interval '20 minutes'))
+  FROM generate_series(1, 700) n
+END
+linked_ok($node, 'atlas', 'a small tenant has documents in the month of many events');
+my $month = q{since => '2023-03-01', until => '2023-03-31', max_work => 600};
+is($node->safe_psql('atlas', "SELECT n_distinct FROM pg_stats WHERE tablename = '$busy' AND attname = 'tenant_id'"), '1', 'which ANALYZE has not seen');
+my ($of_others, $of_nobody) = map { page("'$_', $month") } 'plain', 'nobodys';
+cmp_ok(abs($of_others->{buffers} - $of_nobody->{buffers}), '<', 40, 'it does not pay for the words of others');
+is($of_others->{rows} . $node->safe_psql('atlas', "SELECT count(searched_until) FROM atlas_search_events('plain', $month)"),
+	$of_nobody->{rows} . $node->safe_psql('atlas', "SELECT count(searched_until) FROM atlas_search_events('nobodys', $month)"), 'nor do its pages end because of them');
+
+# Two tenants side by side. The newest events do not have a word that all others have, so the index is
+# asked for more than the budget allows, and pages end between ranges.
+$node->safe_psql('atlas', <<'END');
+SELECT count(set_config('atlas_events.tenant', CASE WHEN n % 2 = 0 THEN 'small' ELSE '' END, false) || submit_event('CUSTOMER', md5('customer-1')::uuid::text,
+        'Page Viewed', CASE WHEN n <= 6000 THEN 'omega gap psi ' ELSE '' END || repeat(md5(n::text) || ' ', 10),
+        occurred_at => timestamptz '2024-03-01 00:00+00' + n * interval '77 seconds'))
+  FROM generate_series(1, 8000) n
+END
+linked_ok($node, 'atlas', 'a month of two tenants has its documents');
+my $shared = $node->safe_psql('atlas', q{SELECT tableoid::regclass FROM atlas_event_search WHERE document @@ 'omega' LIMIT 1});
+$node->safe_psql('atlas', $_) for 'ALTER DATABASE atlas SET atlas_events.linking = off',
+	"ALTER INDEX ${shared}_event_id_idx SET (pages_per_range = 16)", "REINDEX INDEX ${shared}_event_id_idx", "VACUUM ANALYZE $shared";
+my $ends = $node->safe_psql('atlas', <<'END');
+WITH RECURSIVE pages (work, until) AS (
+    SELECT work, event_id_at('2024-04-01') FROM unnest(ARRAY[1100, 1200, 1300, 1400]) work
+    UNION ALL
+    SELECT work, (SELECT searched_until FROM atlas_search_events('"omega psi"', since => '2024-03-01', before_event => until, max_work => work)
+                   WHERE event_id IS NULL)
+      FROM pages WHERE until IS NOT NULL)
+SELECT count(*) FILTER (WHERE until <> event_id_at('2024-04-01') AND until NOT IN (SELECT event_id FROM atlas_events WHERE tenant_id = 'small')) > 3,
+       count(*) FILTER (WHERE left(until::text, 30) IN (SELECT left(event_id::text, 30) FROM atlas_events WHERE tenant_id = ''))
+  FROM pages
+END
+is($ends, 't|0', 'pages end between ranges, and do not tell the id of the newest event of one, which is of another tenant');
+
 $node->stop;
 done_testing();

@@ -8,9 +8,9 @@
  */
 #include "postgres.h"
 
+#include "base/encoding.h"
 #include "conditions/condition.h"
 #include "conditions/path_place.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 
 /* A check that is under way. */
@@ -27,8 +27,11 @@ static void check_chain(ConditionCheck *check, JsonPathItem *first);
 static void
 refuse_item(ConditionCheck *check, JsonPathItem *first, JsonPathItem *item, const char *what)
 {
-	char	   *place = atlas_path_place(first, item);
+	char	   *place;
 
+	if (check->error->is_full)
+		return;
+	place = atlas_path_place(first, item);
 	if (place[0] == '\0')
 		atlas_add_problem(check->error, "not_allowed", check->field,
 						  "%s is not allowed in a condition", what);
@@ -56,7 +59,7 @@ refuse_variable(ConditionCheck *check, JsonPathItem *item)
 	int32		length;
 	char	   *name = jspGetString(item, &length);
 
-	length = pg_mbcliplen(name, length, ATLAS_MAX_PLACE);
+	length = atlas_clipped_length(name, length, ATLAS_MAX_PLACE);
 	name = psprintf("the variable $%.*s", length, name);
 	refuse_item(check, item, item, name);
 	pfree(name);

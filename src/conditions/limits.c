@@ -10,7 +10,7 @@
  * everybody: ours could not be told from one of the user or of statement_timeout that comes at
  * the same moment, and one that comes too late would cancel what runs next. As it is, those
  * stay what they are, and nothing is left behind: the base of the stack is that of before
- * when the evaluation ends, and when an error is about to be reported.
+ * when the evaluation ends, and when an error or a message is about to be reported.
  *
  * Time is counted in ticks of the timer during which something was evaluated, so that it
  * need not be asked for with every condition. A process that is not given the processor gets
@@ -89,11 +89,22 @@ stop_watching(void)
 		restore_stack_base(stack_base);
 }
 
-/* Called before an error is reported, and before other code is asked for its context. */
+/*
+ * Called before an error is reported, and before other code is asked for its context; but also
+ * for a message to the log or the client. After a message the evaluation goes on, and the timer looks at it again.
+ */
 static void
 error_in_evaluation(void *arg)
 {
+	int			category = ERRCODE_TO_CATEGORY(geterrcode());
+	bool		is_message = category == ERRCODE_SUCCESSFUL_COMPLETION || category == ERRCODE_WARNING;
+	MemoryContext context = watched;
+
 	stop_watching();
+	if (!is_message)
+		return;
+	exceeded = ATLAS_WITHIN_LIMITS;
+	watched = context;
 }
 
 void

@@ -6,6 +6,7 @@
  */
 #include "postgres.h"
 
+#include "base/encoding.h"
 #include "conditions/path_place.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
@@ -97,7 +98,7 @@ shorten(StringInfo place)
 	if (place->len <= ATLAS_MAX_PLACE)
 		return;
 	while (place->data + place->len - rest > ATLAS_MAX_PLACE - 3)
-		rest += pg_mblen(rest);
+		rest += pg_encoding_mblen(atlas_text_encoding(), rest);
 	memmove(place->data + 3, rest, strlen(rest) + 1);
 	memcpy(place->data, "...", 3);
 	place->len = strlen(place->data);

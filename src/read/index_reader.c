@@ -424,6 +424,31 @@ atlas_index_reader_value(AtlasIndexReader *reader, int column, bool *isnull)
 	return slot_getattr(reader->slot, reader->attributes[column], isnull);
 }
 
+/* Has the index an entry whose first column compares so with a value? */
+static bool
+has_entry(AtlasIndexReader *reader, StrategyNumber strategy, RegProcedure compare, Datum value)
+{
+	IndexScanDesc scan = atlas_begin_index_scan(reader->relation, reader->index, reader->snapshot, 1);
+	ScanKeyData key;
+	bool		result;
+
+	ScanKeyEntryInitialize(&key, 0, 1, strategy, TEXTOID, reader->by.collations[0], compare, value);
+	index_rescan(scan, &key, 1, NULL, 0);
+	result = index_getnext_tid(scan, ForwardScanDirection) != NULL;
+	index_endscan(scan);
+	return result;
+}
+
+bool
+atlas_index_reader_has_others(AtlasIndexReader *reader, const Datum *values)
+{
+	if (reader->index == NULL)
+		return false;
+	return reader->by.keys[0] != 0 ||
+		has_entry(reader, BTLessStrategyNumber, F_TEXT_LT, values[0]) ||
+		has_entry(reader, BTGreaterStrategyNumber, F_TEXT_GT, values[0]);
+}
+
 Relation
 atlas_index_reader_relation(const AtlasIndexReader *reader)
 {

@@ -67,6 +67,12 @@ extern bool atlas_index_reader_next(AtlasIndexReader *reader);
 /* A column of the row, by its place in the shape; good until the next call. */
 extern Datum atlas_index_reader_value(AtlasIndexReader *reader, int column, bool *isnull);
 
+/*
+ * Has the index rows whose first value to be equal is not this one? Also if nobody sees them any more, or
+ * if the index does not begin with that column.
+ */
+extern bool atlas_index_reader_has_others(AtlasIndexReader *reader, const Datum *values);
+
 /* The table, or partition, that is read. */
 extern Relation atlas_index_reader_relation(const AtlasIndexReader *reader);
 

@@ -103,6 +103,8 @@ struct AtlasMatches
 	pg_uuid_t	walk_high;		/* the id with which it began */
 	int			next_choice;	/* after so many rows */
 	Oid			gin_index;
+	bool		knows_tenants;	/* whether there are others is known */
+	bool		has_one_tenant;
 	AtlasCandidates *candidates;	/* NULL: none are being taken */
 
 	FoundIds	found;
@@ -188,14 +190,26 @@ is_match(AtlasMatches *matches, Datum value, bool by_index)
 	return result;
 }
 
+/*
+ * Has the partition no tenant but this one? The key tells. Statistics do not: ANALYZE misses a tenant
+ * that is small, or has come since. It would be charged for what the GIN index has of others.
+ */
+static bool
+has_one_tenant(AtlasMatches *matches)
+{
+	if (!matches->knows_tenants)
+		matches->has_one_tenant = !atlas_index_reader_has_others(matches->reader, &matches->tenant);
+	matches->knows_tenants = true;
+	return matches->has_one_tenant;
+}
+
 /* The part of the partition that has not been looked at. */
 static void
-estimate_left(const AtlasMatches *matches, AtlasMatchesLeft *left)
+estimate_left(AtlasMatches *matches, AtlasMatchesLeft *left)
 {
 	AtlasIdRange range = {.low = matches->low, .high = matches->searched_until};
 
-	atlas_matches_estimate_left(atlas_index_reader_relation(matches->reader),
-								atlas_index_reader_attribute(matches->reader, SEARCH_TENANT_ID),
+	atlas_matches_estimate_left(atlas_index_reader_relation(matches->reader), has_one_tenant(matches),
 								&matches->range, &range, &matches->seen, left);
 }
 
@@ -262,7 +276,32 @@ is_found_by_index(void *argument, TupleTableSlot *row)
 	return is_of_tenant(matches, row) && is_match(matches, slot_getattr(row, attribute, &isnull), true);
 }
 
-/* Asks the index for what has not been looked at. */
+/* Walks through what has not been looked at. */
+static void
+begin_walk(AtlasMatches *matches)
+{
+	matches->is_walking = true;
+	matches->nwalked = 0;
+	matches->next_choice = ROWS_BEFORE_CHOICE;
+	atlas_index_reader_seek(matches->reader, &matches->tenant, &matches->low,
+							&matches->searched_until);
+}
+
+/*
+ * Would reading what the index has found take more than the budget that there was? Nobody knows that
+ * before, because it depends on what is known of the ranges of pages and on how the rows lie there.
+ */
+static bool
+is_too_much(const AtlasMatches *matches)
+{
+	return matches->budget->is_limited &&
+		atlas_candidates_first_places(matches->candidates) > matches->first_budget;
+}
+
+/*
+ * Asks the index for what has not been looked at. If it finds too much, the walk goes on, and
+ * the index of this partition is not asked again.
+ */
 static void
 use_index(AtlasMatches *matches)
 {
@@ -284,19 +323,16 @@ use_index(AtlasMatches *matches)
 	matches->candidates = atlas_candidates_collect(&search);
 	atlas_budget_spend(matches->budget, Min(atlas_matches_entries_charge(&left, &matches->query),
 											matches->budget->left / 2));
+	if (is_too_much(matches))
+	{
+		atlas_candidates_free(matches->candidates);
+		matches->candidates = NULL;
+		matches->gin_index = InvalidOid;
+		begin_walk(matches);
+		return;
+	}
 	matches->seen.rows += left.tenant_rows;
 	matches->seen.candidates += atlas_candidates_places(matches->candidates);
-}
-
-/* Walks through what has not been looked at. */
-static void
-begin_walk(AtlasMatches *matches)
-{
-	matches->is_walking = true;
-	matches->nwalked = 0;
-	matches->next_choice = ROWS_BEFORE_CHOICE;
-	atlas_index_reader_seek(matches->reader, &matches->tenant, &matches->low,
-							&matches->searched_until);
 }
 
 /* Notes how many rows the tenant has, when enough have been seen, or all. */
@@ -346,6 +382,7 @@ begin_partition(AtlasMatches *matches)
 	matches->gin_index = !matches->scope.is_indexable ? InvalidOid :
 		atlas_gin_index(atlas_index_reader_relation(matches->reader),
 						atlas_index_reader_attribute(matches->reader, SEARCH_DOCUMENT));
+	matches->knows_tenants = false;
 	matches->is_walking = false;
 }
 

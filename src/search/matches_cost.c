@@ -13,13 +13,10 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "access/tableam.h"
-#include "catalog/pg_statistic.h"
 #include "optimizer/plancat.h"
 #include "port/pg_bswap.h"
 #include "utils/rel.h"
-#include "utils/syscache.h"
 
 #include "search/matches_cost.h"
 #include "store/partitions.h"
@@ -50,23 +47,8 @@ atlas_matches_ms(const pg_uuid_t *low, const pg_uuid_t *high)
 	return Max(ms_of(high) - ms_of(low), 1);
 }
 
-/* Did the last ANALYZE see no tenant but one? */
-static bool
-has_one_tenant(Relation partition, AttrNumber tenant_id)
-{
-	HeapTuple	tuple = SearchSysCache3(STATRELATTINH, ObjectIdGetDatum(RelationGetRelid(partition)),
-										Int16GetDatum(tenant_id), BoolGetDatum(false));
-	bool		result;
-
-	if (!HeapTupleIsValid(tuple))
-		return false;
-	result = ((Form_pg_statistic) GETSTRUCT(tuple))->stadistinct == 1;
-	ReleaseSysCache(tuple);
-	return result;
-}
-
 void
-atlas_matches_estimate_left(Relation partition, AttrNumber tenant_id, const AtlasIdRange *range,
+atlas_matches_estimate_left(Relation partition, bool has_one_tenant, const AtlasIdRange *range,
 							const AtlasIdRange *left, const AtlasMatchesSeen *seen,
 							AtlasMatchesLeft *result)
 {
@@ -91,8 +73,8 @@ atlas_matches_estimate_left(Relation partition, AttrNumber tenant_id, const Atla
 
 	/* How many the tenant has is not known well: traffic has its nights. */
 	result->other_rows = 0;
-	result->has_one_tenant = has_one_tenant(partition, tenant_id);
-	if (result->partition_rows > 2 * result->tenant_rows && !result->has_one_tenant)
+	result->has_one_tenant = has_one_tenant;
+	if (result->partition_rows > 2 * result->tenant_rows && !has_one_tenant)
 		result->other_rows = result->partition_rows - result->tenant_rows;
 }
 

@@ -40,11 +40,8 @@ typedef struct AtlasMatchesPrice
 	double		gin_work;
 } AtlasMatchesPrice;
 
-/*
- * How many rows are left, where the partition has events of the range. The tenants are in
- * this column.
- */
-extern void atlas_matches_estimate_left(Relation partition, AttrNumber tenant_id,
+/* How many rows are left, where the partition has events of the range. */
+extern void atlas_matches_estimate_left(Relation partition, bool has_one_tenant,
 										const AtlasIdRange *range,
 										const AtlasIdRange *left, const AtlasMatchesSeen *seen,
 										AtlasMatchesLeft *result);

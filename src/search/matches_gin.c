@@ -24,6 +24,7 @@
 #include "lib/pairingheap.h"
 #include "miscadmin.h"
 #include "nodes/tidbitmap.h"
+#include "port/pg_bswap.h"
 #include "tsearch/ts_utils.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -276,6 +277,23 @@ atlas_candidates_places(const AtlasCandidates *candidates)
 	return candidates->nplaces;
 }
 
+int64
+atlas_candidates_first_places(const AtlasCandidates *candidates)
+{
+	int64		nplaces = 0;
+
+	for (int i = 0; i < candidates->nranges; i++)
+	{
+		const PlacesOfRange *range = &candidates->ranges[i];
+
+		if (atlas_event_id_compare(&range->newest, &candidates->search.high) < 0)
+			break;
+		for (int j = range->first; j < range->first + range->npages; j++)
+			nplaces += Max(candidates->pages[j].noffsets, 1);
+	}
+	return nplaces;
+}
+
 /* ----- Rows ----- */
 
 /* Forgets the older half of what waits. */
@@ -385,6 +403,28 @@ end_of_unread(const AtlasCandidates *candidates)
 	return end;
 }
 
+/*
+ * Where a page may end that has looked at all ids from this one on: at the next full second. The id itself
+ * would tell when another tenant had an event, and which one.
+ */
+static pg_uuid_t
+end_of_page(const pg_uuid_t *id)
+{
+	pg_uuid_t	end = {0};
+	uint64		ms;
+
+	memcpy(&ms, id->data, sizeof(ms));
+	ms = ((pg_ntoh64(ms) >> 16) / 1000 + 1) * 1000;
+	if (ms >> 48 != 0)
+	{
+		memset(&end, 0xff, sizeof(end));
+		return end;
+	}
+	ms = pg_hton64(ms << 16);
+	memcpy(end.data, &ms, sizeof(ms));
+	return end;
+}
+
 bool
 atlas_candidates_next(AtlasCandidates *candidates, AtlasBudget *budget, pg_uuid_t *position)
 {
@@ -403,8 +443,13 @@ atlas_candidates_next(AtlasCandidates *candidates, AtlasBudget *budget, pg_uuid_
 			pfree(first);
 			return true;
 		}
-		if (atlas_event_id_compare(&end, &candidates->low) <= 0 ||
-			(atlas_budget_is_spent(budget) && atlas_event_id_compare(&end, position) < 0))
+		if (atlas_event_id_compare(&end, &candidates->low) <= 0)
+		{
+			*position = end;
+			return false;
+		}
+		end = end_of_page(&end);
+		if (atlas_budget_is_spent(budget) && atlas_event_id_compare(&end, position) < 0)
 		{
 			*position = end;
 			return false;

@@ -40,6 +40,9 @@ extern AtlasCandidates *atlas_candidates_collect(const AtlasGinSearch *search);
 /* How many places there are; at least, if the index has forgotten which rows of a page it means. */
 extern int64 atlas_candidates_places(const AtlasCandidates *candidates);
 
+/* How many of them are read before the first match can be taken, or a page can end. */
+extern int64 atlas_candidates_first_places(const AtlasCandidates *candidates);
+
 /*
  * Takes the next match, the greatest id first: *position is its id. Spends one for each row that is
  * read. Returns false when there are no more, or when the budget is spent: all rows with

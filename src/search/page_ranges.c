@@ -8,7 +8,8 @@
  *
  * The index is told of each row when that is written, so it knows of all rows that a snapshot
  * sees which was taken before. It knows nothing of a range that nobody has summarized
- * yet, which autovacuum does, for each range that has become full.
+ * yet, which autovacuum does, for each range that has become full. On a standby a snapshot that is
+ * kept may be older than what the primary took into account when it summarized a range.
  */
 #include "postgres.h"
 
@@ -17,6 +18,8 @@
 #include "access/brin_tuple.h"
 #include "access/genam.h"
 #include "access/transam.h"
+#include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_opclass.h"
 #include "catalog/pg_type.h"
@@ -68,7 +71,7 @@ atlas_page_ranges_begin(Relation partition, AttrNumber event_id)
 	AtlasPageRanges *ranges = palloc0(sizeof(AtlasPageRanges));
 	Oid			index = atlas_column_index(partition, event_id, is_class_for_ranges);
 
-	if (!OidIsValid(index))
+	if (!OidIsValid(index) || (RecoveryInProgress() && IsolationUsesXactSnapshot()))
 		return ranges;
 	ranges->index = index_open(index, AccessShareLock);
 	ranges->description = brin_build_desc(ranges->index);

@@ -43,8 +43,8 @@ static const AtlasCondition *
 condition_argument(FunctionCallInfo fcinfo)
 {
 	AtlasCondition *checked = fcinfo->flinfo->fn_extra;
+	AtlasCondition condition;
 	JsonPath   *path;
-	JsonPath   *copy;
 
 	if (PG_ARGISNULL(ARG_CONDITION))
 		return NULL;
@@ -53,6 +53,7 @@ condition_argument(FunctionCallInfo fcinfo)
 		memcmp(checked->path, path, VARSIZE(path)) == 0)
 		return checked;
 
+	atlas_condition_require(path, "/condition", &condition);
 	fcinfo->flinfo->fn_extra = NULL;
 	if (checked != NULL)
 	{
@@ -60,9 +61,9 @@ condition_argument(FunctionCallInfo fcinfo)
 		pfree(checked);
 	}
 	checked = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt, sizeof(AtlasCondition));
-	copy = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt, VARSIZE(path));
-	memcpy(copy, path, VARSIZE(path));
-	atlas_condition_require(copy, "/condition", checked);
+	*checked = condition;
+	checked->path = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt, VARSIZE(path));
+	memcpy(checked->path, path, VARSIZE(path));
 	fcinfo->flinfo->fn_extra = checked;
 	return checked;
 }
