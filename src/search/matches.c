@@ -319,7 +319,7 @@ use_index(AtlasMatches *matches)
 
 	estimate_left(matches, &left);
 	matches->is_walking = false;
-	search.query = atlas_document_index_query(&matches->query, left.has_one_tenant);
+	search.query = atlas_document_index_query(&matches->query, has_one_tenant(matches));
 	matches->candidates = atlas_candidates_collect(&search);
 	atlas_budget_spend(matches->budget, Min(atlas_matches_entries_charge(&left, &matches->query),
 											matches->budget->left / 2));

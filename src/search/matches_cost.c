@@ -73,7 +73,6 @@ atlas_matches_estimate_left(Relation partition, bool has_one_tenant, const Atlas
 
 	/* How many the tenant has is not known well: traffic has its nights. */
 	result->other_rows = 0;
-	result->has_one_tenant = has_one_tenant;
 	if (result->partition_rows > 2 * result->tenant_rows && !has_one_tenant)
 		result->other_rows = result->partition_rows - result->tenant_rows;
 }

@@ -26,7 +26,6 @@ typedef struct AtlasMatchesLeft
 	double		partition_rows; /* of all tenants, in the whole partition */
 	double		tenant_rows;	/* in the whole partition */
 	double		other_rows;		/* of other tenants in it, if these are the greater part */
-	bool		has_one_tenant; /* there are no others */
 	double		left_rows;		/* of the tenant, in what is left */
 	double		pages;			/* of the partition */
 } AtlasMatchesLeft;
