@@ -6,7 +6,9 @@
  */
 import { execFile, execFileSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import { createServer } from 'node:http'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
@@ -297,6 +299,22 @@ test('503 with Retry-After while PostgREST is not there', async (t) => {
 		assertError(answer, 503, { code: 'PT503', message: 'Service Unavailable' })
 		assert.match(answer.headers.get('retry-after'), /^[1-9]\d*$/)
 		assert.doesNotMatch(answer.text, INSIDE)
+	}
+})
+
+test('a failure is told from a request that was cancelled by its time, also where the clock of nginx is late', async (t) => {
+	const failing = createServer((_, answer) => answer.writeHead(500).end('{}')).listen(0, '127.0.0.1')
+	t.after(() => failing.close())
+	await once(failing, 'listening')
+	const { base } = await startNginx(t, (conf) => conf.replaceAll(/server 127\.0\.0\.1:\d+;/g, `server 127.0.0.1:${failing.address().port};`)
+		.replace('$upstream_status $upstream_response_time"', '$upstream_status $http_x_seconds"'))
+	for (const [method, seconds, status] of [
+		['GET', '0.001', 500], ['GET', '4.899', 500], ['GET', '4.900', 503], ['GET', '4.996', 503], ['GET', '5.000', 503], ['GET', '10.000', 503],
+		['POST', '5.000', 500], ['POST', '29.899', 500], ['POST', '29.996', 503], ['POST', '30.000', 503], ['POST', '100.000', 503],
+	]) {
+		const answer = await request(method, `${base}/v1/events`, { headers: { 'X-Seconds': seconds }, body: method === 'POST' ? event() : undefined })
+		assert.equal(answer.status, status, `${method} ${seconds}`)
+		assert.equal(answer.json.details, status === 500 ? 'The request failed.' : 'The request took too long and was cancelled.')
 	}
 })
 
