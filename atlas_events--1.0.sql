@@ -311,7 +311,7 @@ COMMENT ON COLUMN atlas_event_work.submitted_xid IS 'Transaction that wrote the 
 COMMENT ON COLUMN atlas_event_work.next_attempt_at IS 'When it is tried again; null means at once';
 COMMENT ON COLUMN atlas_event_work.attempts IS 'Failed attempts so far';
 COMMENT ON COLUMN atlas_event_work.depth IS 'How many rules led to the event, one after the other; 0 for an event that no rule submitted';
-COMMENT ON COLUMN atlas_event_work.what IS 'What is to be done, a sum: 1 is the document by which the event is found, 2 that it takes the place of the one that is there';
+COMMENT ON COLUMN atlas_event_work.what IS 'What is to be done, a sum: 1 is the document by which the event is found, 2 that it takes the place of the one that is there, 4 is to evaluate the rules for the event';
 COMMENT ON COLUMN atlas_event_work.tenant_id IS 'Tenant of the event';
 COMMENT ON COLUMN atlas_event_work.last_error IS 'Why the last attempt failed or was put off';
 
@@ -363,6 +363,114 @@ COMMENT ON COLUMN atlas_search_rebuild.position_tenant IS 'In the partition befo
 COMMENT ON COLUMN atlas_search_rebuild.position_event IS 'The last event of that tenant that is done';
 COMMENT ON COLUMN atlas_search_rebuild.documents IS 'Documents that were made anew so far';
 
+-- Rules. A rule that was made or enabled begins when the transactions have ended that were
+-- under way then, since these do not know of it: see src/rules/rule_begin.c.
+CREATE TABLE atlas_rules (
+    tenant_id text COLLATE "C" NOT NULL DEFAULT '',
+    rule_id bigint NOT NULL
+        GENERATED ALWAYS AS IDENTITY (SEQUENCE NAME @extschema@.atlas_rules_rule_id_seq),
+    rule_name text COLLATE "C" NOT NULL,
+    object_type text COLLATE "C" NOT NULL,
+    event_name text,
+    condition jsonpath,
+    times int NOT NULL DEFAULT 1,
+    within interval,
+    role text COLLATE "C" NOT NULL DEFAULT 'ANY',
+    owner name NOT NULL,
+    is_enabled boolean NOT NULL DEFAULT true,
+    disabled_reason text,
+    created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    since timestamptz,
+    enabled_xid xid8 NOT NULL,
+    wait_for_xid xid8,
+    unknown bigint NOT NULL DEFAULT 0,
+    errors bigint NOT NULL DEFAULT 0,
+    last_error text,
+    last_error_at timestamptz,
+    PRIMARY KEY (tenant_id, rule_id),
+    UNIQUE (tenant_id, rule_name)
+);
+
+-- Whether any rule is enabled, and whether one is still to begin, is asked for all tenants at once.
+CREATE INDEX atlas_rules_enabled_idx ON atlas_rules (tenant_id, rule_id) WHERE is_enabled;
+CREATE INDEX atlas_rules_waiting_idx ON atlas_rules (tenant_id, rule_id) WHERE is_enabled AND since IS NULL;
+
+COMMENT ON TABLE atlas_rules IS 'Rules: which events are to be noticed, of which type of object, and how many of them within which time
+They are made by atlas_create_rule(), and what they matched is in atlas_rule_matches.';
+COMMENT ON SEQUENCE atlas_rules_rule_id_seq IS 'Numbers of rules';
+COMMENT ON COLUMN atlas_rules.tenant_id IS 'Tenant whose events the rule is about';
+COMMENT ON COLUMN atlas_rules.rule_id IS 'Number of the rule; a rule that is enabled again begins anew and gets a new one';
+COMMENT ON COLUMN atlas_rules.rule_name IS 'Name of the rule, which is unique within its tenant';
+COMMENT ON COLUMN atlas_rules.object_type IS 'Canonical type of the objects whose events count';
+COMMENT ON COLUMN atlas_rules.event_name IS 'Name of the events that count; null is any';
+COMMENT ON COLUMN atlas_rules.condition IS 'Path of SQL/JSON that the events must satisfy; null is none';
+COMMENT ON COLUMN atlas_rules.times IS 'How many such events make a match';
+COMMENT ON COLUMN atlas_rules.within IS 'The time within which they must occur; null if one is enough';
+COMMENT ON COLUMN atlas_rules.role IS 'PRIMARY for events of which the object is the primary one, RELATED for those that it is a related object of, or ANY';
+COMMENT ON COLUMN atlas_rules.owner IS 'Role that made the rule';
+COMMENT ON COLUMN atlas_rules.is_enabled IS 'Whether events are looked at for the rule';
+COMMENT ON COLUMN atlas_rules.disabled_reason IS 'Why the rule was switched off; null if somebody did so';
+COMMENT ON COLUMN atlas_rules.created_at IS 'When the rule was made';
+COMMENT ON COLUMN atlas_rules.since IS 'When the rule began: events that occurred or were received before do not count. Null as long as it waits for transactions that were under way when it was made or enabled';
+COMMENT ON COLUMN atlas_rules.enabled_xid IS 'Transaction that made or enabled it';
+COMMENT ON COLUMN atlas_rules.wait_for_xid IS 'The rule begins when all transactions before this one have ended';
+COMMENT ON COLUMN atlas_rules.unknown IS 'For how many events the condition was unknown, as when a string is compared with a number';
+COMMENT ON COLUMN atlas_rules.errors IS 'For how many events the evaluation of the condition ended with an error';
+COMMENT ON COLUMN atlas_rules.last_error IS 'The last such error';
+COMMENT ON COLUMN atlas_rules.last_error_at IS 'When it occurred';
+
+CREATE FUNCTION atlas_rules_changed() RETURNS trigger
+    AS 'MODULE_PATHNAME', 'atlas_rules_changed'
+    LANGUAGE C;
+
+COMMENT ON FUNCTION atlas_rules_changed() IS 'Tells every session that the rules have changed';
+
+-- As for the registry. The linker counts in rules all the time, which is no such change.
+CREATE TRIGGER atlas_rules_changed
+    AFTER INSERT OR DELETE OR UPDATE OF tenant_id, rule_id, rule_name, object_type, event_name, condition, times,
+        within, role, is_enabled, since ON atlas_rules
+    FOR EACH ROW EXECUTE FUNCTION atlas_rules_changed();
+CREATE TRIGGER atlas_rules_emptied
+    AFTER TRUNCATE ON atlas_rules
+    FOR EACH STATEMENT EXECUTE FUNCTION atlas_rules_changed();
+ALTER TABLE atlas_rules ENABLE ALWAYS TRIGGER atlas_rules_changed;
+ALTER TABLE atlas_rules ENABLE ALWAYS TRIGGER atlas_rules_emptied;
+
+CREATE TABLE atlas_rule_hits (
+    event_id uuid NOT NULL,
+    occurred_at timestamptz NOT NULL,
+    rule_id bigint NOT NULL,
+    tenant_id text COLLATE "C" NOT NULL DEFAULT '',
+    object_id text COLLATE "C" NOT NULL
+) PARTITION BY RANGE (event_id);
+
+COMMENT ON TABLE atlas_rule_hits IS 'Events that count for rules which need more than one of them: one row per rule, object and event, in the same partitions as the log';
+COMMENT ON COLUMN atlas_rule_hits.event_id IS 'The event';
+COMMENT ON COLUMN atlas_rule_hits.occurred_at IS 'When it occurred';
+COMMENT ON COLUMN atlas_rule_hits.rule_id IS 'The rule';
+COMMENT ON COLUMN atlas_rule_hits.tenant_id IS 'Tenant of the rule and of the event';
+COMMENT ON COLUMN atlas_rule_hits.object_id IS 'Id of the object, whose type is that of the rule';
+
+CREATE TABLE atlas_rule_matches (
+    event_id uuid NOT NULL,
+    matched_at timestamptz NOT NULL,
+    rule_id bigint NOT NULL,
+    tenant_id text COLLATE "C" NOT NULL DEFAULT '',
+    rule_name text COLLATE "C" NOT NULL,
+    object_type text COLLATE "C" NOT NULL,
+    object_id text COLLATE "C" NOT NULL
+) PARTITION BY RANGE (event_id);
+
+COMMENT ON TABLE atlas_rule_matches IS 'What rules have matched: one row per rule, object and event, in the same partitions as the log
+The event is the one with which the rule had as many events as it needs. Matches stay when the rule is dropped.';
+COMMENT ON COLUMN atlas_rule_matches.event_id IS 'The event';
+COMMENT ON COLUMN atlas_rule_matches.matched_at IS 'When the match was noticed, which is later than the event';
+COMMENT ON COLUMN atlas_rule_matches.rule_id IS 'The rule';
+COMMENT ON COLUMN atlas_rule_matches.tenant_id IS 'Tenant of the rule and of the event';
+COMMENT ON COLUMN atlas_rule_matches.rule_name IS 'Name of the rule';
+COMMENT ON COLUMN atlas_rule_matches.object_type IS 'Canonical type of the object';
+COMMENT ON COLUMN atlas_rule_matches.object_id IS 'Id of the object: the primary or a related object of the event';
+
 -- The linker notes here what it is working on, so that after a crash the next
 -- linker knows which events to treat with care. The table is never dumped. It has
 -- a key for publications of all tables: without a key the row could not be deleted.
@@ -388,6 +496,8 @@ COMMENT ON COLUMN atlas_linker_state.places IS 'Where their rows are in atlas_ev
 ALTER TABLE atlas_events REPLICA IDENTITY FULL;
 ALTER TABLE atlas_event_links REPLICA IDENTITY FULL;
 ALTER TABLE atlas_event_search REPLICA IDENTITY FULL;
+ALTER TABLE atlas_rule_hits REPLICA IDENTITY FULL;
+ALTER TABLE atlas_rule_matches REPLICA IDENTITY FULL;
 
 -- The rows of these tables have no key. They live for a moment, or there are a few of them.
 ALTER TABLE atlas_event_work REPLICA IDENTITY FULL;
@@ -408,6 +518,10 @@ SELECT pg_catalog.pg_extension_config_dump('atlas_search_rebuild', '');
 SELECT pg_catalog.pg_extension_config_dump('atlas_event_keys', '');
 SELECT pg_catalog.pg_extension_config_dump('atlas_object_types',
     'WHERE relation IN (SELECT oid FROM pg_catalog.pg_class)');
+SELECT pg_catalog.pg_extension_config_dump('atlas_rules', '');
+SELECT pg_catalog.pg_extension_config_dump('atlas_rules_rule_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('atlas_rule_hits', '');
+SELECT pg_catalog.pg_extension_config_dump('atlas_rule_matches', '');
 SELECT pg_catalog.pg_extension_config_dump('atlas_rejections', '');
 SELECT pg_catalog.pg_extension_config_dump('atlas_rejections_rejection_id_seq', '');
 
@@ -423,6 +537,9 @@ ALTER TABLE atlas_event_unresolved ENABLE ROW LEVEL SECURITY;
 ALTER TABLE atlas_event_keys ENABLE ROW LEVEL SECURITY;
 ALTER TABLE atlas_event_work ENABLE ROW LEVEL SECURITY;
 ALTER TABLE atlas_event_search ENABLE ROW LEVEL SECURITY;
+ALTER TABLE atlas_rules ENABLE ROW LEVEL SECURITY;
+ALTER TABLE atlas_rule_hits ENABLE ROW LEVEL SECURITY;
+ALTER TABLE atlas_rule_matches ENABLE ROW LEVEL SECURITY;
 ALTER TABLE atlas_rejections ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY atlas_tenant ON atlas_events
@@ -438,6 +555,12 @@ CREATE POLICY atlas_tenant ON atlas_event_keys
 CREATE POLICY atlas_tenant ON atlas_event_work
     USING (tenant_id = @extschema@.atlas_tenant());
 CREATE POLICY atlas_tenant ON atlas_event_search
+    USING (tenant_id = @extschema@.atlas_tenant());
+CREATE POLICY atlas_tenant ON atlas_rules
+    USING (tenant_id = @extschema@.atlas_tenant());
+CREATE POLICY atlas_tenant ON atlas_rule_hits
+    USING (tenant_id = @extschema@.atlas_tenant());
+CREATE POLICY atlas_tenant ON atlas_rule_matches
     USING (tenant_id = @extschema@.atlas_tenant());
 CREATE POLICY atlas_tenant ON atlas_rejections
     USING (tenant_id = @extschema@.atlas_tenant());
@@ -728,6 +851,65 @@ COMMENT ON FUNCTION atlas_count_events(text, text, text, jsonpath, interval) IS
 'How many events of a kind an object of the session''s tenant has.
 They count if the object is their primary or a related object, if they have this name and satisfy the condition, and if they occurred within the interval before now(). See atlas_has_event().';
 
+-- ---------------------------------------------------------------------
+-- Rules
+-- ---------------------------------------------------------------------
+
+CREATE FUNCTION atlas_create_rule(
+    rule_name text,
+    object_type text,
+    event_name text DEFAULT NULL,
+    condition jsonpath DEFAULT NULL,
+    times int DEFAULT 1,
+    within interval DEFAULT NULL,
+    role text DEFAULT 'ANY')
+    RETURNS void
+    AS 'MODULE_PATHNAME', 'atlas_create_rule'
+    LANGUAGE C;
+
+COMMENT ON FUNCTION atlas_create_rule(text, text, text, jsonpath, int, interval, text) IS
+'Makes a rule of the session''s tenant, which belongs to the current role.
+The rule matches an event if it has this name and satisfies the condition, and, if times is more than 1, if it is at least the times-th such event of the object within that time. With the role PRIMARY only the primary object of an event counts, with RELATED only its related objects that are linked, with ANY both. A null name or condition does not count; condition is as in atlas_has_event(). Matches are rows of atlas_rule_matches. Events count that come after the rule has begun, which is when all transactions that are under way now have ended. A notice says for how many of the last 1,000 events of the kind the condition is true, and for how many it is unknown. Raises PT400 with all that is wrong, and PT409 if the tenant has a rule of this name.';
+
+CREATE FUNCTION atlas_drop_rule(rule_name text) RETURNS void
+    AS 'MODULE_PATHNAME', 'atlas_drop_rule'
+    LANGUAGE C STRICT;
+
+COMMENT ON FUNCTION atlas_drop_rule(text) IS
+'Removes a rule of the session''s tenant. What it matched stays.
+The caller must be the owner of the rule, a member of that role, or a superuser. Raises PT404 if there is no such rule.';
+
+CREATE FUNCTION atlas_enable_rule(rule_name text, is_enabled boolean) RETURNS void
+    AS 'MODULE_PATHNAME', 'atlas_enable_rule'
+    LANGUAGE C STRICT;
+
+COMMENT ON FUNCTION atlas_enable_rule(text, boolean) IS
+'Switches a rule of the session''s tenant on or off.
+A rule that is switched on begins anew: events from before do not count. The caller must be the owner of the rule, a member of that role, or a superuser. Raises PT404 if there is no such rule.';
+
+CREATE FUNCTION atlas_test_rule(
+    object_type text,
+    event_name text DEFAULT NULL,
+    condition jsonpath DEFAULT NULL,
+    times int DEFAULT 1,
+    within interval DEFAULT NULL,
+    since timestamptz DEFAULT NULL,
+    until timestamptz DEFAULT NULL,
+    max_events int DEFAULT 10000,
+    role text DEFAULT 'ANY',
+    OUT event_id uuid,
+    OUT occurred_at timestamptz,
+    OUT name text,
+    OUT object_id text,
+    OUT searched_since timestamptz)
+    RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'atlas_test_rule'
+    LANGUAGE C STABLE ROWS 50;
+
+COMMENT ON FUNCTION atlas_test_rule(text, text, jsonpath, int, interval, timestamptz, timestamptz, int, text) IS
+'The events of the past that such a rule would have matched, and the objects, oldest first.
+Looks at no more than max_events events of the session''s tenant with since <= occurred_at < until, the newest ones. If there are more, searched_since says from when on they were looked at; else it is null. A notice says for how many events the condition was unknown. Arguments and errors are as in atlas_create_rule().';
+
 -- What each event is, LINKED or not, is looked up in the queue for the rows that are read,
 -- one by one. Nothing but a sub-SELECT of one value makes sure of that: a join, or EXISTS,
 -- may read and sort the whole queue for a page. A column that nobody selects costs nothing.
@@ -843,6 +1025,8 @@ CREATE FUNCTION atlas_status(
     OUT failed bigint,
     OUT queue_depth bigint,
     OUT oldest_pending_age interval,
+    OUT rules bigint,
+    OUT rules_switched_off bigint,
     OUT last_error text,
     OUT last_error_at timestamptz,
     OUT advice text)
@@ -865,6 +1049,8 @@ COMMENT ON COLUMN atlas_events_status.not_found IS 'References that linkers did 
 COMMENT ON COLUMN atlas_events_status.failed IS 'Events that are FAILED now';
 COMMENT ON COLUMN atlas_events_status.queue_depth IS 'Events that are PENDING now';
 COMMENT ON COLUMN atlas_events_status.oldest_pending_age IS 'Time since the oldest pending event was received';
+COMMENT ON COLUMN atlas_events_status.rules IS 'Rules that are enabled, of all tenants';
+COMMENT ON COLUMN atlas_events_status.rules_switched_off IS 'Rules that were switched off because of their conditions: see disabled_reason in atlas_rules';
 COMMENT ON COLUMN atlas_events_status.last_error IS 'Last error of a linker of this database since the server started';
 COMMENT ON COLUMN atlas_events_status.last_error_at IS 'When that error occurred';
 COMMENT ON COLUMN atlas_events_status.advice IS 'What an operator should do; null when all is well';
@@ -916,6 +1102,11 @@ REVOKE ALL ON FUNCTION
     atlas_unregister_object_type(text),
     atlas_discover_object_types(regnamespace),
     atlas_object_types_changed(),
+    atlas_rules_changed(),
+    atlas_create_rule(text, text, text, jsonpath, int, interval, text),
+    atlas_drop_rule(text),
+    atlas_enable_rule(text, boolean),
+    atlas_test_rule(text, text, jsonpath, int, interval, timestamptz, timestamptz, int, text),
     atlas_link_events(int),
     atlas_retry_failed(uuid),
     atlas_rebuild_search(timestamptz),

@@ -30,6 +30,7 @@
 #include "search/document.h"
 #include "store/partitions.h"
 #include "store/rows.h"
+#include "store/rule_flags.h"
 #include "store/search_gap.h"
 #include "store/work.h"
 #include "submit/submit.h"
@@ -162,6 +163,7 @@ _PG_init(void)
 	atlas_partition_init();
 	atlas_object_type_init();
 	atlas_search_gap_init();
+	atlas_rule_flags_init();
 	atlas_index_reader_init();
 
 	if (process_shared_preload_libraries_in_progress)

@@ -20,6 +20,7 @@
 #include "utils/memutils.h"
 #include "utils/plancache.h"
 #include "utils/resowner.h"
+#include "utils/snapmgr.h"
 
 #include "base/extension.h"
 #include "base/identity.h"
@@ -224,6 +225,20 @@ atlas_execute(AtlasStatement *statement, Datum *values, const char *nulls,
 	int			code;
 
 	code = SPI_execute_plan(plan, values, nulls, read_only, limit);
+	if (code < 0)
+		elog(ERROR, "could not execute \"%s\": %s", statement->sql, SPI_result_code_string(code));
+	atlas_restore_search_path(guc_level);
+	return SPI_processed;
+}
+
+uint64
+atlas_execute_now(AtlasStatement *statement, Datum *values)
+{
+	int			guc_level = atlas_restrict_search_path();
+	SPIPlanPtr	plan = atlas_plan(statement);
+	int			code = SPI_execute_snapshot(plan, values, NULL, GetLatestSnapshot(), InvalidSnapshot,
+											true, false, 0);
+
 	if (code < 0)
 		elog(ERROR, "could not execute \"%s\": %s", statement->sql, SPI_result_code_string(code));
 	atlas_restore_search_path(guc_level);

@@ -30,6 +30,12 @@ typedef struct AtlasStatement
 extern uint64 atlas_execute(AtlasStatement *statement, Datum *values, const char *nulls,
 							bool read_only, long limit);
 
+/*
+ * The same for a SELECT that must see what is committed now, and what this transaction has done,
+ * however old the snapshot of the transaction is.
+ */
+extern uint64 atlas_execute_now(AtlasStatement *statement, Datum *values);
+
 /* The kept plan of a statement, ready to be run as above. */
 extern SPIPlanPtr atlas_plan(AtlasStatement *statement);
 

@@ -92,6 +92,30 @@ const AtlasTableFacts atlas_tables[ATLAS_NTABLES] = {
 		.name = "atlas_search_rebuild",
 		.is_dumped = true,
 	},
+	/* Rules are evaluated where the events are linked, and a subscriber gets what they matched. */
+	[ATLAS_RULES] = {
+		.name = "atlas_rules",
+		.tenant_column = "tenant_id",
+		.is_dumped = true,
+		.distributed_by = "tenant_id",
+	},
+	[ATLAS_RULE_HITS] = {
+		.name = "atlas_rule_hits",
+		.tenant_column = "tenant_id",
+		.is_partitioned = true,
+		.is_dumped = true,
+		.erased_by = "event_id, object_id",
+		.distributed_by = "tenant_id",
+	},
+	[ATLAS_RULE_MATCHES] = {
+		.name = "atlas_rule_matches",
+		.tenant_column = "tenant_id",
+		.is_partitioned = true,
+		.is_dumped = true,
+		.is_published = true,
+		.erased_by = "event_id, object_type, object_id",
+		.distributed_by = "tenant_id",
+	},
 	[ATLAS_LINKER_STATE] = {
 		.name = "atlas_linker_state",
 	},

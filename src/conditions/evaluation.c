@@ -18,7 +18,6 @@
 
 struct AtlasEvaluation
 {
-	AtlasFactSet facts;
 	Jsonb	   *variables;		/* none */
 	Jsonb	   *event;
 	bool		is_armed;
@@ -37,7 +36,7 @@ evaluation_freed(void *arg)
 }
 
 AtlasEvaluation *
-atlas_evaluation_begin(AtlasFactSet facts)
+atlas_evaluation_begin(void)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "atlas_events conditions",
 												  ALLOCSET_SMALL_SIZES);
@@ -49,7 +48,6 @@ atlas_evaluation_begin(AtlasFactSet facts)
 													  ALLOCSET_DEFAULT_SIZES);
 	evaluation->work_context = AllocSetContextCreate(context, "atlas_events condition",
 													 ALLOCSET_DEFAULT_SIZES);
-	evaluation->facts = facts;
 	evaluation->variables = MemoryContextAllocZero(context, offsetof(Jsonb, root) + offsetof(JsonbContainer, children));
 	SET_VARSIZE(evaluation->variables, offsetof(Jsonb, root) + offsetof(JsonbContainer, children));
 	none = &evaluation->variables->root;
@@ -61,13 +59,14 @@ atlas_evaluation_begin(AtlasFactSet facts)
 }
 
 void
-atlas_evaluation_set_event(AtlasEvaluation *evaluation, const AtlasEventFacts *facts)
+atlas_evaluation_set_event(AtlasEvaluation *evaluation, const AtlasEventFacts *facts,
+						   AtlasFactSet wanted)
 {
 	MemoryContext old;
 
 	MemoryContextReset(evaluation->event_context);
 	old = MemoryContextSwitchTo(evaluation->event_context);
-	evaluation->event = atlas_event_as_jsonb(facts, evaluation->facts);
+	evaluation->event = atlas_event_as_jsonb(facts, wanted);
 	MemoryContextSwitchTo(old);
 	atlas_limits_next_event();
 }
@@ -137,6 +136,12 @@ atlas_condition_evaluate(AtlasEvaluation *evaluation, const AtlasCondition *cond
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(evaluation->work_context);
 	return result;
+}
+
+int
+atlas_evaluation_ticks(void)
+{
+	return atlas_limits_ticks();
 }
 
 void

@@ -18,13 +18,17 @@ typedef enum AtlasTruth
 typedef struct AtlasEvaluation AtlasEvaluation;
 
 /*
- * Begins to evaluate conditions that look at these facts, in a child of the current memory
- * context. After an error it is enough that this context is freed.
+ * Begins to evaluate conditions, in a child of the current memory context. After an error it is
+ * enough that this context is freed.
  */
-extern AtlasEvaluation *atlas_evaluation_begin(AtlasFactSet facts);
+extern AtlasEvaluation *atlas_evaluation_begin(void);
 
-/* The event that conditions are evaluated for from now on. Its values are copied. */
-extern void atlas_evaluation_set_event(AtlasEvaluation *evaluation, const AtlasEventFacts *facts);
+/*
+ * The event that conditions are evaluated for from now on, which look at no more than the wanted
+ * facts. Its values are copied.
+ */
+extern void atlas_evaluation_set_event(AtlasEvaluation *evaluation, const AtlasEventFacts *facts,
+									   AtlasFactSet wanted);
 
 /*
  * Evaluates a condition for the event. Raises ERRCODE_PROGRAM_LIMIT_EXCEEDED if the conditions
@@ -32,6 +36,9 @@ extern void atlas_evaluation_set_event(AtlasEvaluation *evaluation, const AtlasE
  * do so at a time when it cannot be interrupted (estimate.h).
  */
 extern AtlasTruth atlas_condition_evaluate(AtlasEvaluation *evaluation, const AtlasCondition *condition);
+
+/* For how many ticks of 10 milliseconds conditions of this event have been evaluated so far. */
+extern int	atlas_evaluation_ticks(void);
 
 extern void atlas_evaluation_end(AtlasEvaluation *evaluation);
 

@@ -30,6 +30,11 @@ typedef enum AtlasFact
 	ATLAS_FACT_RELATED_OBJECTS
 } AtlasFact;
 
+/* The columns of the log that have them, in this order; e is the event. */
+#define ATLAS_FACT_COLUMNS \
+	"e.icon, e.name, e.event_id, e.payload, e.object_id, e.external_id, e.object_type," \
+	" e.occurred_at, e.received_at, e.description, e.related_objects"
+
 #define ATLAS_NFACTS (ATLAS_FACT_RELATED_OBJECTS + 1)
 
 /* A set of them has a bit for each. */

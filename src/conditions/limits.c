@@ -26,7 +26,6 @@
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 
-#define TICK 10					/* milliseconds */
 
 /* The stack is never within max_stack_depth of this address. */
 #define FAR_AWAY ((pg_stack_base_t) 1)
@@ -48,7 +47,7 @@ look_at_evaluation(void)
 	if (watched == NULL || exceeded != ATLAS_WITHIN_LIMITS)
 		return;
 	ticks++;
-	if (ticks > ATLAS_CONDITION_TIME / TICK)
+	if (ticks > ATLAS_CONDITION_TIME / ATLAS_TICK)
 		exceeded = ATLAS_TIME_IS_UP;
 	else if (watched->mem_allocated > (Size) ATLAS_CONDITION_MEMORY * 1024 * 1024)
 		exceeded = ATLAS_MEMORY_IS_UP;
@@ -64,7 +63,7 @@ atlas_limits_arm(void)
 	if (timer == MAX_TIMEOUTS)
 		timer = RegisterTimeout(USER_TIMEOUT, look_at_evaluation);
 	if (narmed++ == 0)
-		enable_timeout_every(timer, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), TICK), TICK);
+		enable_timeout_every(timer, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ATLAS_TICK), ATLAS_TICK);
 }
 
 void
@@ -78,6 +77,12 @@ void
 atlas_limits_next_event(void)
 {
 	ticks = 0;
+}
+
+int
+atlas_limits_ticks(void)
+{
+	return ticks;
 }
 
 /* Gives the stack its base back. The timer does nothing any more. */

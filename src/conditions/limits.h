@@ -8,6 +8,7 @@
 #include "c.h"
 
 #define ATLAS_CONDITION_TIME 100	/* milliseconds for all conditions of one event */
+#define ATLAS_TICK 10			/* milliseconds between two looks at them */
 #define ATLAS_CONDITION_MEMORY 64	/* megabytes for each condition */
 
 typedef enum AtlasLimit
@@ -24,8 +25,9 @@ typedef enum AtlasLimit
 extern void atlas_limits_arm(void);
 extern void atlas_limits_disarm(void);
 
-/* Begins with the time of another event. */
+/* Begins with the time of another event; and how many ticks it has taken so far. */
 extern void atlas_limits_next_event(void);
+extern int	atlas_limits_ticks(void);
 
 /*
  * Watches code that allocates in this memory context, until the other call, which says whether

@@ -23,6 +23,7 @@
 #include "link/unresolved.h"
 #include "store/partitions.h"
 #include "store/rows.h"
+#include "store/work.h"
 
 typedef struct RetryBatch
 {
@@ -74,17 +75,24 @@ is_primary_of_its_event(const AtlasUnresolved *item)
 		atlas_compare_text(item->ref.lookup.found_id, item->primary_id) == 0;
 }
 
-/* Turns the late hits into links. */
+/* Turns the late hits into links, and has the rules evaluated for these objects. */
 static void
 write_late_links(const AtlasUnresolved *items, int nitems, TimestampTz now)
 {
+	AtlasEventKey *linked = palloc(sizeof(AtlasEventKey) * nitems);
+	int			nlinked = 0;
 	AtlasRows	links;
 
 	atlas_link_rows_init(&links, nitems);
 	for (int i = 0; i < nitems; i++)
-		if (atlas_is_resolved(&items[i]) && !is_primary_of_its_event(&items[i]))
-			atlas_link_rows_add(&links, &items[i].event.id, &items[i].ref, now);
+	{
+		if (!atlas_is_resolved(&items[i]) || is_primary_of_its_event(&items[i]))
+			continue;
+		atlas_link_rows_add(&links, &items[i].event.id, &items[i].ref, now);
+		linked[nlinked++] = items[i].event;
+	}
 	atlas_rows_insert(&links);
+	atlas_work_add_late(linked, nlinked);
 }
 
 /* Retention may have dropped the event, and the month's links with it. */

@@ -16,11 +16,9 @@
 #include "base/statement.h"
 #include "conditions/evaluation.h"
 
-/* The columns are in the order of AtlasFact. */
 static AtlasStatement select_facts = {
 	.sql =
-	"SELECT e.icon, e.name, e.event_id, e.payload, e.object_id, e.external_id, e.object_type,"
-	"       e.occurred_at, e.received_at, e.description, e.related_objects"
+	"SELECT " ATLAS_FACT_COLUMNS
 	"  FROM @extschema@.atlas_events e"
 	" WHERE e.tenant_id OPERATOR(pg_catalog.=) $1 AND e.event_id OPERATOR(pg_catalog.=) $2",
 	.nparameters = 2,
@@ -61,7 +59,7 @@ atlas_event_conditions_begin(const AtlasEventTables *tables, const text *tenant,
 	conditions->name = name;
 	conditions->condition = condition;
 	if (condition != NULL)
-		conditions->evaluation = atlas_evaluation_begin(condition->facts);
+		conditions->evaluation = atlas_evaluation_begin();
 	conditions->is_direct = tables->is_direct;
 	atlas_row_finder_begin(&conditions->rows, tables->log, &atlas_log_by_id, tables->snapshot);
 	return conditions;
@@ -71,7 +69,7 @@ atlas_event_conditions_begin(const AtlasEventTables *tables, const text *tenant,
 static bool
 is_true_for(AtlasEventConditions *conditions, const AtlasEventFacts *facts)
 {
-	atlas_evaluation_set_event(conditions->evaluation, facts);
+	atlas_evaluation_set_event(conditions->evaluation, facts, conditions->condition->facts);
 	return atlas_condition_evaluate(conditions->evaluation, conditions->condition) == ATLAS_TRUE;
 }
 

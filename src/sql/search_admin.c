@@ -41,7 +41,7 @@ enum
 static void
 require_search(void)
 {
-	if (atlas_work_wanted() == 0)
+	if (!atlas_search_is_in_effect())
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("search is not in effect, so no documents are made"),

@@ -77,6 +77,13 @@ static const PartitionIndexes indexes[ATLAS_NTABLES] = {
 		.others = {"USING gin (document) WITH (fastupdate = off)",
 			"USING brin (event_id)" RANGES_OF(ATLAS_PAGES_PER_RANGE)},
 	},
+	[ATLAS_RULE_HITS] = {
+		.primary_key = "tenant_id, rule_id, object_id, event_id",
+	},
+	[ATLAS_RULE_MATCHES] = {
+		.primary_key = "tenant_id, rule_id, event_id, object_id",
+		.others = {"(tenant_id, event_id)", "(tenant_id, object_type, object_id, event_id)"},
+	},
 };
 
 /* A range that is known to have a partition, so that most calls end there. */

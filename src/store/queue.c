@@ -118,6 +118,7 @@ static AtlasStatement has_work = {
 	"                WHERE next_attempt_at IS NULL AND submitted_xid OPERATOR(pg_catalog.>=) '0')"
 	"    OR EXISTS (SELECT FROM @extschema@.atlas_event_work"
 	"                WHERE next_attempt_at OPERATOR(pg_catalog.<=) $1 AND submitted_xid OPERATOR(pg_catalog.>=) '0')"
+	"    OR EXISTS (SELECT FROM @extschema@.atlas_rules WHERE is_enabled AND since IS NULL)"
 	"    OR ($2 AND EXISTS (SELECT FROM @extschema@.atlas_search_rebuild WHERE finished_at IS NULL))",
 	.nparameters = 2,
 	.parameters = {TIMESTAMPTZOID, BOOLOID},

@@ -55,7 +55,7 @@ extern void atlas_queue_note_failure(const AtlasEventKey *key, int attempts, con
 extern uint64 atlas_queue_retry_failed(const pg_uuid_t *id);
 
 /*
- * Is there anything that is due, or a rebuild of the documents to go on with? This and the
+ * Is there anything that is due, a rule that is to begin, or a rebuild of the documents to go on with? This and the
  * next call look at events in the queue and in the work table, and at unresolved references.
  */
 extern bool atlas_queue_has_work(void);

@@ -17,6 +17,7 @@
 #include "base/shmem.h"
 #include "base/statement.h"
 #include "store/rows.h"
+#include "store/rule_flags.h"
 #include "store/search_gap.h"
 #include "store/work.h"
 
@@ -72,10 +73,29 @@ static AtlasStatement postpone_work = {
 	.parameters = {TEXTOID, UUIDOID, TIDOID, TIMESTAMPTZOID, INT2OID, TEXTOID},
 };
 
-int
-atlas_work_wanted(void)
+static AtlasStatement reduce_work = {
+	.sql =
+	"UPDATE @extschema@.atlas_event_work"
+	"   SET what = $4, next_attempt_at = pg_catalog.clock_timestamp(), attempts = 0, last_error = NULL"
+	" WHERE ctid OPERATOR(pg_catalog.=) $3 AND tenant_id OPERATOR(pg_catalog.=) $1"
+	"   AND event_id OPERATOR(pg_catalog.=) $2"
+	" RETURNING ctid",
+	.nparameters = 4,
+	.parameters = {TEXTOID, UUIDOID, TIDOID, INT2OID},
+};
+
+bool
+atlas_search_is_in_effect(void)
 {
-	return atlas_search && atlas_shared != NULL ? ATLAS_WORK_DOCUMENT : 0;
+	return atlas_search && atlas_shared != NULL;
+}
+
+/* What is to be done about a new event: 0 if nothing is. This transaction has an id. */
+static int
+work_wanted(void)
+{
+	return (atlas_search_is_in_effect() ? ATLAS_WORK_DOCUMENT : 0) |
+		(atlas_shared != NULL && atlas_any_rule_enabled() ? ATLAS_WORK_RULES : 0);
 }
 
 /* ----- Adding ----- */
@@ -102,8 +122,8 @@ atlas_work_rows_add(AtlasRows *rows, const pg_uuid_t *event_id, const text *tena
 void
 atlas_new_work_begin(AtlasNewWork *work, int size)
 {
-	work->what = atlas_work_wanted();
 	work->xid = U64FromFullTransactionId(GetTopFullTransactionId());
+	work->what = work_wanted();
 	work->first = NULL;
 	if (work->what != 0)
 		atlas_work_rows_init(&work->rows, size);
@@ -123,13 +143,30 @@ atlas_new_work_write(AtlasNewWork *work)
 {
 	if (work->first == NULL)
 		return 0;
-	if (work->what == 0)
-	{
+	if ((work->what & ATLAS_WORK_DOCUMENT) == 0)
 		atlas_search_gap_note(work->first);
+	if (work->what == 0)
 		return 0;
-	}
 	atlas_rows_write(&work->rows);
 	return work->rows.nrows;
+}
+
+void
+atlas_work_add_late(const AtlasEventKey *keys, int nkeys)
+{
+	uint64		xid;
+	AtlasRows	rows;
+
+	if (nkeys == 0)
+		return;
+	xid = U64FromFullTransactionId(GetTopFullTransactionId());
+	if ((work_wanted() & ATLAS_WORK_RULES) == 0)
+		return;
+	atlas_work_rows_init(&rows, nkeys);
+	for (int i = 0; i < nkeys; i++)
+		if (i == 0 || atlas_event_key_compare(&keys[i - 1], &keys[i]) != 0)
+			atlas_work_rows_add(&rows, &keys[i].id, keys[i].tenant, xid, keys[i].depth, ATLAS_WORK_RULES);
+	atlas_rows_write(&rows);
 }
 
 /* ----- Putting off and removing ----- */
@@ -157,11 +194,36 @@ atlas_work_remove(const AtlasEventKey *keys, int nkeys)
 	(void) atlas_execute(&delete_work, values, NULL, false, 0);
 }
 
+/* What a statement that has changed the row of a key returns: where it is now. */
+static void
+take_place(AtlasEventKey *key)
+{
+	bool		isnull;
+
+	key->place = *(ItemPointer) DatumGetPointer(SPI_getbinval(SPI_tuptable->vals[0],
+															  SPI_tuptable->tupdesc, 1, &isnull));
+}
+
+void
+atlas_work_reduce(AtlasEventKey *key, int what)
+{
+	Datum		values[4];
+
+	values[0] = PointerGetDatum(key->tenant);
+	values[1] = UUIDPGetDatum(&key->id);
+	values[2] = PointerGetDatum(&key->place);
+	values[3] = Int16GetDatum(what);
+	if (atlas_execute(&reduce_work, values, NULL, false, 0) == 0)
+		return;
+	key->what = what;
+	key->attempts = 0;
+	take_place(key);
+}
+
 void
 atlas_work_postpone(AtlasEventKey *key, int attempts, const char *reason, TimestampTz until)
 {
 	Datum		values[6];
-	bool		isnull;
 
 	values[0] = PointerGetDatum(key->tenant);
 	values[1] = UUIDPGetDatum(&key->id);
@@ -172,6 +234,5 @@ atlas_work_postpone(AtlasEventKey *key, int attempts, const char *reason, Timest
 	if (atlas_execute(&postpone_work, values, NULL, false, 0) == 0)
 		return;
 	key->attempts = attempts;
-	key->place = *(ItemPointer) DatumGetPointer(SPI_getbinval(SPI_tuptable->vals[0],
-															  SPI_tuptable->tupdesc, 1, &isnull));
+	take_place(key);
 }

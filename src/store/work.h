@@ -15,19 +15,20 @@
 /* What is to be done, a sum. */
 #define ATLAS_WORK_DOCUMENT 1
 #define ATLAS_WORK_REPLACE 2	/* the document takes the place of the one that is there */
+#define ATLAS_WORK_RULES 4		/* evaluate the rules */
 
 /* Setting, see atlas_events.c. */
 extern bool atlas_search;
 
-/* What is to be done about a new event here and now: 0 if nothing is. */
-extern int	atlas_work_wanted(void);
+/* Are documents made of new events here and now? */
+extern bool atlas_search_is_in_effect(void);
 
 /* Rows of events; xid is of the transaction that writes them. */
 extern void atlas_work_rows_init(AtlasRows *rows, int size);
 extern void atlas_work_rows_add(AtlasRows *rows, const pg_uuid_t *event_id, const text *tenant,
 								uint64 xid, int depth, int what);
 
-/* New events about which work is to be done, or would be if search were in effect. */
+/* New events about which work is to be done, or would be if search were in effect or there were rules. */
 typedef struct AtlasNewWork
 {
 	int			what;
@@ -44,8 +45,14 @@ extern void atlas_new_work_begin(AtlasNewWork *work, int size);
 extern void atlas_new_work_add(AtlasNewWork *work, const pg_uuid_t *event_id, const text *tenant, int depth);
 extern int	atlas_new_work_write(AtlasNewWork *work);
 
+/* Has the rules evaluated for events that are linked to more objects now, sorted by key, unless there are none. */
+extern void atlas_work_add_late(const AtlasEventKey *keys, int nkeys);
+
 /* Removes rows that were claimed. */
 extern void atlas_work_remove(const AtlasEventKey *keys, int nkeys);
+
+/* Leaves only a part of what is to be done in a row that was claimed, which is due at once. */
+extern void atlas_work_reduce(AtlasEventKey *key, int what);
 
 /*
  * Has a row that was claimed tried again at that time, and notes why, and how many attempts

@@ -17,17 +17,17 @@
 /* Of all tenants. The oldest is looked for among the new events only, as in the queue. */
 static AtlasStatement select_work = {
 	.sql =
-	"SELECT (SELECT pg_catalog.count(*) FROM @extschema@.atlas_event_work),"
+	"SELECT (SELECT pg_catalog.count(*) FROM @extschema@.atlas_event_work WHERE (what OPERATOR(pg_catalog.&) 1::pg_catalog.int2) OPERATOR(pg_catalog.=) 1),"
 	"       pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-)"
 	"       (SELECT pg_catalog.min(e.received_at)"
 	"          FROM ((SELECT tenant_id, event_id FROM @extschema@.atlas_event_work"
 	"                  WHERE next_attempt_at IS NULL AND submitted_xid OPERATOR(pg_catalog.>=) '0'"
-	"                    AND what OPERATOR(pg_catalog.<) 2"
+	"                    AND (what OPERATOR(pg_catalog.&) 3::pg_catalog.int2) OPERATOR(pg_catalog.=) 1"
 	"                  ORDER BY next_attempt_at, submitted_xid, event_id LIMIT 1)"
 	"                UNION ALL"
 	"                (SELECT tenant_id, event_id FROM @extschema@.atlas_event_work"
 	"                  WHERE next_attempt_at OPERATOR(pg_catalog.<) 'infinity' AND submitted_xid OPERATOR(pg_catalog.>=) '0'"
-	"                    AND what OPERATOR(pg_catalog.<) 2)) w,"
+	"                    AND (what OPERATOR(pg_catalog.&) 3::pg_catalog.int2) OPERATOR(pg_catalog.=) 1)) w,"
 	"               LATERAL (SELECT e.received_at FROM @extschema@.atlas_events e"
 	"                         WHERE e.tenant_id OPERATOR(pg_catalog.=) w.tenant_id"
 	"                           AND e.event_id OPERATOR(pg_catalog.=) w.event_id OFFSET 0) e)",
@@ -76,7 +76,7 @@ atlas_search_status(AtlasSearchStatus *status)
 	bool		isnull;
 
 	memset(status, 0, sizeof(*status));
-	status->in_effect = atlas_work_wanted() != 0;
+	status->in_effect = atlas_search_is_in_effect();
 	(void) atlas_execute(&select_work, NULL, NULL, true, 0);
 	status->waiting = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	age = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull);
