@@ -27,6 +27,7 @@
 #include "link/unresolved.h"
 #include "objects/registry.h"
 #include "read/index_reader.h"
+#include "rules/rule_cache.h"
 #include "search/document.h"
 #include "store/partitions.h"
 #include "store/rows.h"
@@ -164,6 +165,7 @@ _PG_init(void)
 	atlas_object_type_init();
 	atlas_search_gap_init();
 	atlas_rule_flags_init();
+	atlas_rule_cache_init();
 	atlas_index_reader_init();
 
 	if (process_shared_preload_libraries_in_progress)

@@ -77,6 +77,7 @@ struct AtlasIndexReader
 	bool		is_in_index[ATLAS_MAX_EQUAL_COLUMNS];
 	pg_uuid_t	low;
 	pg_uuid_t	high;
+	ScanDirection direction;
 };
 
 /* Of ReadPlan. A plan holds until any relation changes. */
@@ -170,11 +171,23 @@ oids_of_index(HeapTuple tuple, AttrNumber attribute)
 	return ((const oidvector *) DatumGetPointer(value))->values;
 }
 
+static Oid
+type_of_key(const AtlasReadShape *shape, int key)
+{
+	return shape->columns[shape->keys[key]].type;
+}
+
+static bool
+is_number(const AtlasReadShape *shape, int key)
+{
+	return type_of_key(shape, key) == INT8OID;
+}
+
 /* The operators by which a B-tree compares a key. */
 static Oid
 btree_family_of(const AtlasReadShape *shape, int key)
 {
-	return lookup_type_cache(shape->columns[shape->keys[key]].type, TYPECACHE_BTREE_OPFAMILY)->btree_opf;
+	return lookup_type_cache(type_of_key(shape, key), TYPECACHE_BTREE_OPFAMILY)->btree_opf;
 }
 
 /*
@@ -352,8 +365,9 @@ rescan(AtlasIndexReader *reader, const Datum *values, bool is_range)
 		Oid			collation = reader->by.collations[i];
 
 		if (key < reader->shape->nequal)
-			ScanKeyEntryInitialize(&keys[nkeys++], 0, i + 1, BTEqualStrategyNumber, TEXTOID,
-								   collation, F_TEXTEQ, reader->values[key]);
+			ScanKeyEntryInitialize(&keys[nkeys++], 0, i + 1, BTEqualStrategyNumber,
+								   type_of_key(reader->shape, key), collation,
+								   is_number(reader->shape, key) ? F_INT8EQ : F_TEXTEQ, reader->values[key]);
 		else if (!is_range)
 			ScanKeyEntryInitialize(&keys[nkeys++], 0, i + 1, BTEqualStrategyNumber, UUIDOID,
 								   collation, F_UUID_EQ, UUIDPGetDatum(&reader->low));
@@ -376,13 +390,23 @@ atlas_index_reader_seek(AtlasIndexReader *reader, const Datum *values,
 {
 	reader->low = *low;
 	reader->high = *high;
+	reader->direction = BackwardScanDirection;
 	rescan(reader, values, true);
+}
+
+void
+atlas_index_reader_seek_forward(AtlasIndexReader *reader, const Datum *values,
+								const pg_uuid_t *low, const pg_uuid_t *high)
+{
+	atlas_index_reader_seek(reader, values, low, high);
+	reader->direction = ForwardScanDirection;
 }
 
 void
 atlas_index_reader_seek_id(AtlasIndexReader *reader, const Datum *values, const pg_uuid_t *id)
 {
 	reader->low = *id;
+	reader->direction = BackwardScanDirection;
 	rescan(reader, values, false);
 }
 
@@ -398,8 +422,8 @@ has_values(AtlasIndexReader *reader)
 		if (reader->is_in_index[i])
 			continue;
 		value = slot_getattr(reader->slot, reader->attributes[reader->shape->keys[i]], &isnull);
-		if (isnull || !DatumGetBool(DirectFunctionCall2Coll(texteq, C_COLLATION_OID, value,
-															reader->values[i])))
+		if (isnull || (is_number(reader->shape, i) ? DatumGetInt64(value) != DatumGetInt64(reader->values[i]) :
+					   !DatumGetBool(DirectFunctionCall2Coll(texteq, C_COLLATION_OID, value, reader->values[i]))))
 			return false;
 	}
 	return true;
@@ -409,7 +433,7 @@ bool
 atlas_index_reader_next(AtlasIndexReader *reader)
 {
 	while (reader->index != NULL &&
-		   index_getnext_slot(reader->scan, BackwardScanDirection, reader->slot))
+		   index_getnext_slot(reader->scan, reader->direction, reader->slot))
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (has_values(reader))

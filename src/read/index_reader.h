@@ -22,7 +22,7 @@ typedef struct AtlasReadShape
 	int			ncolumns;
 	AtlasTableColumn columns[ATLAS_MAX_READ_COLUMNS];
 
-	/* Places of columns of type text, which are compared with values, and then of the event id. */
+	/* Places of columns of type text or bigint, which are compared with values, and then of the event id. */
 	int			nequal;
 	int			keys[ATLAS_MAX_EQUAL_COLUMNS + 1];
 } AtlasReadShape;
@@ -57,11 +57,15 @@ extern AtlasIndexReader *atlas_index_reader_open(Oid relid, const AtlasReadShape
 extern void atlas_index_reader_seek(AtlasIndexReader *reader, const Datum *values,
 									const pg_uuid_t *low, const pg_uuid_t *high);
 
+/* The same, but the rows come in the order of their event ids, the smallest first. */
+extern void atlas_index_reader_seek_forward(AtlasIndexReader *reader, const Datum *values,
+											const pg_uuid_t *low, const pg_uuid_t *high);
+
 /* Looks for the row with these values and this event id. */
 extern void atlas_index_reader_seek_id(AtlasIndexReader *reader, const Datum *values,
 									   const pg_uuid_t *id);
 
-/* Goes to the next row, the greatest event id first. Returns false when there are no more. */
+/* Goes to the next row, the greatest event id first unless they come forward. Returns false when there are no more. */
 extern bool atlas_index_reader_next(AtlasIndexReader *reader);
 
 /* A column of the row, by its place in the shape; good until the next call. */

@@ -18,6 +18,7 @@
 #include "base/wakeup.h"
 #include "link/link_batch.h"
 #include "link/retry_unresolved.h"
+#include "rules/rule_begin.h"
 #include "store/queue.h"
 #include "work/work_batch.h"
 #include "worker/worker.h"
@@ -25,29 +26,33 @@
 PG_FUNCTION_INFO_V1(atlas_link_events);
 PG_FUNCTION_INFO_V1(atlas_retry_failed);
 
-/* Makes the documents of up to so many events, in the transaction of the caller. */
+/* Makes the documents of up to so many events, and evaluates rules, in the transaction of the caller. */
 static void
-make_documents(void *argument)
+work_on_events(void *argument)
 {
 	int			max_events = *(const int *) argument;
 	AtlasCursor cursor = {.backlog = ATLAS_TO_WORK_ON,.context = CurrentMemoryContext};
+	AtlasWorkLeft left;
 	int			claimed;
 	int			limit;
 
+	/* Where there are no linkers, rules begin here. */
+	while (!atlas_linking && atlas_rules_begin())
+		CHECK_FOR_INTERRUPTS();
 	do
 	{
 		CHECK_FOR_INTERRUPTS();
 		limit = Min(max_events, ATLAS_MAX_WORK_BATCH);
-		claimed = atlas_work_batch(&cursor, limit);
+		claimed = atlas_work_batch(&cursor, limit, &left);
 		max_events -= claimed;
 	} while (claimed == limit && max_events > 0);
 }
 
 /* A lock that is in the way of documents undoes no link. */
 static void
-make_documents_if_free(int max_events)
+work_if_free(int max_events)
 {
-	ErrorData  *error = atlas_try(make_documents, &max_events);
+	ErrorData  *error = atlas_try(work_on_events, &max_events);
 
 	if (error != NULL && !atlas_is_lock_conflict(error))
 		ReThrowError(error);
@@ -90,7 +95,7 @@ atlas_link_events(PG_FUNCTION_ARGS)
 		left -= claimed;
 	} while (claimed == limit && left > 0);
 	(void) atlas_retry_unresolved(atlas_batch_size);
-	make_documents_if_free(max_events);
+	work_if_free(max_events);
 	AtEOXact_GUC(true, guc_level);
 	atlas_return(&saved);
 	SPI_finish();

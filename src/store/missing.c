@@ -38,8 +38,8 @@ atlas_complete_keys(const AtlasEventKey *keys, void *events, int nevents, Size s
  * go of it after it has told the other sessions what it changed. A foreign transaction
  * id may be any number.
  */
-static bool
-is_ending(uint64 xid)
+bool
+atlas_transaction_is_ending(uint64 xid)
 {
 	uint64		next = U64FromFullTransactionId(ReadNextFullTransactionId());
 	LOCKTAG		tag;
@@ -72,7 +72,7 @@ atlas_find_missing(const AtlasEventKey *keys, int nkeys, const void *events, int
 		else
 		{
 			missing->keys[missing->nkeys] = keys[i];
-			missing->ending[missing->nkeys++] = is_ending(keys[i].submitted_xid);
+			missing->ending[missing->nkeys++] = atlas_transaction_is_ending(keys[i].submitted_xid);
 		}
 	}
 }

@@ -31,6 +31,12 @@ extern void atlas_complete_keys(const AtlasEventKey *keys, void *events, int nev
 extern void atlas_find_missing(const AtlasEventKey *keys, int nkeys, const void *events, int nevents,
 							   Size size, AtlasMissing *missing);
 
+/*
+ * Is a transaction still to tell other sessions what it changed, or under way? One of another
+ * server is not.
+ */
+extern bool atlas_transaction_is_ending(uint64 xid);
+
 /* Takes those out of the list that were found when the events were read once more. */
 extern void atlas_forget_found(AtlasMissing *missing, const void *events, int nevents, Size size);
 

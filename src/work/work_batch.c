@@ -34,6 +34,7 @@
 #include "base/statement.h"
 #include "base/subtransaction.h"
 #include "link/put_off.h"
+#include "rules/rule_batch.h"
 #include "search/document.h"
 #include "store/log.h"
 #include "store/missing.h"
@@ -49,10 +50,15 @@
 #define BYTES_AT_ONCE (8 * 1024 * 1024) /* of documents in memory */
 
 static AtlasStatement select_sources = {
-	ATLAS_LOG_BY_KEYS("e.event_id, e.tenant_id, e.object_type, e.name, e.description, e.payload"),
+	ATLAS_LOG_BY_KEYS("e.tenant_id, " ATLAS_FACT_COLUMNS),
 };
 
-/* An event of which a document is made. */
+/* Its columns, counted from 1. */
+#define TENANT_COLUMN 1
+#define FACT_COLUMN 2
+#define COLUMN_OF(fact) (FACT_COLUMN + (fact))
+
+/* An event that is worked on. */
 typedef struct WorkEvent
 {
 	AtlasEventKey key;
@@ -65,7 +71,10 @@ typedef struct WorkBatch
 	int			nkeys;
 	bool		documents_may_exist;
 	bool		makes_partitions;	/* at this moment */
-	bool		left_some;		/* because of locks */
+	bool		left_locked;	/* some rows were left because of locks */
+	bool		left_for_time;	/* or because rules took long */
+	List	   *faults;			/* of AtlasRuleFault: rules that are to be switched off */
+	MemoryContext context;		/* of this list */
 } WorkBatch;
 
 /* ----- Reading the events ----- */
@@ -106,8 +115,9 @@ read_work_events(const AtlasEventKey *keys, int nkeys, int *nevents)
 		bool		isnull;
 
 		events[i].row = SPI_tuptable->vals[i];
-		events[i].key.id = *DatumGetUUIDP(SPI_getbinval(events[i].row, SPI_tuptable->tupdesc, 1, &isnull));
-		events[i].key.tenant = atlas_result_text(events[i].row, SPI_tuptable->tupdesc, 2);
+		events[i].key.id = *DatumGetUUIDP(SPI_getbinval(events[i].row, SPI_tuptable->tupdesc,
+														COLUMN_OF(ATLAS_FACT_EVENT_ID), &isnull));
+		events[i].key.tenant = atlas_result_text(events[i].row, SPI_tuptable->tupdesc, TENANT_COLUMN);
 	}
 	qsort(events, *nevents, sizeof(WorkEvent), compare_work_events);
 	atlas_complete_keys(keys, events, *nevents, sizeof(WorkEvent));
@@ -147,13 +157,19 @@ document_of(const WorkEvent *event, TupleDesc tupdesc)
 {
 	AtlasDocumentSource source = {.tenant = event->key.tenant};
 	bool		isnull;
-	Datum		payload = SPI_getbinval(event->row, tupdesc, 6, &isnull);
+	Datum		payload = SPI_getbinval(event->row, tupdesc, COLUMN_OF(ATLAS_FACT_PAYLOAD), &isnull);
 
-	source.object_type = source_text(event->row, tupdesc, 3);
-	source.name = source_text(event->row, tupdesc, 4);
-	source.description = source_text(event->row, tupdesc, 5);
+	source.object_type = source_text(event->row, tupdesc, COLUMN_OF(ATLAS_FACT_OBJECT_TYPE));
+	source.name = source_text(event->row, tupdesc, COLUMN_OF(ATLAS_FACT_NAME));
+	source.description = source_text(event->row, tupdesc, COLUMN_OF(ATLAS_FACT_DESCRIPTION));
 	source.payload = isnull ? NULL : DatumGetJsonbP(payload);
 	return atlas_make_document(&source);
+}
+
+static bool
+needs_document(const WorkEvent *event)
+{
+	return (event->key.what & ATLAS_WORK_DOCUMENT) != 0;
 }
 
 /* A month's documents have a partition of their own. */
@@ -161,13 +177,15 @@ static void
 ensure_document_partitions(const WorkEvent *events, int nevents)
 {
 	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * Max(nevents, 1));
+	int			nids = 0;
 
 	for (int i = 0; i < nevents; i++)
-		ids[i] = events[i].key.id;
-	atlas_partition_ensure(ATLAS_EVENT_SEARCH, ids, nevents);
+		if (needs_document(&events[i]))
+			ids[nids++] = events[i].key.id;
+	atlas_partition_ensure(ATLAS_EVENT_SEARCH, ids, nids);
 }
 
-/* Takes out the events whose partitions are locked, and locks the other ones. Returns how many remain. */
+/* Takes out the events that need a document and whose partitions are locked, and locks the other ones. Returns how many remain. */
 static int
 omit_locked(WorkEvent *events, int nevents)
 {
@@ -180,13 +198,14 @@ omit_locked(WorkEvent *events, int nevents)
 	for (int from = 0; from < nevents; from = to)
 	{
 		Oid			partition;
+		bool		is_locked;
 
 		to = nevents;
 		partition = atlas_partition_of(ATLAS_EVENT_SEARCH, ids, from, &to);
-		if (OidIsValid(partition) && !ConditionalLockRelationOid(partition, RowExclusiveLock))
-			continue;
-		memmove(&events[nkept], &events[from], sizeof(WorkEvent) * (to - from));
-		nkept += to - from;
+		is_locked = OidIsValid(partition) && !ConditionalLockRelationOid(partition, RowExclusiveLock);
+		for (int i = from; i < to; i++)
+			if (!is_locked || !needs_document(&events[i]))
+				events[nkept++] = events[i];
 	}
 	return nkept;
 }
@@ -225,6 +244,8 @@ write_documents(const WorkEvent *events, int nevents, TupleDesc tupdesc, bool ma
 		TSVector	copy;
 
 		CHECK_FOR_INTERRUPTS();
+		if (!needs_document(&events[i]))
+			continue;
 		MemoryContextSwitchTo(making);
 		document = document_of(&events[i], tupdesc);
 		copy = MemoryContextAlloc(writing, VARSIZE(document));
@@ -245,6 +266,43 @@ write_documents(const WorkEvent *events, int nevents, TupleDesc tupdesc, bool ma
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(making);
 	MemoryContextDelete(writing);
+}
+
+/* ----- Rules ----- */
+
+/* Evaluates the rules for the events that say so. Takes out those that are left, and returns how many remain. */
+static int
+evaluate_rules(WorkBatch *batch, AtlasRuleBatch *rules, WorkEvent *events, int nevents, TupleDesc tupdesc)
+{
+	AtlasRuleEvent *rule_events = palloc(sizeof(AtlasRuleEvent) * Max(nevents, 1));
+	int			nrule_events = 0;
+	int			next = 0;
+	int			nkept = 0;
+
+	for (int i = 0; i < nevents; i++)
+	{
+		if ((events[i].key.what & ATLAS_WORK_RULES) == 0)
+			continue;
+		atlas_rule_event_take(&rule_events[nrule_events], events[i].row, tupdesc, FACT_COLUMN);
+		rule_events[nrule_events++].key = events[i].key;
+	}
+	atlas_rules_evaluate(rules, rule_events, nrule_events, batch->faults);
+	for (int i = 0; i < nevents; i++)
+		if ((events[i].key.what & ATLAS_WORK_RULES) == 0 || next++ < rules->nevaluated)
+			events[nkept++] = events[i];
+	batch->left_locked |= rules->is_locked;
+	batch->left_for_time |= !rules->is_locked && rules->nevaluated < nrule_events;
+	return nkept;
+}
+
+/* Remembers the rules that are to be switched off, whatever becomes of this part of the batch. */
+static void
+note_faults(WorkBatch *batch, const AtlasRuleBatch *rules)
+{
+	MemoryContext old = MemoryContextSwitchTo(batch->context);
+
+	batch->faults = atlas_rules_add_faults(batch->faults, rules);
+	MemoryContextSwitchTo(old);
 }
 
 /* ----- Rows of the work table ----- */
@@ -332,7 +390,38 @@ store_empty(void *argument)
 	atlas_document_rows_init(&rows, 1);
 	atlas_document_rows_add(&rows, given_up->key, NULL, given_up->problem);
 	atlas_document_rows_write(&rows, ATLAS_REPLACE_EXISTING);
+	if (given_up->key->what & ATLAS_WORK_RULES)
+		atlas_work_reduce(given_up->key, ATLAS_WORK_RULES);
+	else
+		atlas_work_remove(given_up->key, 1);
+}
+
+/* Does the same to a row that has no document. */
+static void
+give_up_rules(void *argument)
+{
+	GivenUp    *given_up = argument;
+
 	atlas_work_remove(given_up->key, 1);
+}
+
+/* Says in the server log that an attempt has failed. */
+static void
+log_failed_work(const AtlasEventKey *key, int attempts, bool is_given_up, const char *message)
+{
+	const char *id = atlas_event_id_string(&key->id);
+
+	if (key->what & ATLAS_WORK_DOCUMENT)
+		ereport(LOG,
+				(errmsg("the document of event %s could not be made, attempt %d of %d: %s",
+						id, attempts, atlas_max_attempts, message),
+				 is_given_up ?
+				 errhint("It is stored empty. Repair the cause and call atlas_rebuild_search().") : 0));
+	else
+		ereport(LOG,
+				(errmsg("the rules could not be evaluated for event %s, attempt %d of %d: %s",
+						id, attempts, atlas_max_attempts, message),
+				 is_given_up ? errhint("The event counts for no rule.") : 0));
 }
 
 bool
@@ -343,14 +432,10 @@ atlas_work_failed(AtlasEventKey *key, bool is_made, const char *message)
 	int			attempts = is_made || !is_given_up ? key->attempts + 1 : key->attempts;
 	ErrorData  *error = NULL;
 
-	ereport(LOG,
-			(errmsg("the document of event %s could not be made, attempt %d of %d: %s",
-					atlas_event_id_string(&key->id), attempts, atlas_max_attempts, message),
-			 is_given_up ?
-			 errhint("It is stored empty. Repair the cause and call atlas_rebuild_search().") : 0));
+	log_failed_work(key, attempts, is_given_up, message);
 	if (is_given_up)
 	{
-		error = atlas_try(store_empty, &given_up);
+		error = atlas_try(key->what & ATLAS_WORK_DOCUMENT ? store_empty : give_up_rules, &given_up);
 		if (error == NULL)
 			return false;
 		if (atlas_stops_batch(error))
@@ -365,6 +450,19 @@ atlas_work_failed(AtlasEventKey *key, bool is_made, const char *message)
 	return true;
 }
 
+/* Makes two rows of one that is about the document and the rules, to find out which of them fails. */
+static void
+split_row(AtlasEventKey *key)
+{
+	AtlasRows	rows;
+
+	atlas_work_rows_init(&rows, 1);
+	atlas_work_rows_add(&rows, &key->id, key->tenant, U64FromFullTransactionId(GetTopFullTransactionId()),
+						key->depth, ATLAS_WORK_RULES);
+	atlas_rows_write(&rows);
+	atlas_work_reduce(key, key->what & ~ATLAS_WORK_RULES);
+}
+
 /* An event is not to blame if the partition of its month cannot be made. */
 static void
 fail_work(void *argument, int item, const ErrorData *error)
@@ -373,6 +471,8 @@ fail_work(void *argument, int item, const ErrorData *error)
 
 	if (atlas_is_shortage(error) || batch->makes_partitions)
 		put_off_row(&batch->keys[item], error->message);
+	else if ((batch->keys[item].what & ATLAS_WORK_RULES) && (batch->keys[item].what & ATLAS_WORK_DOCUMENT))
+		split_row(&batch->keys[item]);
 	else
 		(void) atlas_work_failed(&batch->keys[item], true, error->message);
 }
@@ -394,6 +494,7 @@ work_on_part(void *argument, int from, int to, bool kept)
 	int			nevents;
 	WorkEvent  *events;
 	SPITupleTable *tuptable;
+	AtlasRuleBatch rules;
 
 	batch->makes_partitions = false;	/* as an error may have left it */
 	events = read_events_to_work_on(distinct, ndistinct, &nread, &missing);
@@ -406,8 +507,12 @@ work_on_part(void *argument, int from, int to, bool kept)
 		ereport(ERROR,
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 				 errmsg("partitions of table \"atlas_event_search\" are locked")));
-	batch->left_some = batch->left_some || nevents < nread;
+	batch->left_locked |= nevents < nread;
+	nevents = evaluate_rules(batch, &rules, events, nevents, tuptable->tupdesc);
+	note_faults(batch, &rules);
 	write_documents(events, nevents, tuptable->tupdesc, batch->documents_may_exist);
+	atlas_rules_write(&rules);
+	atlas_rules_end(&rules);
 	SPI_freetuptable(tuptable);
 	remove_done(keys, nkeys, events, nevents);
 	/* What is put off is put off in the copy: if this is undone, the rows are where they were. */
@@ -424,34 +529,45 @@ work_on_whole_batch(void *argument)
 	work_on_part(batch, 0, batch->nkeys, true);
 }
 
-bool
+/* Works on the whole batch, and else on parts of it, until the events that fail stand alone. */
+static void
+work_on_batch(WorkBatch *batch)
+{
+	ErrorData  *error = atlas_try(work_on_whole_batch, batch);
+
+	if (error == NULL)
+		return;
+	if (atlas_stops_batch(error))
+		ReThrowError(error);
+	batch->documents_may_exist = true;
+	atlas_bisect(batch, batch->nkeys, work_on_part, fail_work);
+}
+
+AtlasWorkLeft
 atlas_work_on(const AtlasEventKey *keys, int nkeys)
 {
-	WorkBatch	batch = {.nkeys = nkeys};
-	ErrorData  *error;
+	WorkBatch	batch = {.nkeys = nkeys,.context = CurrentMemoryContext};
+	ListCell   *cell;
 
 	if (nkeys == 0)
-		return true;
+		return ATLAS_LEFT_NONE;
 	batch.keys = palloc(sizeof(AtlasEventKey) * nkeys);
 	memcpy(batch.keys, keys, sizeof(AtlasEventKey) * nkeys);
 	qsort(batch.keys, nkeys, sizeof(AtlasEventKey), atlas_event_key_compare);
-	error = atlas_try(work_on_whole_batch, &batch);
-	if (error == NULL)
-		return !batch.left_some;
-	if (atlas_stops_batch(error))
-		ReThrowError(error);
-	batch.documents_may_exist = true;
-	atlas_bisect(&batch, nkeys, work_on_part, fail_work);
-	return !batch.left_some;
+	work_on_batch(&batch);
+	foreach(cell, batch.faults)
+		atlas_rule_switch_off(lfirst(cell));
+	return batch.left_locked ? ATLAS_LEFT_LOCKED : batch.left_for_time ? ATLAS_LEFT_FOR_TIME : ATLAS_LEFT_NONE;
 }
 
 int
-atlas_work_batch(AtlasCursor *cursor, int limit)
+atlas_work_batch(AtlasCursor *cursor, int limit, AtlasWorkLeft *left)
 {
 	AtlasEventKey *keys = palloc(sizeof(AtlasEventKey) * limit);
 	int			nclaimed = atlas_queue_claim_batch(cursor, limit, keys);
 
-	if (!atlas_work_on(keys, nclaimed))
+	*left = atlas_work_on(keys, nclaimed);
+	if (*left != ATLAS_LEFT_NONE)
 		cursor->sweep_next = true;
 	return nclaimed;
 }

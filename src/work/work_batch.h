@@ -1,7 +1,7 @@
 /*
  * work_batch.h
  *		The second step of the linker: what is to be done about events besides linking
- *		them. It makes the documents by which they are found.
+ *		them. It makes the documents by which they are found, and evaluates rules.
  */
 #ifndef ATLAS_WORK_BATCH_H
 #define ATLAS_WORK_BATCH_H
@@ -15,24 +15,31 @@
  */
 #define ATLAS_MAX_WORK_BATCH 4000
 
+/* Whether some rows were left as they are, and why. */
+typedef enum AtlasWorkLeft
+{
+	ATLAS_LEFT_NONE,
+	ATLAS_LEFT_LOCKED,			/* partitions of documents are locked, or somebody else evaluates rules */
+	ATLAS_LEFT_FOR_TIME			/* rules took long, and the rest is to be done at once */
+} AtlasWorkLeft;
+
 /*
  * Works on rows that have been claimed. Inside SPI_connect(), as the owner of the
- * extension, in a transaction of the caller's. Returns false if some were left as they are,
- * because the partitions of their documents are locked.
+ * extension, in a transaction of the caller's.
  */
-extern bool atlas_work_on(const AtlasEventKey *keys, int nkeys);
+extern AtlasWorkLeft atlas_work_on(const AtlasEventKey *keys, int nkeys);
 
 /*
  * Claims and works on one batch. The cursor is of ATLAS_TO_WORK_ON. Returns the number of
  * rows claimed; fewer than limit: there is nothing new for now. The next pass is a sweep if
  * some were left.
  */
-extern int	atlas_work_batch(AtlasCursor *cursor, int limit);
+extern int	atlas_work_batch(AtlasCursor *cursor, int limit, AtlasWorkLeft *left);
 
 /*
  * Records an attempt at one row that has failed, or, if it is not made yet, one that may kill
  * the linker; the key says where the row is then. Once max_attempts have been made, the document is stored empty, with
- * the reason, and the row goes. Returns false then.
+ * the reason, or the rules are not evaluated for the event, and the row goes. Returns false then.
  */
 extern bool atlas_work_failed(AtlasEventKey *key, bool is_made, const char *message);
 

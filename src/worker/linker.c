@@ -279,14 +279,16 @@ static bool
 do_batches(TimestampTz *idle_since, bool *more)
 {
 	int			claimed;
+	bool		rules_begin;
 
 	if (!atlas_step_batch(&claimed))
 		return false;
 	*more = claimed >= atlas_linker.batch_size;
 	if (!*more)
 	{
-		if (must_leave() || !atlas_step_work(claimed > 0, more))
+		if (must_leave() || !atlas_step_rules(&rules_begin) || !atlas_step_work(claimed > 0, more))
 			return false;
+		*more |= rules_begin;
 		/* Nothing else is due. */
 		if (!*more && claimed == 0 && (must_leave() || !atlas_step_rebuild(more)))
 			return false;

@@ -29,6 +29,7 @@
 #include "link/retry_unresolved.h"
 #include "link/unresolved.h"
 #include "store/queue.h"
+#include "store/rule_flags.h"
 #include "work/rebuild.h"
 #include "worker/housekeeping.h"
 #include "worker/linker_note.h"
@@ -129,6 +130,7 @@ atlas_step_round(bool *has_work)
 	if (stay)
 	{
 		*has_work = atlas_queue_has_work();
+		atlas_linker.rules_wait = atlas_any_rule_waits();
 		atlas_linker.next_due = atlas_queue_next_due();
 	}
 	atlas_linker_end_step(&saved);
@@ -338,6 +340,7 @@ atlas_step_retry_unresolved(int *claimed)
 	if (atlas_queue_left_some(&atlas_linker.work_cursor))
 		atlas_linker.left_some = true;
 	atlas_linker.rebuild_is_due = atlas_rebuild_is_due();
+	atlas_linker.rules_wait = atlas_any_rule_waits();
 	atlas_linker_end_step(&saved);
 	return true;
 }

@@ -26,6 +26,7 @@ typedef struct AtlasLinker
 	TimestampTz work_not_before;	/* something was in the way of the second step; 0: nothing was */
 	TimestampTz rebuild_not_before; /* or of the rebuild */
 	bool		rebuild_is_due;	/* of the documents */
+	bool		rules_wait;		/* to begin */
 	TimestampTz next_due;		/* when something is to be tried again */
 	TimestampTz next_round;		/* of what is due every naptime */
 

@@ -1,6 +1,6 @@
 /*
  * linker_work.c
- *		The transactions of a linker that come after linking: documents, and rebuilds of them.
+ *		The transactions of a linker that come after linking: documents, rules, and rebuilds of documents.
  *
  * Links never wait for them, nor end with them.
  */
@@ -15,6 +15,7 @@
 #include "base/shmem.h"
 #include "base/subtransaction.h"
 #include "link/put_off.h"
+#include "rules/rule_begin.h"
 #include "store/work.h"
 #include "work/rebuild.h"
 #include "work/work_batch.h"
@@ -40,6 +41,7 @@ typedef struct WorkStep
 	int			limit;
 	int			claimed;
 	AtlasEventKey *keys;		/* if they were claimed before */
+	AtlasWorkLeft left;
 	bool		more;
 	TimestampTz *not_before;	/* set if it is to rest */
 } WorkStep;
@@ -88,6 +90,7 @@ run_work_step(const char *activity, WorkStep *step)
 	{
 		rest_from_work(step, error);
 		step->claimed = 0;
+		step->left = ATLAS_LEFT_NONE;
 		step->more = false;
 	}
 	atlas_linker_end_step(&saved);
@@ -98,7 +101,7 @@ run_work_step(const char *activity, WorkStep *step)
 static void
 claim_and_work(WorkStep *step)
 {
-	step->claimed = atlas_work_batch(&atlas_linker.work_cursor, step->limit);
+	step->claimed = atlas_work_batch(&atlas_linker.work_cursor, step->limit, &step->left);
 }
 
 /* Claims a batch and notes it. */
@@ -117,8 +120,16 @@ claim_and_note(WorkStep *step)
 static void
 work_on_noted(WorkStep *step)
 {
-	if (!atlas_work_on(step->keys, atlas_work_claim_again(step->keys, step->claimed)))
+	step->left = atlas_work_on(step->keys, atlas_work_claim_again(step->keys, step->claimed));
+	if (step->left != ATLAS_LEFT_NONE)
 		atlas_linker.work_cursor.sweep_next = true;
+}
+
+/* Has rules begin. */
+static void
+go_on_with_rules(WorkStep *step)
+{
+	step->more = atlas_rules_begin();
 }
 
 /* Writes rows for a rebuild. */
@@ -196,9 +207,25 @@ atlas_step_work(bool links_come, bool *more)
 		stay = run_work_step("indexing", &step);
 		step.more = step.claimed >= step.limit;
 	}
+	step.more |= step.left == ATLAS_LEFT_FOR_TIME;
 	choose_work_size(&step, TimestampDifferenceMilliseconds(start, GetCurrentTimestamp()), links_come);
 	*more = step.more;
 	return stay;
+}
+
+/* In a transaction of its own, which is over soon: nobody can evaluate rules meanwhile. */
+bool
+atlas_step_rules(bool *more)
+{
+	WorkStep	step = {.work = go_on_with_rules,.not_before = &atlas_linker.work_not_before};
+
+	*more = false;
+	if (!atlas_linker.rules_wait || rests_until(*step.not_before))
+		return true;
+	if (!run_work_step("having rules begin", &step))
+		return false;
+	*more = step.more;
+	return true;
 }
 
 bool

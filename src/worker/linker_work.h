@@ -14,6 +14,9 @@
  */
 extern bool atlas_step_work(bool links_come, bool *more);
 
+/* Has rules begin that were made or enabled, before any more events are worked on. *more as above. */
+extern bool atlas_step_rules(bool *more);
+
 /* Goes on with a rebuild of the documents, when nothing else is to be done. *more as above. */
 extern bool atlas_step_rebuild(bool *more);
 

@@ -1,0 +1,59 @@
+/*
+ * rule.h
+ *		Types only: a rule, and what its evaluation for a batch of events has come to.
+ */
+#ifndef ATLAS_RULE_H
+#define ATLAS_RULE_H
+
+#include "datatype/timestamp.h"
+#include "utils/uuid.h"
+
+#include "conditions/condition.h"
+
+/* Which of the objects of an event count. */
+typedef enum AtlasRuleRole
+{
+	ATLAS_ROLE_ANY,
+	ATLAS_ROLE_PRIMARY,
+	ATLAS_ROLE_RELATED
+} AtlasRuleRole;
+
+/* Of one run, which is the evaluation for one batch of events. */
+typedef struct AtlasTally
+{
+	uint64		run;
+	int			evaluated;		/* events */
+	int			unknown;
+	int			errors;
+	const char *last_error;
+	int			ticks;			/* of the timer, while its condition was evaluated */
+	const char *fault;			/* why it is to be switched off; NULL: it is not */
+} AtlasTally;
+
+typedef struct AtlasRule
+{
+	int64		id;
+	const text *tenant;
+	const text *name;
+	const text *object_type;
+	const text *event_name;		/* NULL: any */
+	bool		has_condition;
+	AtlasCondition condition;
+	const char *problem;		/* why the condition cannot be evaluated at all; NULL: it can */
+	int			times;
+	int64		within;			/* microseconds, if times is more than 1 */
+	AtlasRuleRole role;
+	TimestampTz since;			/* events from before do not count */
+	AtlasTally	tally;
+} AtlasRule;
+
+/* An event that counts for a rule, and for which object. */
+typedef struct AtlasHit
+{
+	AtlasRule  *rule;
+	const text *object_id;
+	pg_uuid_t	event_id;
+	TimestampTz occurred_at;
+} AtlasHit;
+
+#endif							/* ATLAS_RULE_H */

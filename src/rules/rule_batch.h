@@ -1,0 +1,41 @@
+/*
+ * rule_batch.h
+ *		Rules for a batch of events.
+ */
+#ifndef ATLAS_RULE_BATCH_H
+#define ATLAS_RULE_BATCH_H
+
+#include "nodes/pg_list.h"
+
+#include "rules/rule_evaluation.h"
+#include "rules/rule_events.h"
+#include "rules/rule_notes.h"
+
+/* What rules have to say about some events. */
+typedef struct AtlasRuleBatch
+{
+	AtlasRuleRun run;
+	List	   *hits;			/* of AtlasHit, of rules that need several */
+	List	   *matches;		/* of AtlasHit, of rules that need one */
+	bool		is_locked;		/* somebody else is in the way: no event was evaluated */
+	int			nevaluated;		/* events, the first ones */
+} AtlasRuleBatch;
+
+/*
+ * Evaluates the rules for events, in the order of their keys, as long as that does not take too much
+ * time: the events behind the first ones are to be left for another batch, and all of them if somebody
+ * else is in the way. Rules that are among the faults, of AtlasRuleFault, are left out.
+ * Inside SPI_connect(), as the owner of the extension.
+ */
+extern void atlas_rules_evaluate(AtlasRuleBatch *batch, AtlasRuleEvent *events, int nevents, const List *faults);
+
+/* Writes hits, matches and counts. */
+extern void atlas_rules_write(AtlasRuleBatch *batch);
+
+/* Adds the rules that are to be switched off to a list of AtlasRuleFault, copied. */
+extern List *atlas_rules_add_faults(List *faults, const AtlasRuleBatch *batch);
+
+/* Frees what the batch has. */
+extern void atlas_rules_end(AtlasRuleBatch *batch);
+
+#endif							/* ATLAS_RULE_BATCH_H */

@@ -1,0 +1,25 @@
+/*
+ * rule_terms.h
+ *		The words and numbers in which a rule says what it needs.
+ */
+#ifndef ATLAS_RULE_TERMS_H
+#define ATLAS_RULE_TERMS_H
+
+#include "rules/rule.h"
+
+#define ATLAS_MAX_TIMES 1000
+#define ATLAS_MAX_WITHIN_DAYS 36500
+
+/* The role that a word stands for. Returns false if it stands for none. */
+extern bool atlas_rule_role(const text *word, AtlasRuleRole *role);
+
+/*
+ * The length of a time in microseconds, a day having 24 hours. 0 if it is not one that can be
+ * taken: it has months, whose length differs, or is not positive, or too long.
+ */
+extern int64 atlas_rule_microseconds(const Interval *interval);
+
+/* Do the two go together, within being 0 if there is none? */
+extern bool atlas_rule_times_are_valid(int times, int64 within);
+
+#endif							/* ATLAS_RULE_TERMS_H */
