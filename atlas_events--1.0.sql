@@ -391,8 +391,9 @@ CREATE TABLE atlas_rules (
     UNIQUE (tenant_id, rule_name)
 );
 
--- Whether any rule is enabled, and whether one is still to begin, is asked for all tenants at once.
+-- Whether any rule is enabled, is still to begin, or was switched off, is asked for all tenants at once.
 CREATE INDEX atlas_rules_enabled_idx ON atlas_rules (tenant_id, rule_id) WHERE is_enabled;
+CREATE INDEX atlas_rules_switched_off_idx ON atlas_rules (tenant_id, rule_id) WHERE disabled_reason IS NOT NULL;
 CREATE INDEX atlas_rules_waiting_idx ON atlas_rules (tenant_id, rule_id) WHERE is_enabled AND since IS NULL;
 
 COMMENT ON TABLE atlas_rules IS 'Rules: which events are to be noticed, of which type of object, and how many of them within which time

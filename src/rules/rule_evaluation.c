@@ -65,7 +65,7 @@ typedef struct EventRun
 
 /* Makes the event for conditions, with the time of a new one; after an error from the ground up. */
 static void
-make_event(EventRun *event_run, bool after_error)
+make_event_for_conditions(EventRun *event_run, bool after_error)
 {
 	AtlasRuleRun *run = event_run->run;
 	MemoryContext old = MemoryContextSwitchTo(run->context);
@@ -200,7 +200,7 @@ is_true_for_event(EventRun *event_run, AtlasRule *rule)
 		event_run->ticks[list_length(event_run->rules)] = ticks;
 		again = error != NULL && note_error(event_run, rule, ticks, error);
 		if (error != NULL)
-			make_event(event_run, true);
+			make_event_for_conditions(event_run, true);
 		if (again)
 			memset(event_run->ticks, 0, sizeof(int) * list_length(event_run->rules));
 	} while (again);
@@ -260,7 +260,7 @@ atlas_rule_run_evaluate(AtlasRuleRun *run, const AtlasRuleEvent *event, const Li
 		if (atlas_rule_run_tally(run, rule)->fault != NULL)
 			continue;
 		if (rule->has_condition && !is_made)
-			make_event(&event_run, false);
+			make_event_for_conditions(&event_run, false);
 		is_made |= rule->has_condition;
 		if (!rule->has_condition || is_true_for_event(&event_run, rule))
 			result = lappend(result, rule);

@@ -50,7 +50,7 @@ atlas_rule_event_take(AtlasRuleEvent *event, HeapTuple row, TupleDesc tupdesc, i
 
 /* Takes the objects of one event, which begin with this row of the result; returns the row behind them. */
 static uint64
-take_related(AtlasRuleEvent *event, int number, uint64 row)
+take_related_objects(AtlasRuleEvent *event, int number, uint64 row)
 {
 	TupleDesc	tupdesc = SPI_tuptable->tupdesc;
 	uint64		end = row;
@@ -86,7 +86,7 @@ atlas_rule_events_read_related(AtlasRuleEvent **events, int nevents)
 	values[ATLAS_KEYS_NPARAMETERS + 1] = UUIDPGetDatum(&keys[nevents - 1].id);
 	(void) atlas_execute_now(&select_related, values);
 	for (int i = 0; i < nevents; i++)
-		row = take_related(events[i], i + 1, row);
+		row = take_related_objects(events[i], i + 1, row);
 	SPI_freetuptable(SPI_tuptable);
 }
 

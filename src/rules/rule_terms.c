@@ -10,7 +10,7 @@
 #include "base/compat.h"
 #include "rules/rule_terms.h"
 
-static const char *const words[] = {
+static const char *const role_names[] = {
 	[ATLAS_ROLE_ANY] = "ANY",
 	[ATLAS_ROLE_PRIMARY] = "PRIMARY",
 	[ATLAS_ROLE_RELATED] = "RELATED",
@@ -19,15 +19,21 @@ static const char *const words[] = {
 bool
 atlas_rule_role(const text *word, AtlasRuleRole *role)
 {
-	for (int i = 0; i < lengthof(words); i++)
+	for (int i = 0; i < lengthof(role_names); i++)
 	{
-		if (strlen(words[i]) != VARSIZE_ANY_EXHDR(word) ||
-			pg_strncasecmp(words[i], VARDATA_ANY(word), strlen(words[i])) != 0)
+		if (strlen(role_names[i]) != VARSIZE_ANY_EXHDR(word) ||
+			pg_strncasecmp(role_names[i], VARDATA_ANY(word), strlen(role_names[i])) != 0)
 			continue;
 		*role = (AtlasRuleRole) i;
 		return true;
 	}
 	return false;
+}
+
+const char *
+atlas_rule_role_name(AtlasRuleRole role)
+{
+	return role_names[role];
 }
 
 int64

@@ -13,6 +13,8 @@
 /* The role that a word stands for. Returns false if it stands for none. */
 extern bool atlas_rule_role(const text *word, AtlasRuleRole *role);
 
+extern const char *atlas_rule_role_name(AtlasRuleRole role);
+
 /*
  * The length of a time in microseconds, a day having 24 hours. 0 if it is not one that can be
  * taken: it has months, whose length differs, or is not positive, or too long.

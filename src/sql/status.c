@@ -25,6 +25,8 @@ enum
 	STATUS_FAILED,
 	STATUS_QUEUE_DEPTH,
 	STATUS_OLDEST_PENDING_AGE,
+	STATUS_RULES,
+	STATUS_RULES_SWITCHED_OFF,
 	STATUS_LAST_ERROR,
 	STATUS_LAST_ERROR_AT,
 	STATUS_ADVICE,
@@ -61,6 +63,8 @@ form_status(const AtlasLinkingStatus *status, TupleDesc tupdesc)
 	values[STATUS_QUEUE_DEPTH] = Int64GetDatum(status->queue_depth);
 	values[STATUS_OLDEST_PENDING_AGE] = IntervalPGetDatum(status->oldest_pending_age);
 	nulls[STATUS_OLDEST_PENDING_AGE] = status->oldest_pending_age == NULL;
+	values[STATUS_RULES] = Int64GetDatum(status->rules.enabled);
+	values[STATUS_RULES_SWITCHED_OFF] = Int64GetDatum(status->rules.switched_off);
 	put_text(STATUS_LAST_ERROR, status->last_error, values, nulls);
 	values[STATUS_LAST_ERROR_AT] = TimestampTzGetDatum(status->last_error_at);
 	nulls[STATUS_LAST_ERROR_AT] = status->last_error_at == 0;

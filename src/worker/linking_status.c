@@ -175,7 +175,8 @@ advice_for(const AtlasDatabase *slot, const WorkerState *workers, const AtlasLin
 		return "Events have failed: see last_error in atlas_event_logs, then call atlas_retry_failed().";
 	if (is_late(status->oldest_pending_age))
 		return advice_for_lateness(slot, workers);
-	return atlas_search_advice(atlas_naptime);
+	advice = atlas_search_advice(atlas_naptime);
+	return advice != NULL ? advice : atlas_rule_advice(&status->rules);
 }
 
 /* Reads what waits in the queue. */
@@ -232,6 +233,7 @@ atlas_linking_status(AtlasLinkingStatus *status)
 {
 	memset(status, 0, sizeof(*status));
 	read_queue(status);
+	atlas_rule_status(&status->rules);
 	status->is_preloaded = atlas_shared != NULL;
 	if (status->is_preloaded)
 		read_shared(status);

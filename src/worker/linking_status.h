@@ -7,6 +7,8 @@
 
 #include "datatype/timestamp.h"
 
+#include "rules/rule_status.h"
+
 typedef struct AtlasLinkingStatus
 {
 	bool		is_preloaded;
@@ -20,6 +22,7 @@ typedef struct AtlasLinkingStatus
 	int64		queue_depth;
 	bool		any_put_off;	/* some events wait for another attempt */
 	Interval   *oldest_pending_age; /* NULL: nothing waits */
+	AtlasRuleStatus rules;
 	const char *last_error;
 	TimestampTz last_error_at;	/* 0: there was none */
 	const char *advice;			/* for the DBA; NULL: all is well */
