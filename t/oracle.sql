@@ -25,6 +25,9 @@ END $$;
 -- Every event of which nothing is to be done any more has a document, but for those that were
 -- stored while search was not in effect: since when is noted.
 --
+-- What rules have matched is what follows from the events and links that are there. Their conditions are
+-- predicates on name and payload in the tests.
+--
 -- A reference that is recorded as unresolved may have become resolvable since:
 -- that is a violation only once the linker ought to have looked again. Links
 -- to a table that was dropped cannot be recomputed.
@@ -90,11 +93,38 @@ missing_since AS MATERIALIZED (
     SELECT min(g.since) AS since
       FROM (SELECT since FROM atlas_search_gaps
             UNION ALL SELECT since FROM atlas_search_rebuild WHERE finished_at IS NULL) AS g),
+-- Matches of rules that are there still. What a rule matched before it was enabled again has another number.
+rule_hits AS MATERIALIZED (
+    SELECT r.tenant_id, r.rule_id, r.times, r.within, r.object_type, o.object_id, e.event_id, e.occurred_at
+      FROM atlas_rules r
+      JOIN atlas_events e ON e.tenant_id = r.tenant_id AND e.name = COALESCE(r.event_name, e.name)
+                         AND e.occurred_at >= r.since AND e.received_at >= r.since
+      CROSS JOIN LATERAL (
+          SELECT e.object_type, e.object_id WHERE r.role <> 'RELATED'
+          UNION ALL
+          SELECT l.object_type, l.object_id FROM atlas_event_links l
+           WHERE l.event_id = e.event_id AND l.tenant_id = e.tenant_id AND r.role <> 'PRIMARY') o
+     WHERE r.is_enabled AND o.object_type = r.object_type
+       AND (r.condition IS NULL OR jsonb_path_match(jsonb_build_object('name', e.name, 'payload', e.payload), r.condition, silent => true))
+       AND NOT EXISTS (SELECT FROM atlas_event_queue q
+                        WHERE q.event_id = e.event_id AND q.next_attempt_at IS DISTINCT FROM 'infinity')),
+rule_matches AS MATERIALIZED (
+    SELECT tenant_id, rule_id, object_type, object_id, event_id FROM rule_hits WHERE times = 1
+    UNION ALL
+    SELECT h.tenant_id, h.rule_id, h.object_type, h.object_id, h.event_id
+      FROM (SELECT *, lag(occurred_at, times - 1) OVER (PARTITION BY tenant_id, rule_id, object_id ORDER BY event_id) AS first_at
+              FROM rule_hits WHERE times > 1) AS h
+     WHERE h.first_at > h.occurred_at - extract(epoch FROM h.within) * interval '1 second'),
+actual_matches AS MATERIALIZED (
+    SELECT m.tenant_id, m.rule_id, m.object_type, m.object_id, m.event_id
+      FROM atlas_rule_matches m JOIN atlas_rules r ON r.tenant_id = m.tenant_id AND r.rule_id = m.rule_id AND r.is_enabled),
 owned AS MATERIALIZED (
     SELECT DISTINCT o.kind, o.event_id
       FROM (SELECT 'queue' AS kind, q.event_id FROM atlas_event_queue q
             UNION ALL SELECT 'work', w.event_id FROM atlas_event_work w
             UNION ALL SELECT 'document', d.event_id FROM documents d
+            UNION ALL SELECT 'hit', h.event_id FROM atlas_rule_hits h
+            UNION ALL SELECT 'match', m.event_id FROM atlas_rule_matches m
             UNION ALL SELECT 'link', l.event_id FROM atlas_event_links l
             UNION ALL SELECT 'unresolved', u.event_id FROM atlas_event_unresolved u
             UNION ALL SELECT 'key', k.event_id FROM atlas_event_keys k) AS o)
@@ -134,6 +164,12 @@ SELECT 'a document is there more than once', d.event_id, d.copies::text
 UNION ALL
 SELECT 'a document is empty without a problem, or has one and is not', d.event_id, NULL
   FROM documents d WHERE d.is_odd
+UNION ALL
+SELECT 'a match of a rule is missing', m.event_id, concat_ws(' ', m.rule_id, m.object_type, m.object_id)
+  FROM (TABLE rule_matches EXCEPT ALL TABLE actual_matches) AS m
+UNION ALL
+SELECT 'a match of a rule ought not to be there', m.event_id, concat_ws(' ', m.rule_id, m.object_type, m.object_id)
+  FROM (TABLE actual_matches EXCEPT ALL TABLE rule_matches) AS m
 UNION ALL
 SELECT 'a link is missing', m.event_id, concat_ws(' ', m.object_type, m.object_id)
   FROM (TABLE expected EXCEPT TABLE actual) AS m
