@@ -479,13 +479,17 @@ CREATE TABLE atlas_linker_state (
     started_at timestamptz NOT NULL PRIMARY KEY,
     tenants text[] COLLATE "C" NOT NULL DEFAULT '{}',
     batch uuid[] NOT NULL DEFAULT '{}',
-    places tid[]
+    places tid[],
+    rule_tenant text COLLATE "C",
+    rule_id bigint
 );
 
 COMMENT ON TABLE atlas_linker_state IS 'One row while a linker works; when a new linker finds a row, the linker before it was killed';
 COMMENT ON COLUMN atlas_linker_state.started_at IS 'When the linker began';
 COMMENT ON COLUMN atlas_linker_state.tenants IS 'Tenants of those events, in the same order';
 COMMENT ON COLUMN atlas_linker_state.batch IS 'Events that it is working on, noted only after a crash';
+COMMENT ON COLUMN atlas_linker_state.rule_tenant IS 'Tenant of the rule that it is trying on the first of them, which may have ended a linker before';
+COMMENT ON COLUMN atlas_linker_state.rule_id IS 'That rule';
 COMMENT ON COLUMN atlas_linker_state.places IS 'Where their rows are in atlas_event_work; null when it is linking them';
 
 -- ---------------------------------------------------------------------

@@ -251,9 +251,16 @@ my %calls = (
 	'atlas_count_events(text,text,text,jsonpath,interval)' => q(atlas_count_events('TICKET', '1')),
 	'atlas_rebuild_search(timestamp with time zone)' => 'atlas_rebuild_search(NULL)',
 	'atlas_search_progress()' => 'atlas_search_progress()',
+	'atlas_create_rule(text,text,text,jsonpath,integer,interval,text)' => q(atlas_create_rule('called', 'CUSTOMER')),
+	'atlas_drop_rule(text)' => q(atlas_drop_rule('called')),
+	'atlas_enable_rule(text,boolean)' => q(atlas_enable_rule('kept', false)),
+	'atlas_test_rule(text,text,jsonpath,integer,interval,timestamp with time zone,timestamp with time zone,integer,text)' =>
+	  q(count(*) FROM atlas_test_rule('CUSTOMER')),
 	'atlas_search_events(text,text,text,text,timestamp with time zone,timestamp with time zone,uuid,integer,integer)' =>
 	  q(count(*) FROM atlas_search_events('refund')),
 	'atlas_status()' => 'atlas_status()');
+
+$node->safe_psql('atlas', "SET client_min_messages = error; SELECT atlas_create_rule('kept', 'CUSTOMER')");
 
 # In the order of what they need.
 for my $function (qw(atlas_register_object_type atlas_unregister_object_type), '')
@@ -264,6 +271,10 @@ for my $function (qw(atlas_register_object_type atlas_unregister_object_type), '
 		if ($name =~ /rebuild/)
 		{
 			like($stderr, qr/ERROR:  search is not in effect.*HINT:  Add atlas_events to shared_preload_libraries/s, "$name says what to do");
+		}
+		elsif ($name =~ /create_rule/)
+		{
+			like($stderr, qr/WARNING:  the rule is not in effect.*HINT:  Add atlas_events to shared_preload_libraries/s, "$name says what to do");
 		}
 		else
 		{

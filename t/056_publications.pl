@@ -16,7 +16,8 @@ my $subscriber = start_node('subscriber', streaming => 'logical', preload => 0);
 
 my @stored = qw(atlas_events atlas_event_links atlas_event_queue atlas_event_unresolved
   atlas_event_keys atlas_object_types atlas_event_search);
-my @tables = (@stored, qw(atlas_rejections atlas_linker_state atlas_event_work atlas_search_gaps atlas_search_rebuild));
+my @tables = (@stored, qw(atlas_rejections atlas_linker_state atlas_event_work atlas_search_gaps atlas_search_rebuild
+  atlas_rules atlas_rule_hits atlas_rule_matches));
 
 # A trigger that refuses the links of an event.
 my $refuse = <<'END';

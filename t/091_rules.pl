@@ -156,6 +156,38 @@ $session->query_safe('COMMIT');
 $session->quit;
 linked_ok($node, 'atlas', 'rules are evaluated when it has ended');
 oracle_ok($node, 'atlas', \@ids);
+# ----- A rule that takes the linker down -----
+
+# Matching it kills the linker, and so does trying it on an event by itself.
+make_rule('deadly', q{'CUSTOMER', 'Deadly', '$.payload.n > 0'});
+make_rule('harmless', q{'CUSTOMER', 'Deadly', '$.payload.n > 0'});
+$node->safe_psql('atlas', q{CREATE FUNCTION kill_linker() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF OLD.rule_id = (SELECT rule_id FROM atlas_rules WHERE rule_name = 'deadly' AND is_enabled) THEN
+        EXECUTE format('COPY (SELECT 1) TO PROGRAM %L', 'kill -9 ' || pg_backend_pid());
+    END IF;
+    RETURN COALESCE(NEW, OLD); END $$;
+    CREATE FUNCTION kill_matcher() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF NEW.rule_name = 'deadly' THEN
+        EXECUTE format('COPY (SELECT 1) TO PROGRAM %L', 'kill -9 ' || pg_backend_pid());
+    END IF;
+    RETURN NEW; END $$;
+    CREATE TRIGGER kill_linker BEFORE UPDATE OR DELETE ON atlas_linker_state FOR EACH ROW EXECUTE FUNCTION kill_linker();
+    CREATE TRIGGER kill_matcher BEFORE INSERT ON atlas_rule_matches FOR EACH ROW EXECUTE FUNCTION kill_matcher();});
+my $kills = killed();
+push @ids, event_ids($node->safe_psql('atlas',
+	q{SELECT submit_event('CUSTOMER', md5('customer-1')::uuid::text, 'Deadly', payload => '{"n": 1}')}));
+push @ids, submit_events($node, 'atlas', 5400, 5499);
+wait_until($node, 'atlas', "SELECT NOT is_enabled FROM atlas_rules WHERE rule_name = 'deadly'", 'a rule that takes the linker down is switched off');
+linked_ok($node, 'atlas', 'everything else is done');
+is($node->safe_psql('atlas', "SELECT disabled_reason FROM atlas_rules WHERE rule_name = 'deadly'"),
+	'the linker was killed while it evaluated its condition', 'it says why');
+is(matches('deadly') . matches('harmless'), '01', 'the other rule matches, and so the event was not given up');
+is($node->safe_psql('atlas', q{SELECT count(*), count(problem) FROM atlas_event_search WHERE document @@ 'deadly'}), '1|0', 'its document is made');
+
+# The first linker suspects nothing, the second notes what it is at, the third works on it alone, and the fourth tries the rule.
+cmp_ok(killed() - $kills, '<=', 4, 'the linker is not killed more often than it must be');
+oracle_ok($node, 'atlas', \@ids);
+
 is(join("\n", worker_errors($node)), '', 'no worker has logged an error');
 $node->stop;
 done_testing();

@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
@@ -19,6 +20,7 @@
 #include "rules/rule_lock.h"
 #include "rules/rule_rows.h"
 #include "rules/rule_windows.h"
+#include "store/log.h"
 
 /* Reads the related objects of the events for which they may count. */
 static void
@@ -208,6 +210,61 @@ atlas_rules_add_faults(List *faults, const AtlasRuleBatch *batch)
 		faults = lappend(faults, fault);
 	}
 	return faults;
+}
+
+/* ----- An event that may have killed the linker ----- */
+
+static AtlasStatement select_suspect = {
+	ATLAS_LOG_BY_KEYS(ATLAS_FACT_COLUMNS),
+};
+
+/* Reads the event, and the rules that are evaluated for it. */
+static List *
+read_suspect(const AtlasEventKey *key, AtlasRuleEvent *event)
+{
+	atlas_rule_cache_refresh();
+	if (atlas_log_select(&select_suspect, key, 1) == 0)
+		return NIL;
+	atlas_rule_event_take(event, SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	event->key = *key;
+	read_related_of(event, 1);
+	return rules_with_objects(event, NIL);
+}
+
+List *
+atlas_rules_of_suspect(const AtlasEventKey *key)
+{
+	AtlasRuleEvent event;
+	List	   *rules = read_suspect(key, &event);
+	List	   *result = NIL;
+	ListCell   *cell;
+
+	foreach(cell, rules)
+	{
+		const AtlasRule *rule = lfirst(cell);
+		AtlasRuleFault *suspect = palloc0(sizeof(AtlasRuleFault));
+
+		suspect->rule_id = rule->id;
+		suspect->tenant = key->tenant;
+		if (rule->has_condition)
+			result = lappend(result, suspect);
+	}
+	return result;
+}
+
+void
+atlas_rule_try_suspect(const AtlasEventKey *key, const AtlasRuleFault *suspect)
+{
+	AtlasRuleEvent event;
+	AtlasRuleRun run;
+	List	   *rules = read_suspect(key, &event);
+	ListCell   *cell;
+
+	atlas_rule_run_begin(&run);
+	foreach(cell, rules)
+		if (((const AtlasRule *) lfirst(cell))->id == suspect->rule_id)
+			(void) atlas_rule_run_evaluate(&run, &event, list_make1(lfirst(cell)));
+	atlas_rule_run_end(&run);
 }
 
 void

@@ -35,6 +35,13 @@ extern void atlas_rules_write(AtlasRuleBatch *batch);
 /* Adds the rules that are to be switched off to a list of AtlasRuleFault, copied. */
 extern List *atlas_rules_add_faults(List *faults, const AtlasRuleBatch *batch);
 
+/*
+ * The rules, of AtlasRuleFault without a reason, whose conditions are evaluated for an event; and evaluating
+ * that of one of them, to no other effect than to find out whether it kills the process.
+ */
+extern List *atlas_rules_of_suspect(const AtlasEventKey *key);
+extern void atlas_rule_try_suspect(const AtlasEventKey *key, const AtlasRuleFault *suspect);
+
 /* Frees what the batch has. */
 extern void atlas_rules_end(AtlasRuleBatch *batch);
 

@@ -7,7 +7,8 @@
  * batch, and removes it at the end. A linker that finds a note knows that the one before
  * was killed, and notes each batch of either step before it begins with it. If it is killed
  * as well, the events that may be to blame are known, and where their rows in the work
- * table are, which have no key.
+ * table are, which have no key. An event that has ended a linker when it was alone may have done so by
+ * a rule: then each of its rules is noted before it is tried.
  */
 #include "postgres.h"
 
@@ -36,6 +37,16 @@ static AtlasStatement insert_note = {
 	" VALUES (pg_catalog.now(), $1, $2, $3)",
 	.nparameters = ATLAS_KEYS_NPARAMETERS + 1,
 	.parameters = {ATLAS_KEYS_PARAMETERS, TIDARRAYOID},
+};
+
+static AtlasStatement select_noted_rule = {
+	.sql = "SELECT rule_tenant, rule_id FROM @extschema@.atlas_linker_state WHERE rule_id IS NOT NULL",
+};
+
+static AtlasStatement note_rule = {
+	.sql = "UPDATE @extschema@.atlas_linker_state SET rule_tenant = $1, rule_id = $2",
+	.nparameters = 2,
+	.parameters = {TEXTOID, INT8OID},
 };
 
 /* A note that suspects no event is one row of nulls. */
@@ -77,6 +88,29 @@ atlas_linker_note_write(AtlasBacklog backlog, const AtlasEventKey *keys, int nke
 	(void) atlas_execute(&delete_note, NULL, NULL, false, 0);
 	(void) atlas_execute(&insert_note, values, backlog == ATLAS_TO_LINK ? "  n" : NULL, false, 0);
 	/* Unlike the linker's other transactions, this one waits for the disk. */
+	ForceSyncCommit();
+}
+
+AtlasRuleFault *
+atlas_linker_note_read_rule(void)
+{
+	AtlasRuleFault *rule;
+	bool		isnull;
+
+	if (atlas_execute(&select_noted_rule, NULL, NULL, false, 0) == 0)
+		return NULL;
+	rule = palloc0(sizeof(AtlasRuleFault));
+	rule->tenant = atlas_result_text(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	rule->rule_id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
+	return rule;
+}
+
+void
+atlas_linker_note_rule(const AtlasRuleFault *rule)
+{
+	Datum		values[] = {PointerGetDatum(rule->tenant), Int64GetDatum(rule->rule_id)};
+
+	(void) atlas_execute(&note_rule, values, NULL, false, 0);
 	ForceSyncCommit();
 }
 

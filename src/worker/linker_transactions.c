@@ -168,6 +168,20 @@ read_note(AtlasBacklog *backlog, AtlasEventKey **keys, int *nkeys)
 	return false;
 }
 
+/* Switches the rule off that the linker before was trying when it was killed. */
+static void
+blame_noted_rule(void)
+{
+	AtlasRuleFault *rule = atlas_linker_note_read_rule();
+
+	if (rule == NULL)
+		return;
+	rule->reason = atlas_linker.was_evicted ? "the linker came to no end with its condition and was terminated" :
+		"the linker was killed while it evaluated its condition";
+	atlas_rule_switch_off(rule);
+	ForceSyncCommit();
+}
+
 /* Writes the note that the next linker finds if this one is killed. */
 bool
 atlas_step_begin(AtlasBacklog *backlog, AtlasEventKey **suspects, int *nsuspects)
@@ -178,8 +192,13 @@ atlas_step_begin(AtlasBacklog *backlog, AtlasEventKey **suspects, int *nsuspects
 	if (!atlas_linker_begin_step("beginning", &saved))
 		return false;
 	if (read_note(backlog, &keys, nsuspects))
+	{
+		blame_noted_rule();
 		atlas_linker.careful_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 													CAREFUL_SECONDS * INT64CONST(1000));
+		/* The events are suspected still, but the rule is not. */
+		atlas_linker_note_write(*backlog, keys, *nsuspects);
+	}
 	else
 		atlas_linker_note_write(ATLAS_TO_LINK, NULL, 0);
 	*suspects = atlas_event_keys_copy(keys, *nsuspects, TopMemoryContext);

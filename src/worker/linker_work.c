@@ -15,6 +15,7 @@
 #include "base/shmem.h"
 #include "base/subtransaction.h"
 #include "link/put_off.h"
+#include "rules/rule_batch.h"
 #include "rules/rule_begin.h"
 #include "store/work.h"
 #include "work/rebuild.h"
@@ -243,6 +244,58 @@ atlas_step_rebuild(bool *more)
 	return true;
 }
 
+/* Reads which rules are evaluated for an event, in memory that outlives the transaction. */
+static bool
+read_rules_of_suspect(AtlasEventKey *key, MemoryContext context, List **rules)
+{
+	AtlasIdentity saved;
+	MemoryContext old;
+
+	*rules = NIL;
+	if (!atlas_linker_begin_step("looking for rules", &saved))
+		return false;
+	if (atlas_work_claim_again(key, 1) > 0 && (key->what & ATLAS_WORK_RULES) && key->attempts > 0)
+	{
+		*key = *atlas_event_keys_copy(key, 1, context);
+		old = MemoryContextSwitchTo(context);
+		*rules = atlas_rules_of_suspect(key);
+		MemoryContextSwitchTo(old);
+	}
+	atlas_linker_end_step(&saved);
+	return true;
+}
+
+/*
+ * An event that has ended a linker when it was alone may have done so by a rule. Tries each of
+ * its rules, which is noted before. One that ends this linker as well is switched off by the next one.
+ */
+static bool
+try_rules_of_suspect(AtlasEventKey key)
+{
+	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "atlas_events rules of suspect",
+												  ALLOCSET_DEFAULT_SIZES);
+	AtlasIdentity saved;
+	List	   *rules;
+	ListCell   *cell;
+	bool		stay = read_rules_of_suspect(&key, context, &rules);
+
+	foreach(cell, rules)
+	{
+		stay = stay && atlas_linker_begin_step("noting a rule", &saved);
+		if (!stay)
+			break;
+		atlas_linker_note_rule(lfirst(cell));
+		atlas_linker_end_step(&saved);
+		stay = atlas_linker_begin_step("trying a rule", &saved);
+		if (!stay)
+			break;
+		atlas_rule_try_suspect(&key, lfirst(cell));
+		atlas_linker_end_step(&saved);
+	}
+	MemoryContextDelete(context);
+	return stay;
+}
+
 /*
  * An attempt is counted before it is made. The row is found by its place, which that
  * changes, so that what is still suspected is noted anew with it.
@@ -255,7 +308,7 @@ atlas_step_work_on_suspect(AtlasEventKey *suspects, int nsuspects)
 	AtlasEventKey key = suspects[0];
 	bool		goes_on = false;
 
-	if (!atlas_linker_begin_step("counting an attempt", &saved))
+	if (!try_rules_of_suspect(key) || !atlas_linker_begin_step("counting an attempt", &saved))
 		return false;
 	if (atlas_work_claim_again(&key, 1) > 0)
 	{
