@@ -162,7 +162,7 @@ oracle_ok($node, 'atlas', \@ids);
 make_rule('deadly', q{'CUSTOMER', 'Deadly', '$.payload.n > 0'});
 make_rule('harmless', q{'CUSTOMER', 'Deadly', '$.payload.n > 0'});
 $node->safe_psql('atlas', q{CREATE FUNCTION kill_linker() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-    IF OLD.rule_id = (SELECT rule_id FROM atlas_rules WHERE rule_name = 'deadly' AND is_enabled) THEN
+    IF OLD.rule_id = (SELECT rule_id FROM public.atlas_rules WHERE rule_name = 'deadly' AND is_enabled) THEN
         EXECUTE format('COPY (SELECT 1) TO PROGRAM %L', 'kill -9 ' || pg_backend_pid());
     END IF;
     RETURN COALESCE(NEW, OLD); END $$;
@@ -175,8 +175,7 @@ $node->safe_psql('atlas', q{CREATE FUNCTION kill_linker() RETURNS trigger LANGUA
     CREATE TRIGGER kill_matcher BEFORE INSERT ON atlas_rule_matches FOR EACH ROW EXECUTE FUNCTION kill_matcher();});
 my $kills = killed();
 push @ids, event_ids($node->safe_psql('atlas',
-	q{SELECT submit_event('CUSTOMER', md5('customer-1')::uuid::text, 'Deadly', payload => '{"n": 1}')}));
-push @ids, submit_events($node, 'atlas', 5400, 5499);
+	q{BEGIN; SELECT submit_event('CUSTOMER', md5('customer-1')::uuid::text, 'Deadly', payload => '{"n": 1}'); SELECT atlas_test.submit(5400, 5499); COMMIT}));
 wait_until($node, 'atlas', "SELECT NOT is_enabled FROM atlas_rules WHERE rule_name = 'deadly'", 'a rule that takes the linker down is switched off');
 linked_ok($node, 'atlas', 'everything else is done');
 is($node->safe_psql('atlas', "SELECT disabled_reason FROM atlas_rules WHERE rule_name = 'deadly'"),
