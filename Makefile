@@ -19,7 +19,8 @@ ISOLATION_OPTS = --inputdir=.
 
 # What the API's install script is made of, in the order in which it runs.
 API_SQL = $(addprefix src/api/, schema.sql core.sql request.sql refused_queries.sql \
-	rejections.sql answers.sql submit.sql read.sql search.sql openapi.sql query_parameters.sql privileges.sql)
+	rejections.sql answers.sql submit.sql read.sql search.sql openapi.sql query_parameters.sql \
+	rules.sql rule_matches.sql privileges.sql)
 
 PKG_CONFIG ?= pkg-config
 LIBRARIES = jansson libutf8proc

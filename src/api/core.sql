@@ -109,6 +109,38 @@ END;
 COMMENT ON FUNCTION atlas_api_private.prune_rejections(timestamptz, text, bigint, int) IS
 'Deletes rejections of all tenants that are from before a time, and the oldest ones of a tenant that are more than it is to keep: at most so many of each kind.';
 
+-- Readers have no right to the table, where the names of the database's roles are, so the
+-- view has that of its owner, and is limited to the tenant as the policy of the table is.
+CREATE VIEW atlas_api_private.rules WITH (security_barrier = true) AS
+    SELECT rule_id, rule_name, object_type, event_name, condition, times, within, role, owner, is_enabled,
+           disabled_reason, created_at, since, unknown, errors, last_error, last_error_at
+      FROM atlas_rules
+     WHERE tenant_id = atlas_tenant();
+
+COMMENT ON VIEW atlas_api_private.rules IS 'The rows of atlas_rules of the session''s tenant';
+
+-- Under row security, unlike in a view with a security barrier, a page is read from an index
+-- in the order of the page.
+CREATE VIEW atlas_api_private.rule_matches WITH (security_invoker = true) AS
+    SELECT event_id AS "eventId", rule_id AS "ruleId", rule_name AS "ruleName",
+           object_type AS "objectType", object_id AS "objectId", matched_at AS "matchedAt"
+      FROM atlas_rule_matches
+     WHERE tenant_id = atlas_tenant();
+
+COMMENT ON VIEW atlas_api_private.rule_matches IS 'The rows of atlas_rule_matches of the session''s tenant, in the words of the API';
+
+CREATE FUNCTION atlas_api_private.switch_rule(rule_name text, is_enabled boolean) RETURNS void
+    LANGUAGE sql
+    RETURN atlas_enable_rule(rule_name, is_enabled);
+
+COMMENT ON FUNCTION atlas_api_private.switch_rule(text, boolean) IS 'See atlas_enable_rule()';
+
+CREATE FUNCTION atlas_api_private.remove_rule(rule_name text) RETURNS void
+    LANGUAGE sql
+    RETURN atlas_drop_rule(rule_name);
+
+COMMENT ON FUNCTION atlas_api_private.remove_rule(text) IS 'See atlas_drop_rule()';
+
 CREATE VIEW atlas_api.event_logs WITH (security_invoker = true) AS
     SELECT event_id AS "eventId", object_type AS "objectType", object_id AS "objectId",
            external_id AS "externalId", name, description, icon, payload,

@@ -74,8 +74,9 @@ BEGIN
             %1$s.atlas_search_events(text, text, text, text, timestamptz, timestamptz, uuid, int, int),
             %1$s.atlas_find_objects(text, text, text, jsonpath, int, timestamptz, timestamptz, uuid, int, int) TO atlas_reader;
         GRANT SELECT ON %1$s.atlas_event_logs, %1$s.atlas_pending_events, %1$s.atlas_events, %1$s.atlas_event_queue,
-            %1$s.atlas_event_links, %1$s.atlas_event_unresolved TO atlas_reader;
-        GRANT EXECUTE ON FUNCTION %1$s.atlas_status() TO atlas_admin', core);
+            %1$s.atlas_event_links, %1$s.atlas_event_unresolved, %1$s.atlas_rule_matches TO atlas_reader;
+        GRANT EXECUTE ON FUNCTION %1$s.atlas_status(), %1$s.atlas_enable_rule(text, boolean), %1$s.atlas_drop_rule(text)
+            TO atlas_admin', core);
 
     GRANT SELECT ON atlas_api.event_logs, atlas_api.event_logs_of_period, atlas_api.pending_events,
         atlas_api_private.pending_events TO atlas_reader;
@@ -84,7 +85,7 @@ BEGIN
         atlas_api_private.timeline_page(text, text, uuid, int, text, text, timestamptz, timestamptz),
         atlas_api_private.timeline(text, text, uuid, int, text, text, timestamptz, timestamptz),
         atlas_api_private.event_time(text), atlas_api_private.url_encode(text),
-        atlas_api_private.set_next_page(text, uuid, int, text[]), atlas_api_private.page_problems(int, text, text)
+        atlas_api_private.set_next_page(text, text, int, text[]), atlas_api_private.page_problems(int, text, text)
         TO atlas_reader;
     GRANT EXECUTE ON FUNCTION atlas_api.search(text, text, text, text, text, text, uuid, int),
         atlas_api_private.search_page(text, text, text, text, timestamptz, timestamptz, uuid, int),
@@ -95,12 +96,30 @@ BEGIN
         atlas_api_private.max_work(), atlas_api_private.default_since(), atlas_api_private.time_in_words(timestamptz),
         atlas_api_private.end_of_event_time(uuid)
         TO atlas_reader;
+    GRANT SELECT ON atlas_api.rules, atlas_api_private.rule_matches TO atlas_reader;
+    GRANT EXECUTE ON FUNCTION atlas_api_private.is_admin(), atlas_api_private.iso_8601(interval),
+        atlas_api_private.test_rule(text), atlas_api_private.tried_rule(text), atlas_api_private.answer_test(text, text),
+        atlas_api.test_rule(bytea), atlas_api.test_rule(json),
+        atlas_api_private.answer_rule_error(text, text, text, text),
+        atlas_api_private.text_of(bytea), atlas_api_private.raise_invalid(text, text, text),
+        atlas_api.rule_matches(text, bigint, text, text, uuid, text, text, text, int),
+        atlas_api_private.rule_matches_page(text, bigint, text, text, uuid, uuid, uuid, uuid, bigint, text, int),
+        atlas_api_private.canonical_type(text), atlas_api_private.match_place(text), atlas_api_private.first_event_id(text)
+        TO atlas_reader;
+    GRANT EXECUTE ON FUNCTION atlas_api.create_rule(bytea), atlas_api.create_rule(json),
+        atlas_api_private.create_rule(text, regrole), atlas_api_private.answer_rule(text, text),
+        atlas_api.change_rule(bytea), atlas_api.change_rule(text, boolean),
+        atlas_api.drop_rule(bytea), atlas_api.drop_rule(text),
+        atlas_api_private.switch_rule(text, boolean), atlas_api_private.remove_rule(text),
+        atlas_api_private.answer_change(text, boolean), atlas_api_private.rule_of_request(), atlas_api_private.url_decode(text),
+        atlas_api_private.is_enabled_of(text, text)
+        TO atlas_admin;
     GRANT SELECT ON atlas_api.status TO atlas_admin;
 END
 $$;
 
 COMMENT ON FUNCTION atlas_api_private.create_roles() IS
 'Makes the roles of the API, where they are missing, and grants them what they need in this database. Can be called again.
-PostgREST logs in as atlas_authenticator, which gets LOGIN, NOINHERIT, a statement_timeout of 30 s and log_parameter_max_length = 0, but no password. atlas_submitter submits events and sees its own rejections. atlas_reader searches, and reads timelines, logs and all rejections of its tenant. atlas_admin may do both, and sees the state of the linking.';
+PostgREST logs in as atlas_authenticator, which gets LOGIN, NOINHERIT, a statement_timeout of 30 s and log_parameter_max_length = 0, but no password. atlas_submitter submits events and sees its own rejections. atlas_reader searches, and reads timelines, logs, rules, what they matched and all rejections of its tenant, and tries rules on its events. atlas_admin may do both, makes and changes rules, and sees the state of the linking.';
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA atlas_api, atlas_api_private, atlas_api_refused FROM PUBLIC;

@@ -40,23 +40,25 @@ CREATE FUNCTION atlas_api_private.event_time(time_of_rfc3339 text) RETURNS times
 COMMENT ON FUNCTION atlas_api_private.event_time(text) IS
 'A time as RFC 3339 writes it; null when the text is not such a time, or when no event can have it';
 
--- A proxy that serves this under a path of its own tells so in X-Forwarded-Prefix,
--- and calls the size of a page "limit", a name that PostgREST reserves for itself.
-CREATE FUNCTION atlas_api_private.set_next_page(resource text, before uuid, page_size int, VARIADIC parameters text[])
+-- A proxy that serves this under a path of its own tells so in X-Forwarded-Prefix. It
+-- writes the names of resources with hyphens, and calls the size of a page "limit", a name
+-- that PostgREST reserves for itself.
+CREATE FUNCTION atlas_api_private.set_next_page(resource text, before text, page_size int, VARIADIC parameters text[])
     RETURNS void
     LANGUAGE sql BEGIN ATOMIC
     SELECT pg_catalog.set_config('response.headers', pg_catalog.json_build_array(pg_catalog.json_build_object(
-               'Link', pg_catalog.format('<%s/%s?%sbefore=%s&%s=%s>; rel="next"', coalesce(prefix, '/rpc'), resource,
+               'Link', pg_catalog.format('<%s/%s?%sbefore=%s&%s=%s>; rel="next"', coalesce(prefix, '/rpc'),
+                   CASE WHEN prefix IS NULL THEN resource ELSE pg_catalog.replace(resource, '_', '-') END,
                    (SELECT pg_catalog.string_agg(pg_catalog.format('%s=%s&', parameters[n],
                                atlas_api_private.url_encode(parameters[n + 1])), '' ORDER BY n)
                       FROM pg_catalog.generate_series(1, pg_catalog.array_length(parameters, 1), 2) n
                      WHERE parameters[n + 1] IS NOT NULL),
-                   before, CASE WHEN prefix IS NULL THEN 'pageSize' ELSE 'limit' END, page_size)))::text, true)
+                   atlas_api_private.url_encode(before), CASE WHEN prefix IS NULL THEN 'pageSize' ELSE 'limit' END, page_size)))::text, true)
       FROM (SELECT pg_catalog.substring(nullif(pg_catalog.current_setting('request.headers', true), '')::json
                        ->> 'x-forwarded-prefix', '^/[A-Za-z0-9/._~-]*$') AS prefix) p;
 END;
 
-COMMENT ON FUNCTION atlas_api_private.set_next_page(text, uuid, int, text[]) IS
+COMMENT ON FUNCTION atlas_api_private.set_next_page(text, text, int, text[]) IS
 'Adds a header Link to the answer that leads to the next page of a resource
 parameters are the names and values of the others; those whose value is null are left out.';
 
@@ -122,7 +124,7 @@ BEGIN
       FROM atlas_api_private.timeline_page("objectType", object_id, before, "pageSize",
                                            external_id, event_name, first_time, end_time) p;
     IF this.next_before IS NOT NULL THEN
-        PERFORM atlas_api_private.set_next_page('timeline', this.next_before, "pageSize", 'objectType', "objectType",
+        PERFORM atlas_api_private.set_next_page('timeline', this.next_before::text, "pageSize", 'objectType', "objectType",
             'objectId', object_id, 'externalId', external_id, 'name', event_name, 'since', since, 'until', until);
     END IF;
     RETURN this.page;

@@ -39,5 +39,5 @@ $$;
 CREATE SCHEMA atlas_api_private;
 
 COMMENT ON SCHEMA atlas_api IS 'Events API
-Events on the timelines of support objects: submit them, search them, and read timelines, logs and refused requests.';
+Events on the timelines of support objects: submit them, search them, read timelines, logs and refused requests, and make rules that notice events.';
 COMMENT ON SCHEMA atlas_api_private IS 'The parts of the Events API that are not for clients';

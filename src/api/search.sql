@@ -59,7 +59,7 @@ BEGIN
       FROM atlas_api_private.search_page(query, object_type, object_id, event_name,
                atlas_api_private.event_time(since), atlas_api_private.event_time(until), before, "pageSize") p;
     IF this.next_before IS NOT NULL THEN
-        PERFORM atlas_api_private.set_next_page('search', this.next_before, "pageSize", 'q', query,
+        PERFORM atlas_api_private.set_next_page('search', this.next_before::text, "pageSize", 'q', query,
             'objectType', object_type, 'objectId', object_id, 'name', event_name, 'since', since, 'until', until);
     END IF;
     RETURN this.page;
@@ -154,7 +154,7 @@ BEGIN
       FROM atlas_api_private.objects_page("objectType", query, event_name, times,
                atlas_api_private.event_time(first_time), atlas_api_private.event_time(until), before, "pageSize") p;
     IF this.next_before IS NOT NULL THEN
-        PERFORM atlas_api_private.set_next_page('objects', this.next_before, "pageSize", 'objectType', "objectType",
+        PERFORM atlas_api_private.set_next_page('objects', this.next_before::text, "pageSize", 'objectType', "objectType",
             'q', query, 'name', event_name, 'times', times::text, 'since', first_time, 'until',
             coalesce(until, atlas_api_private.end_of_event_time(coalesce(this.newest_event, this.next_before))));
     END IF;

@@ -119,20 +119,26 @@ escape_for_pointer(const char *key)
 	return result;
 }
 
-/* Reports a key that the Events API does not have. A long one is shortened. */
-static void
-report_unknown_field(AtlasEvent *event, AtlasReference *reference, const char *key)
+char *
+atlas_unknown_key(const char *key, bool in_pointer)
 {
 	int			length = pg_encoding_mbcliplen(PG_UTF8, key, strlen(key), 64);
 	Size		name_length;
-	char	   *name;
+	char	   *name = atlas_from_utf8(pnstrdup(key, length), length, &name_length);
 
+	if (name == NULL)
+		return pstrdup("?");
+	return in_pointer ? escape_for_pointer(name) : name;
+}
+
+/* Reports a key that the Events API does not have. */
+static void
+report_unknown_field(AtlasEvent *event, AtlasReference *reference, const char *key)
+{
 	event->related_unread = true;
 	if (reference == NULL ? event->error.is_full : reference->problem != NULL)
 		return;
-	name = atlas_from_utf8(pnstrdup(key, length), length, &name_length);
-	atlas_event_note(event, reference, "unknown_field",
-					 name == NULL ? "?" : reference == NULL ? escape_for_pointer(name) : name,
+	atlas_event_note(event, reference, "unknown_field", atlas_unknown_key(key, reference == NULL),
 					 "is not a field of the Events API");
 }
 

@@ -133,23 +133,29 @@ check_times(const AtlasRuleWish *wish, AtlasRule *rule, AtlasError *error)
 }
 
 void
-atlas_rule_check(const AtlasRuleWish *wish, bool needs_name, AtlasRule *rule)
+atlas_rule_find_problems(const AtlasRuleWish *wish, bool needs_name, AtlasRule *rule, AtlasError *error)
 {
-	AtlasError	error = {0};
-
 	memset(rule, 0, sizeof(*rule));
 	rule->name = wish->name;
 	rule->event_name = wish->event_name;
 	rule->since = DT_NOBEGIN;
-	check_name_length(wish->name, needs_name, "/ruleName", &error);
-	check_object_type(wish->object_type, rule, &error);
-	check_name_length(wish->event_name, false, "/eventName", &error);
+	check_name_length(wish->name, needs_name, "/ruleName", error);
+	check_object_type(wish->object_type, rule, error);
+	check_name_length(wish->event_name, false, "/eventName", error);
 	rule->has_condition = wish->condition != NULL;
 	if (rule->has_condition)
-		atlas_condition_check(wish->condition, "/condition", &error, &rule->condition);
-	check_times(wish, rule, &error);
+		atlas_condition_check(wish->condition, "/condition", error, &rule->condition);
+	check_times(wish, rule, error);
 	if (wish->role != NULL && !atlas_rule_role(wish->role, &rule->role))
-		atlas_add_problem(&error, "invalid", "/role", "must be PRIMARY, RELATED or ANY");
+		atlas_add_problem(error, "invalid", "/role", "must be PRIMARY, RELATED or ANY");
+}
+
+void
+atlas_rule_check(const AtlasRuleWish *wish, bool needs_name, AtlasRule *rule)
+{
+	AtlasError	error = {0};
+
+	atlas_rule_find_problems(wish, needs_name, rule, &error);
 	if (error.status != 0)
 		atlas_raise(&error);
 }

@@ -23,9 +23,13 @@ typedef struct AtlasRuleWish
 } AtlasRuleWish;
 
 /*
- * Makes a rule of it that can be evaluated: with since at the beginning of time, and without an id. Raises
- * PT400 with all that is wrong. A rule that is only tried needs no name.
+ * Makes a rule of it that can be evaluated: with since at the beginning of time, and without an id. Adds
+ * all that is wrong to the error. A rule that is only tried needs no name.
  */
+extern void atlas_rule_find_problems(const AtlasRuleWish *wish, bool needs_name, AtlasRule *rule,
+									 AtlasError *error);
+
+/* The same, but raises PT400 with all that is wrong. */
 extern void atlas_rule_check(const AtlasRuleWish *wish, bool needs_name, AtlasRule *rule);
 
 /*

@@ -23,6 +23,8 @@
 #include "rules/window.h"
 
 #define EVENTS_AT_ONCE 500
+#define EVENTS_OF_NEW_RULE 1000 /* on which a rule is tried when it is made */
+#define MOST_EVENTS_OF_NEW_RULE 10000	/* among which they are looked for */
 
 /* Index Scan Backward on the primary keys of the partitions, the newest first. */
 static AtlasStatement select_newest = {
@@ -167,6 +169,15 @@ atlas_rule_try(AtlasRule *rule, const AtlasTrialRange *range, AtlasTrial *trial)
 	trial->nunknown = atlas_rule_run_tally(&trial_run.run, rule)->unknown;
 	atlas_rule_run_end(&trial_run.run);
 	MemoryContextDelete(chunk);
+}
+
+void
+atlas_rule_try_new(AtlasRule *rule, AtlasTrial *trial)
+{
+	AtlasTrialRange range = {.most_events = MOST_EVENTS_OF_NEW_RULE,.enough = EVENTS_OF_NEW_RULE};
+
+	memset(&range.high, 0xff, UUID_LEN);
+	atlas_rule_try(rule, &range, trial);
 }
 
 /* A list of AtlasTrialHit is one of AtlasHit, with which each begins. */

@@ -40,6 +40,9 @@ typedef struct AtlasTrialHit
  */
 extern void atlas_rule_try(AtlasRule *rule, const AtlasTrialRange *range, AtlasTrial *trial);
 
+/* The same for a rule that is about to be made: on the last 1,000 events of its kind. */
+extern void atlas_rule_try_new(AtlasRule *rule, AtlasTrial *trial);
+
 /* Those of the hits that are matches, in the order of their events. */
 extern List *atlas_trial_matches(AtlasTrial *trial, const AtlasRule *rule);
 

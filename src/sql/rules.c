@@ -31,8 +31,6 @@ PG_FUNCTION_INFO_V1(atlas_enable_rule);
 PG_FUNCTION_INFO_V1(atlas_test_rule);
 PG_FUNCTION_INFO_V1(atlas_rules_changed);
 
-#define EVENTS_OF_NOTICE 1000	/* on which a condition is tried when a rule is made */
-#define MOST_EVENTS_OF_NOTICE 10000 /* among which they are looked for */
 #define TRIAL_NCOLUMNS 5
 
 /* Arguments of atlas_create_rule() that come after the name of the rule. */
@@ -78,24 +76,13 @@ report_trial(const AtlasTrial *trial)
 					trial->nevents, trial->ntrue, trial->nunknown)));
 }
 
-/* Tries a rule that is about to be made. */
-static void
-try_new_rule(AtlasRule *rule)
-{
-	AtlasTrialRange range = {.most_events = MOST_EVENTS_OF_NOTICE,.enough = EVENTS_OF_NOTICE};
-	AtlasTrial	trial;
-
-	memset(&range.high, 0xff, UUID_LEN);
-	atlas_rule_try(rule, &range, &trial);
-	report_trial(&trial);
-}
-
 Datum
 atlas_create_rule(PG_FUNCTION_ARGS)
 {
 	AtlasRuleWish wish = {.name = atlas_text_argument(fcinfo, 0)};
 	Oid			owner = GetUserId();
 	AtlasRule	rule;
+	AtlasTrial	trial;
 	AtlasIdentity saved;
 
 	wish_arguments(fcinfo, 1, 6, &wish);
@@ -106,7 +93,10 @@ atlas_create_rule(PG_FUNCTION_ARGS)
 	atlas_become_owner(&saved);
 	atlas_rule_create(&wish, &rule, owner);
 	if (rule.has_condition)
-		try_new_rule(&rule);
+	{
+		atlas_rule_try_new(&rule, &trial);
+		report_trial(&trial);
+	}
 	atlas_return(&saved);
 	SPI_finish();
 	if (atlas_shared == NULL)

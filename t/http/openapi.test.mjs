@@ -16,6 +16,10 @@ before(async () => {
 	api = (await get('/')).json
 	eventId = (await post('/events', event({ relatedObjects: RELATED }), { as: tenant.submitter })).json.eventId
 	await post('/events', event({ icon: 'ab' }), { as: tenant.submitter })
+	await post('/rules', { ...RULE, ruleName: 'Kept' }, { as: tenant.admin })
+	await waitFor('the rule has begun', async () => (await get('/rules', { as: tenant.reader })).json[0].since !== null)
+	await post('/events', event({ name: RULE.eventName }), { as: tenant.submitter })
+	await waitFor('the rule has matched', async () => (await get('/rule-matches', { as: tenant.reader })).json.length > 0)
 	await waitFor('the event is linked', async () =>
 		(await get(`/events/${eventId}`, { as: tenant.reader })).json.processingStatus === 'LINKED')
 	await waitFor('the event is found', async () => (await get('/search?q=test', { as: tenant.reader })).json.length > 0)
@@ -32,16 +36,19 @@ test('submitters and readers may read it', async () => {
 	assert.deepEqual((await getDirectly('/rpc/openapi')).json, api)
 })
 
-const BODIES = { '/events': event(), '/events/batch': [event()] }
+const RULE = { ruleName: 'Described', objectType: 'CUSTOMER', eventName: 'Described' }
+const BODIES = { 'post /events': event(), 'post /events/batch': [event()], 'post /rules': RULE, 'patch /rules': { isEnabled: true },
+	'post /rules/test': { objectType: 'CUSTOMER' } }
 const QUERIES = { '/timeline': `?objectType=CUSTOMER&objectId=${CUSTOMER}`, '/search': '?q=test', '/objects': '?objectType=CUSTOMER&q=test' }
-const pathOf = (path) => path.replace('{eventId}', eventId) + (QUERIES[path] ?? '')
+const pathOf = (path, method = 'get') => path.replace('{eventId}', eventId) +
+	(['patch', 'delete'].includes(method) ? `?ruleName=eq.${RULE.ruleName}` : QUERIES[path] ?? '')
 
 test('every path and method that it names is there', async () => {
 	const [server] = api.servers
 	for (const [path, methods] of Object.entries(api.paths))
 		for (const method of Object.keys(methods)) {
-			const answer = await request(method.toUpperCase(), BASE_URL + server.url + pathOf(path),
-				{ as: tenant.admin, body: method === 'post' ? BODIES[path] : undefined })
+			const answer = await request(method.toUpperCase(), BASE_URL + server.url + pathOf(path, method),
+				{ as: tenant.admin, body: BODIES[`${method} ${path}`] })
 			assert.equal(answer.status, 200, `${method} ${path}: ${answer.text}`)
 		}
 })
@@ -56,7 +63,7 @@ test('every path of nginx.conf is in it, with the methods that are allowed there
 	assert.ok(api.paths['/events/{eventId}'].get)
 
 	for (const [path, methods] of Object.entries(api.paths)) {
-		const { headers } = await request('DELETE', `${BASE_URL}/v1${pathOf(path)}`)
+		const { headers } = await request('PUT', `${BASE_URL}/v1${pathOf(path)}`)
 		assert.deepEqual(headers.get('allow').split(', ').filter((method) => method !== 'HEAD'),
 			Object.keys(methods).map((method) => method.toUpperCase()).sort(), path)
 	}
@@ -95,7 +102,7 @@ function assertDescribed(value, schema) {
 test('answers are what it describes', async () => {
 	const schemaOf = (path, method, status = '200') =>
 		api.paths[path][method].responses[status].content['application/json'].schema
-	for (const path of ['/events', '/events/{eventId}', '/timeline', '/search', '/objects', '/rejections', '/object-types']) {
+	for (const path of ['/events', '/events/{eventId}', '/timeline', '/search', '/objects', '/rejections', '/object-types', '/rules', '/rule-matches']) {
 		const { json } = await get(pathOf(path), { as: tenant.reader })
 		assert.notEqual(json.length, 0, `${path} has nothing to look at`)
 		assertDescribed(json, schemaOf(path, 'get'))
@@ -104,6 +111,11 @@ test('answers are what it describes', async () => {
 	assertDescribed(stored.json, schemaOf('/events', 'post'))
 	const none = await post('/events/batch', [{}], { as: tenant.submitter })
 	assertDescribed(none.json, schemaOf('/events/batch', 'post', '400'))
+	const made = await post('/rules', { ...RULE, ruleName: 'Answered' }, { as: tenant.admin })
+	assertDescribed(made.json, schemaOf('/rules', 'post'))
+	const tried = await post('/rules/test', { objectType: 'CUSTOMER' }, { as: tenant.reader })
+	assert.ok(tried.json.matches.length > 0)
+	assertDescribed(tried.json, schemaOf('/rules/test', 'post'))
 	const { Error } = api.components.schemas
 	for (const answer of [await get('/nope'), await post('/events', '{'), await get('/events', { as: null }),
 		await request('DELETE', `${BASE_URL}/v1/events`)])
@@ -136,6 +148,16 @@ test('every field of the columns and of an event is in it', async () => {
 	}
 	const { json: [rejected] } = await get('/rejections?limit=1', { as: tenant.reader })
 	assert.deepEqual(Object.keys(schemas.Rejection.properties), Object.keys(rejected))
+	for (const [path, schema] of [['/rules', schemas.Rule], ['/rule-matches', schemas.RuleMatch]]) {
+		const { json: [seen] } = await get(path, { as: tenant.reader })
+		assert.deepEqual(Object.keys(schema.properties), Object.keys(seen))
+	}
+	const whole = { ...RULE, ruleName: 'Whole', condition: '$.a == 1', times: 2, within: 'P1D', role: 'ANY' }
+	assert.deepEqual(Object.keys(schemas.NewRule.properties), Object.keys(whole))
+	assert.equal((await post('/rules', whole, { as: tenant.admin })).status, 200)
+	const { ruleName, ...tried } = { ...whole, since: '2026-01-01T00:00:00Z', until: '2036-01-01T00:00:00Z', maxEvents: 5 }
+	assert.deepEqual(Object.keys(schemas.TriedRule.properties), Object.keys(tried))
+	assert.equal((await post('/rules/test', tried, { as: tenant.reader })).status, 200)
 	const everything = { ...event(), externalId: '195959', description: 'd', icon: '📖', payload: {},
 		relatedObjects: [], occurredAt: new Date().toISOString(), idempotencyKey: `${Math.random()}` }
 	assert.deepEqual(Object.keys(schemas.Event.properties).sort(), Object.keys(everything).sort())
@@ -155,7 +177,8 @@ test('PostgREST describes its resources at its root', async () => {
 	const { valid, errors } = await new Validator().validate(structuredClone(json))
 	assert.ok(valid, JSON.stringify(errors))
 	for (const path of ['/event_logs', '/rejections', '/object_types', '/rpc/submit_event', '/rpc/submit_events',
-		'/rpc/timeline', '/rpc/search', '/rpc/objects', '/rpc/event'])
+		'/rpc/timeline', '/rpc/search', '/rpc/objects', '/rpc/event', '/rules', '/rpc/create_rule', '/rpc/change_rule', '/rpc/drop_rule',
+		'/rpc/test_rule', '/rpc/rule_matches'])
 		assert.ok(json.paths[path], `${path} is not described`)
 	assert.match(json.paths['/rpc/timeline'].get.summary, /^The timeline of an object$/)
 	assert.match(json.definitions.event_logs.properties.eventId.description, /UUIDv7/)
