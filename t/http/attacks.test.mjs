@@ -386,6 +386,7 @@ const paths = {
 	'/events': ['GET', 'HEAD', 'POST'], '/events/batch': ['POST'], '/events/00000000-0000-7000-8000-000000000000': ['GET', 'HEAD'],
 	[`/timeline?objectType=CUSTOMER&objectId=${CUSTOMER}`]: ['GET', 'HEAD'], '/rejections': ['GET', 'HEAD'],
 	'/search?q=a': ['GET', 'HEAD'], '/objects?objectType=CUSTOMER': ['GET', 'HEAD'],
+	'/rules': ['DELETE', 'GET', 'HEAD', 'PATCH', 'POST'], '/rules/test': ['POST'], '/rule-matches': ['GET', 'HEAD'],
 	'/object-types': ['GET', 'HEAD'], '/status': ['GET', 'HEAD'], '/': ['GET', 'HEAD'], '/event_logs': ['GET', 'HEAD'],
 	'/rpc/submit_event': ['POST'], '/rpc/submit_events': ['POST'], '/rpc/timeline': ['GET', 'HEAD', 'POST'],
 	'/rpc/search': ['GET', 'HEAD', 'POST'], '/rpc/objects': ['GET', 'HEAD', 'POST'],
@@ -404,9 +405,9 @@ test('a method that a path does not have is 405, and says which it has', async (
 })
 
 test('PostgREST itself changes nothing by PUT, PATCH, DELETE and POST to a view', async () => {
-	const counts = () => sql('SELECT (SELECT count(*) FROM atlas_events), (SELECT count(*) FROM atlas_rejections), (SELECT count(*) FROM atlas_object_types)')
+	const counts = () => sql('SELECT (SELECT count(*) FROM atlas_events), (SELECT count(*) FROM atlas_rejections), (SELECT count(*) FROM atlas_object_types), (SELECT count(*) FROM atlas_rules)')
 	const before = counts()
-	for (const view of ['/event_logs', '/rejections', '/object_types', '/status', '/rpc/timeline', '/rpc/search', '/rpc/objects', '/rpc/event'])
+	for (const view of ['/event_logs', '/rejections', '/object_types', '/status', '/rpc/timeline', '/rpc/search', '/rpc/objects', '/rpc/event', '/rules', '/rpc/rule_matches'])
 		for (const method of ['POST', 'PUT', 'PATCH', 'DELETE']) {
 			if (method === 'POST' && view.startsWith('/rpc/')) continue
 			const answer = await request(method, `${POSTGREST_URL}${view}?name=eq.x`, { body: { name: 'x' } })

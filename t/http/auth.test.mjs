@@ -108,9 +108,10 @@ test('the role of the authenticator itself may do nothing: 403', async () => {
 	assertError(await post('/events', event(), { as }), 403)
 })
 
-const READING = ['/events', `/events/${randomUUID()}`, `/timeline?${OBJECT}`, '/search?q=a', '/objects?objectType=CUSTOMER']
+const READING = ['/events', `/events/${randomUUID()}`, `/timeline?${OBJECT}`, '/search?q=a', '/objects?objectType=CUSTOMER', '/rules',
+	'/rule-matches']
 const DIRECTLY = ['/event_logs', `/rpc/event?eventId=${randomUUID()}`, `/rpc/timeline?${OBJECT}`,
-	'/rpc/search?q=a', '/rpc/objects?objectType=CUSTOMER']
+	'/rpc/search?q=a', '/rpc/objects?objectType=CUSTOMER', '/rules', '/rpc/rule_matches']
 
 test('a reader who submits is 403, and nothing is stored', async () => {
 	const { tenant, reader } = newTenant()

@@ -80,9 +80,9 @@ test('one address has fewer reads at once than PostgREST has connections, and ot
 	await withSlowReads(async (slow) => {
 		const first = request('GET', `${base}/v1/events`, { as: slow.reader })
 		await waitFor('it is at work', () => sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") === '1')
-		for (const path of ['/v1/events', '/v1/event_logs', '/v1/timeline', '/v1/search', '/v1/objects', '/v1/rejections', '/v1/'])
+		for (const path of ['/v1/events', '/v1/event_logs', '/v1/timeline', '/v1/search', '/v1/objects', '/v1/rejections', '/v1/rules', '/v1/rule-matches', '/v1/'])
 			assertError(await request('GET', base + path, { as: reader }), 429, { details: /at once/ })
-		assertError(await request('POST', `${base}/v1/rpc/timeline`, { as: reader, body: {} }), 429)
+		for (const path of ['/v1/rpc/timeline', '/v1/rules/test']) assertError(await request('POST', base + path, { as: reader, body: {} }), 429)
 		const other = await open(base, ofOther, '127.0.0.2')
 		await waitFor('the other address has its answer', () => other.isClosed)
 		assert.equal(statusOf(other), 200)

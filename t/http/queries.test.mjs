@@ -91,7 +91,8 @@ test('no value is cast to the name of an object or a role', async () => {
 })
 
 const pathOf = (path) => path.replace('{eventId}', eventId)
-const required = { '/timeline': `objectType=CUSTOMER&objectId=${CUSTOMER}`, '/search': 'objectType=CUSTOMER', '/objects': 'objectType=CUSTOMER' }
+const required = { '/timeline': `objectType=CUSTOMER&objectId=${CUSTOMER}`, '/search': 'objectType=CUSTOMER', '/objects': 'objectType=CUSTOMER',
+	'/rule-matches': `objectType=CUSTOMER&objectId=${CUSTOMER}` }
 const BODIES = { '/events': event(), '/events/batch': [event()] }
 
 test('of every path of the OpenAPI document, parameters that it does not have are 400, and named', async () => {
@@ -120,14 +121,15 @@ function parametersOf(operation) {
 
 test('every parameter, and every column, that the document has is taken', async () => {
 	const values = { select: '*', limit: '1', offset: '0', objectType: 'CUSTOMER', objectId: CUSTOMER, before: eventId,
-		externalId: '195959', name: 'Checkout', q: 'checkout', times: '2', since: '2026-03-01T00:00:00Z', until: '2026-03-01T00:00:00Z' }
+		externalId: '195959', name: 'Checkout', q: 'checkout', times: '2', since: '2026-03-01T00:00:00Z', until: '2026-03-01T00:00:00Z',
+		ruleName: 'At risk', ruleId: '1', eventId, 'before /rule-matches': `${eventId},1,${CUSTOMER}` }
 	let tried = 0
 	for (const [path, { get: operation }] of Object.entries(api.paths)) {
 		if (!operation) continue
 		const { names, columns } = parametersOf(operation)
 		const queries = columns.map((column) => `${column}=is.null`)
 		for (const name of names)
-			if (columns.length === 0) queries.push(`${name}=${values[name]}`)
+			if (columns.length === 0) queries.push(`${name}=${values[`${name} ${path}`] ?? values[name]}`)
 			else if (/and|or$/.test(name) && name !== 'order') queries.push(`${name}=(${columns[0]}.is.null,${columns[1]}.is.null)`)
 			else if (!columns.includes(name)) queries.push(`${name}=${values[name] ?? columns[0]}`)
 		for (const query of queries) {
