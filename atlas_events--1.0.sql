@@ -387,6 +387,12 @@ CREATE TABLE atlas_rules (
     errors bigint NOT NULL DEFAULT 0,
     last_error text,
     last_error_at timestamptz,
+    action_schema text COLLATE "C",
+    action_name text COLLATE "C",
+    channel text COLLATE "C",
+    cooldown interval,
+    system_identifier bigint NOT NULL,
+    database_id oid NOT NULL,
     PRIMARY KEY (tenant_id, rule_id),
     UNIQUE (tenant_id, rule_name)
 );
@@ -419,6 +425,12 @@ COMMENT ON COLUMN atlas_rules.unknown IS 'For how many events the condition was 
 COMMENT ON COLUMN atlas_rules.errors IS 'For how many events the evaluation of the condition ended with an error';
 COMMENT ON COLUMN atlas_rules.last_error IS 'The last such error';
 COMMENT ON COLUMN atlas_rules.last_error_at IS 'When it occurred';
+COMMENT ON COLUMN atlas_rules.action_schema IS 'Schema of the function that is called for each match; null if none is. It takes jsonb, and belongs to the owner of the rule or to a superuser';
+COMMENT ON COLUMN atlas_rules.action_name IS 'Name of that function';
+COMMENT ON COLUMN atlas_rules.channel IS 'Channel on which each match is notified; null if none is';
+COMMENT ON COLUMN atlas_rules.cooldown IS 'Time after an action for an object in which matches of this object have no further action; null if there is none';
+COMMENT ON COLUMN atlas_rules.system_identifier IS 'Of the server in which the rule was made, enabled, or resumed: elsewhere, as in a restored database, it does not act until atlas_resume_actions()';
+COMMENT ON COLUMN atlas_rules.database_id IS 'OID of that database';
 
 CREATE FUNCTION atlas_rules_changed() RETURNS trigger
     AS 'MODULE_PATHNAME', 'atlas_rules_changed'
@@ -429,7 +441,7 @@ COMMENT ON FUNCTION atlas_rules_changed() IS 'Tells every session that the rules
 -- As for the registry. The linker counts in rules all the time, which is no such change.
 CREATE TRIGGER atlas_rules_changed
     AFTER INSERT OR DELETE OR UPDATE OF tenant_id, rule_id, rule_name, object_type, event_name, condition, times,
-        within, role, is_enabled, since ON atlas_rules
+        within, role, owner, is_enabled, since, action_schema, action_name, channel ON atlas_rules
     FOR EACH ROW EXECUTE FUNCTION atlas_rules_changed();
 CREATE TRIGGER atlas_rules_emptied
     AFTER TRUNCATE ON atlas_rules
@@ -452,14 +464,21 @@ COMMENT ON COLUMN atlas_rule_hits.rule_id IS 'The rule';
 COMMENT ON COLUMN atlas_rule_hits.tenant_id IS 'Tenant of the rule and of the event';
 COMMENT ON COLUMN atlas_rule_hits.object_id IS 'Id of the object, whose type is that of the rule';
 
+CREATE SEQUENCE atlas_rule_matches_match_id_seq;
+
+COMMENT ON SEQUENCE atlas_rule_matches_match_id_seq IS 'Numbers of matches';
+
 CREATE TABLE atlas_rule_matches (
     event_id uuid NOT NULL,
     matched_at timestamptz NOT NULL,
+    match_id bigint NOT NULL,
     rule_id bigint NOT NULL,
+    acted_at timestamptz,
     tenant_id text COLLATE "C" NOT NULL DEFAULT '',
     rule_name text COLLATE "C" NOT NULL,
     object_type text COLLATE "C" NOT NULL,
-    object_id text COLLATE "C" NOT NULL
+    object_id text COLLATE "C" NOT NULL,
+    action_status text COLLATE "C"
 ) PARTITION BY RANGE (event_id);
 
 COMMENT ON TABLE atlas_rule_matches IS 'What rules have matched: one row per rule, object and event, in the same partitions as the log
@@ -471,6 +490,58 @@ COMMENT ON COLUMN atlas_rule_matches.tenant_id IS 'Tenant of the rule and of the
 COMMENT ON COLUMN atlas_rule_matches.rule_name IS 'Name of the rule';
 COMMENT ON COLUMN atlas_rule_matches.object_type IS 'Canonical type of the object';
 COMMENT ON COLUMN atlas_rule_matches.object_id IS 'Id of the object: the primary or a related object of the event';
+COMMENT ON COLUMN atlas_rule_matches.match_id IS 'Number of the match, by which an action or a listener finds it';
+COMMENT ON COLUMN atlas_rule_matches.action_status IS 'PENDING until the action of the rule is DONE, or FAILED after max_attempts, or HELD_BACK by the cooldown, or CANCELLED because the rule was dropped or switched off; null if the rule has no action';
+COMMENT ON COLUMN atlas_rule_matches.acted_at IS 'When the action came to this status; null while it is PENDING';
+
+-- Actions that are still to be done, or have FAILED.
+CREATE TABLE atlas_rule_actions (
+    event_id uuid NOT NULL,
+    match_id bigint NOT NULL,
+    rule_id bigint NOT NULL,
+    next_attempt_at timestamptz,
+    attempts smallint NOT NULL DEFAULT 0,
+    depth smallint NOT NULL DEFAULT 0,
+    tenant_id text COLLATE "C" NOT NULL DEFAULT '',
+    object_id text COLLATE "C" NOT NULL,
+    session_role text COLLATE "C" NOT NULL,
+    last_error text,
+    PRIMARY KEY (tenant_id, match_id)
+);
+
+-- All tenants' at once: an action worker serves all of them.
+CREATE INDEX atlas_rule_actions_due_idx ON atlas_rule_actions (session_role, rule_id, match_id)
+    WHERE next_attempt_at IS NULL;
+CREATE INDEX atlas_rule_actions_later_idx ON atlas_rule_actions (next_attempt_at, match_id)
+    WHERE next_attempt_at IS NOT NULL;
+
+COMMENT ON TABLE atlas_rule_actions IS 'Actions of matches that are still to be done, or have failed';
+COMMENT ON COLUMN atlas_rule_actions.event_id IS 'The event of the match';
+COMMENT ON COLUMN atlas_rule_actions.match_id IS 'The match';
+COMMENT ON COLUMN atlas_rule_actions.rule_id IS 'The rule';
+COMMENT ON COLUMN atlas_rule_actions.next_attempt_at IS 'When it is tried, or tried again. Null means at once. Infinity means that it has FAILED, and waits for atlas_retry_failed()';
+COMMENT ON COLUMN atlas_rule_actions.attempts IS 'Attempts so far';
+COMMENT ON COLUMN atlas_rule_actions.depth IS 'How many rules led to the event, one after the other; 0 for an event that no rule submitted';
+COMMENT ON COLUMN atlas_rule_actions.tenant_id IS 'Tenant of the match';
+COMMENT ON COLUMN atlas_rule_actions.object_id IS 'Id of the object of the match';
+COMMENT ON COLUMN atlas_rule_actions.session_role IS 'Role in whose session the function is called, which is the owner of the rule; empty for a notification';
+COMMENT ON COLUMN atlas_rule_actions.last_error IS 'Why the last attempt failed, or that it is under way';
+
+CREATE TABLE atlas_rule_cooldowns (
+    rule_id bigint NOT NULL,
+    ends_at timestamptz NOT NULL,
+    tenant_id text COLLATE "C" NOT NULL DEFAULT '',
+    object_id text COLLATE "C" NOT NULL,
+    PRIMARY KEY (tenant_id, rule_id, object_id)
+);
+
+CREATE INDEX atlas_rule_cooldowns_ends_at_idx ON atlas_rule_cooldowns (ends_at);
+
+COMMENT ON TABLE atlas_rule_cooldowns IS 'Until when rules do not act again for an object';
+COMMENT ON COLUMN atlas_rule_cooldowns.rule_id IS 'The rule';
+COMMENT ON COLUMN atlas_rule_cooldowns.ends_at IS 'Until then matches of the object have no action';
+COMMENT ON COLUMN atlas_rule_cooldowns.tenant_id IS 'Tenant of the rule';
+COMMENT ON COLUMN atlas_rule_cooldowns.object_id IS 'Id of the object, whose type is that of the rule';
 
 -- The linker notes here what it is working on, so that after a crash the next
 -- linker knows which events to treat with care. The table is never dumped. It has
@@ -527,6 +598,9 @@ SELECT pg_catalog.pg_extension_config_dump('atlas_rules', '');
 SELECT pg_catalog.pg_extension_config_dump('atlas_rules_rule_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('atlas_rule_hits', '');
 SELECT pg_catalog.pg_extension_config_dump('atlas_rule_matches', '');
+SELECT pg_catalog.pg_extension_config_dump('atlas_rule_matches_match_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('atlas_rule_actions', '');
+SELECT pg_catalog.pg_extension_config_dump('atlas_rule_cooldowns', '');
 SELECT pg_catalog.pg_extension_config_dump('atlas_rejections', '');
 SELECT pg_catalog.pg_extension_config_dump('atlas_rejections_rejection_id_seq', '');
 
@@ -545,6 +619,8 @@ ALTER TABLE atlas_event_search ENABLE ROW LEVEL SECURITY;
 ALTER TABLE atlas_rules ENABLE ROW LEVEL SECURITY;
 ALTER TABLE atlas_rule_hits ENABLE ROW LEVEL SECURITY;
 ALTER TABLE atlas_rule_matches ENABLE ROW LEVEL SECURITY;
+ALTER TABLE atlas_rule_actions ENABLE ROW LEVEL SECURITY;
+ALTER TABLE atlas_rule_cooldowns ENABLE ROW LEVEL SECURITY;
 ALTER TABLE atlas_rejections ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY atlas_tenant ON atlas_events
@@ -566,6 +642,10 @@ CREATE POLICY atlas_tenant ON atlas_rules
 CREATE POLICY atlas_tenant ON atlas_rule_hits
     USING (tenant_id = @extschema@.atlas_tenant());
 CREATE POLICY atlas_tenant ON atlas_rule_matches
+    USING (tenant_id = @extschema@.atlas_tenant());
+CREATE POLICY atlas_tenant ON atlas_rule_actions
+    USING (tenant_id = @extschema@.atlas_tenant());
+CREATE POLICY atlas_tenant ON atlas_rule_cooldowns
     USING (tenant_id = @extschema@.atlas_tenant());
 CREATE POLICY atlas_tenant ON atlas_rejections
     USING (tenant_id = @extschema@.atlas_tenant());
@@ -727,8 +807,8 @@ CREATE FUNCTION atlas_retry_failed(event_id uuid DEFAULT NULL) RETURNS bigint
     LANGUAGE C;
 
 COMMENT ON FUNCTION atlas_retry_failed(uuid) IS
-'Makes FAILED events PENDING again, with a fresh count of attempts, and returns how many.
-Takes one event, or all of every tenant when event_id is null.';
+'Makes FAILED events, and FAILED actions of rules, PENDING again, with a fresh count of attempts, and returns how many these are together.
+Takes one event and the actions for it, or all of every tenant when event_id is null.';
 
 CREATE FUNCTION atlas_rebuild_search(since timestamptz) RETURNS void
     AS 'MODULE_PATHNAME', 'atlas_rebuild_search'
@@ -867,14 +947,17 @@ CREATE FUNCTION atlas_create_rule(
     condition jsonpath DEFAULT NULL,
     times int DEFAULT 1,
     within interval DEFAULT NULL,
-    role text DEFAULT 'ANY')
+    role text DEFAULT 'ANY',
+    action regprocedure DEFAULT NULL,
+    channel text DEFAULT NULL,
+    cooldown interval DEFAULT NULL)
     RETURNS void
     AS 'MODULE_PATHNAME', 'atlas_create_rule'
     LANGUAGE C;
 
-COMMENT ON FUNCTION atlas_create_rule(text, text, text, jsonpath, int, interval, text) IS
+COMMENT ON FUNCTION atlas_create_rule(text, text, text, jsonpath, int, interval, text, regprocedure, text, interval) IS
 'Makes a rule of the session''s tenant, which belongs to the current role.
-The rule matches an event if it has this name and satisfies the condition, and, if times is more than 1, if it is at least the times-th such event of the object within that time. With the role PRIMARY only the primary object of an event counts, with RELATED only its related objects that are linked, with ANY both. A null name or condition does not count; condition is as in atlas_has_event(). Matches are rows of atlas_rule_matches. Events count that come after the rule has begun, which is when all transactions that are under way now have ended. A notice says for how many of the last 1,000 events of the kind the condition is true, and for how many it is unknown. Raises PT400 with all that is wrong, and PT409 if the tenant has a rule of this name.';
+The rule matches an event if it has this name and satisfies the condition, and, if times is more than 1, if it is at least the times-th such event of the object within that time. With the role PRIMARY only the primary object of an event counts, with RELATED only its related objects that are linked, with ANY both. A null name or condition does not count; condition is as in atlas_has_event(). Matches are rows of atlas_rule_matches. Events count that come after the rule has begun, which is when all transactions that are under way now have ended. A notice says for how many of the last 1,000 events of the kind the condition is true, and for how many it is unknown. For each match, action is called with one jsonb, {rule, matchId, event, object, matchedAt}, at least once, in a session of the owner of the rule, or the match_id is notified on channel, whose name begins with atlas_. An action must belong to the current role or to a superuser. After an action for an object, further matches of this object have none for the time of cooldown. Raises PT400 with all that is wrong, and PT409 if the tenant has a rule of this name.';
 
 CREATE FUNCTION atlas_drop_rule(rule_name text) RETURNS void
     AS 'MODULE_PATHNAME', 'atlas_drop_rule'
@@ -891,6 +974,14 @@ CREATE FUNCTION atlas_enable_rule(rule_name text, is_enabled boolean) RETURNS vo
 COMMENT ON FUNCTION atlas_enable_rule(text, boolean) IS
 'Switches a rule of the session''s tenant on or off.
 A rule that is switched on begins anew: events from before do not count. The caller must be the owner of the rule, a member of that role, or a superuser. Raises PT404 if there is no such rule.';
+
+CREATE FUNCTION atlas_resume_actions() RETURNS void
+    AS 'MODULE_PATHNAME', 'atlas_resume_actions'
+    LANGUAGE C;
+
+COMMENT ON FUNCTION atlas_resume_actions() IS
+'Lets the rules of all tenants act in this database.
+In a database that was restored, or made as a copy of another one, rules do not act until this is called, so that a copy for tests does not do so a second time. Actions that have waited for it are done then.';
 
 CREATE FUNCTION atlas_test_rule(
     object_type text,
@@ -1032,6 +1123,8 @@ CREATE FUNCTION atlas_status(
     OUT oldest_pending_age interval,
     OUT rules bigint,
     OUT rules_switched_off bigint,
+    OUT actions_due bigint,
+    OUT actions_failed bigint,
     OUT last_error text,
     OUT last_error_at timestamptz,
     OUT advice text)
@@ -1055,7 +1148,9 @@ COMMENT ON COLUMN atlas_events_status.failed IS 'Events that are FAILED now';
 COMMENT ON COLUMN atlas_events_status.queue_depth IS 'Events that are PENDING now';
 COMMENT ON COLUMN atlas_events_status.oldest_pending_age IS 'Time since the oldest pending event was received';
 COMMENT ON COLUMN atlas_events_status.rules IS 'Rules that are enabled, of all tenants';
-COMMENT ON COLUMN atlas_events_status.rules_switched_off IS 'Rules that were switched off because of their conditions: see disabled_reason in atlas_rules';
+COMMENT ON COLUMN atlas_events_status.rules_switched_off IS 'Rules that were switched off because of their conditions, or because they matched too often: see disabled_reason in atlas_rules';
+COMMENT ON COLUMN atlas_events_status.actions_due IS 'Actions of rules that are still to be done, those that are to be tried again included';
+COMMENT ON COLUMN atlas_events_status.actions_failed IS 'Actions that have failed max_attempts times, and wait for atlas_retry_failed()';
 COMMENT ON COLUMN atlas_events_status.last_error IS 'Last error of a linker of this database since the server started';
 COMMENT ON COLUMN atlas_events_status.last_error_at IS 'When that error occurred';
 COMMENT ON COLUMN atlas_events_status.advice IS 'What an operator should do; null when all is well';
@@ -1108,9 +1203,10 @@ REVOKE ALL ON FUNCTION
     atlas_discover_object_types(regnamespace),
     atlas_object_types_changed(),
     atlas_rules_changed(),
-    atlas_create_rule(text, text, text, jsonpath, int, interval, text),
+    atlas_create_rule(text, text, text, jsonpath, int, interval, text, regprocedure, text, interval),
     atlas_drop_rule(text),
     atlas_enable_rule(text, boolean),
+    atlas_resume_actions(),
     atlas_test_rule(text, text, jsonpath, int, interval, timestamptz, timestamptz, int, text),
     atlas_link_events(int),
     atlas_retry_failed(uuid),

@@ -27,6 +27,7 @@
 #include "link/unresolved.h"
 #include "objects/registry.h"
 #include "read/index_reader.h"
+#include "rules/action_run.h"
 #include "rules/rule_cache.h"
 #include "search/document.h"
 #include "store/partitions.h"
@@ -137,9 +138,25 @@ define_workers(void)
 							&atlas_naptime, 60, 1, 86400,
 							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomIntVariable("atlas_events.max_workers",
-							"Most linkers that run at a time, over all databases.",
+							"Most linkers and action workers that run at a time, over all databases.",
 							"Each takes one of max_worker_processes, and so does the launcher.",
 							&atlas_max_workers, 4, 1, 1024,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+}
+
+/* The settings of rules. */
+static void
+define_rules(void)
+{
+	DefineCustomIntVariable("atlas_events.action_timeout",
+							"Longest time that the action of a rule may take.",
+							"The attempt fails then, and is made again later. Zero is any time.",
+							&atlas_action_timeout, 10000, 0, INT_MAX / 2,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("atlas_events.rule_match_limit",
+							"Matches of a rule with an action within a minute, after which it is switched off.",
+							"So that a rule cannot feed itself for ever. Zero is any number.",
+							&atlas_rule_match_limit, 1000, 0, INT_MAX - 1,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
 }
 
@@ -157,6 +174,7 @@ _PG_init(void)
 	define_limits();
 	define_linking();
 	define_workers();
+	define_rules();
 	MarkGUCPrefixReserved("atlas_events");
 	atlas_settings_refuse(without_right);
 

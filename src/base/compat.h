@@ -11,6 +11,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_namespace.h"
+#include "catalog/pg_proc.h"
 #include "executor/executor.h"
 #include "nodes/parsenodes.h"
 #include "nodes/tidbitmap.h"
@@ -43,11 +44,28 @@
 	object_ownercheck(DatabaseRelationId, (dbid), (roleid))
 #define atlas_may_use_schema(schema, roleid) \
 	(object_aclcheck(NamespaceRelationId, (schema), (roleid), ACL_USAGE) == ACLCHECK_OK)
+#define atlas_may_execute(function, roleid) \
+	(object_aclcheck(ProcedureRelationId, (function), (roleid), ACL_EXECUTE) == ACLCHECK_OK)
+#define atlas_may_connect(dbid, roleid) \
+	(object_aclcheck(DatabaseRelationId, (dbid), (roleid), ACL_CONNECT) == ACLCHECK_OK)
 #else
 #define atlas_owns_relation(relid, roleid) pg_class_ownercheck((relid), (roleid))
 #define atlas_owns_database(dbid, roleid) pg_database_ownercheck((dbid), (roleid))
 #define atlas_may_use_schema(schema, roleid) \
 	(pg_namespace_aclcheck((schema), (roleid), ACL_USAGE) == ACLCHECK_OK)
+#define atlas_may_execute(function, roleid) \
+	(pg_proc_aclcheck((function), (roleid), ACL_EXECUTE) == ACLCHECK_OK)
+#define atlas_may_connect(dbid, roleid) \
+	(pg_database_aclcheck((dbid), (roleid), ACL_CONNECT) == ACLCHECK_OK)
+#endif
+
+/* Can a background worker have the session of a role that may not log in, and how? */
+#if PG_VERSION_NUM >= 170000
+#define ATLAS_WORKERS_NEED_NO_LOGIN true
+#define ATLAS_WORKER_CONNECTION_FLAGS BGWORKER_BYPASS_ROLELOGINCHECK
+#else
+#define ATLAS_WORKERS_NEED_NO_LOGIN false
+#define ATLAS_WORKER_CONNECTION_FLAGS 0
 #endif
 
 /* The view that a range table entry, rewritten to a subquery, stands for. */

@@ -58,6 +58,8 @@ start_shmem(void)
 			pg_atomic_init_u64(&slot->linked, 0);
 			pg_atomic_init_u64(&slot->not_found, 0);
 		}
+		for (int i = 0; i < ATLAS_MAX_ACTION_SESSIONS; i++)
+			pg_atomic_init_u64(&atlas_shared->action_sessions[i].latch, 0);
 	}
 	atlas_arrival_clock_share(&atlas_shared->arrival.clock, !found);
 	LWLockRelease(AddinShmemInitLock);

@@ -23,6 +23,7 @@
 #include "storage/latch.h"
 #include "storage/lwlock.h"
 
+#include "base/action_session.h"
 #include "base/arrival_clock.h"
 
 #define ATLAS_MAX_DATABASES 1024
@@ -88,6 +89,7 @@ typedef struct AtlasShared
 	pg_atomic_uint64 launcher_latch;	/* Latch *; 0: no launcher runs */
 	pg_atomic_uint64 launcher_due;	/* TimestampTz by which it looks at the databases again */
 	AtlasDatabase databases[ATLAS_MAX_DATABASES];
+	AtlasActionSession action_sessions[ATLAS_MAX_ACTION_SESSIONS];
 } AtlasShared;
 
 /* NULL unless the library is preloaded. */

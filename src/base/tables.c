@@ -116,6 +116,21 @@ const AtlasTableFacts atlas_tables[ATLAS_NTABLES] = {
 		.erased_by = "event_id, object_type, object_id",
 		.distributed_by = "tenant_id",
 	},
+	/* A subscriber does not act. */
+	[ATLAS_RULE_ACTIONS] = {
+		.name = "atlas_rule_actions",
+		.tenant_column = "tenant_id",
+		.is_dumped = true,
+		.erased_by = "event_id, object_id",
+		.distributed_by = "tenant_id",
+	},
+	[ATLAS_RULE_COOLDOWNS] = {
+		.name = "atlas_rule_cooldowns",
+		.tenant_column = "tenant_id",
+		.is_dumped = true,
+		.erased_by = "object_id",
+		.distributed_by = "tenant_id",
+	},
 	[ATLAS_LINKER_STATE] = {
 		.name = "atlas_linker_state",
 	},

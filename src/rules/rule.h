@@ -44,6 +44,9 @@ typedef struct AtlasRule
 	int64		within;			/* microseconds, if times is more than 1 */
 	AtlasRuleRole role;
 	TimestampTz since;			/* events from before do not count */
+	const text *session_role;	/* whose session acts, empty for a notification; NULL: the rule has no action */
+	TimestampTz minute;			/* since when its matches are counted, for rule_match_limit */
+	int			matches;
 	AtlasTally	tally;
 } AtlasRule;
 
@@ -54,6 +57,8 @@ typedef struct AtlasHit
 	const text *object_id;
 	pg_uuid_t	event_id;
 	TimestampTz occurred_at;
+	int			depth;			/* how many rules led to the event */
+	int64		match_id;		/* if it is a match that is written */
 } AtlasHit;
 
 #endif							/* ATLAS_RULE_H */

@@ -15,12 +15,15 @@
 #include "utils/builtins.h"
 
 #include "base/arrays.h"
+#include "rules/rule_actions.h"
 #include "rules/rule_batch.h"
 #include "rules/rule_cache.h"
 #include "rules/rule_lock.h"
 #include "rules/rule_rows.h"
 #include "rules/rule_windows.h"
 #include "store/log.h"
+
+#define MAX_DEPTH 5				/* rules that lead to an event one after the other, for which rules are evaluated */
 
 /* Reads the related objects of the events for which they may count. */
 static void
@@ -61,7 +64,7 @@ rules_of_event(const AtlasRuleEvent *event)
 	AtlasTenantRules *rules = atlas_rules_of_tenant(event->key.tenant);
 	List	   *result;
 
-	if (rules == NULL)
+	if (rules == NULL || event->key.depth > MAX_DEPTH)
 		return NIL;
 	result = atlas_rules_add(NIL, rules, event->primary.object_type, event->name);
 	for (int i = 0; i < event->nrelated; i++)
@@ -187,7 +190,7 @@ atlas_rules_write(AtlasRuleBatch *batch)
 		matches = atlas_rule_windows_look(matches, hits);
 	}
 	list_sort(matches, atlas_hit_compare_events);
-	atlas_rule_matches_write(matches);
+	atlas_actions_write(atlas_rule_matches_write(matches));
 	atlas_rules_count(batch->run.rules);
 }
 

@@ -29,7 +29,7 @@ typedef struct AtlasRuleBatch
  */
 extern void atlas_rules_evaluate(AtlasRuleBatch *batch, AtlasRuleEvent *events, int nevents, const List *faults);
 
-/* Writes hits, matches and counts. */
+/* Writes hits, matches, actions and counts. It may find out further rules that are to be switched off. */
 extern void atlas_rules_write(AtlasRuleBatch *batch);
 
 /* Adds the rules that are to be switched off to a list of AtlasRuleFault, copied. */

@@ -26,7 +26,8 @@
 
 static AtlasStatement select_rules = {
 	.sql =
-	"SELECT rule_id, rule_name, object_type, event_name, condition, times, within, role, since"
+	"SELECT rule_id, rule_name, object_type, event_name, condition, times, within, role, since,"
+	"       CASE WHEN channel IS NOT NULL THEN '' WHEN action_name IS NOT NULL THEN owner::pg_catalog.text END"
 	"  FROM @extschema@.atlas_rules"
 	" WHERE tenant_id OPERATOR(pg_catalog.=) $1 AND is_enabled AND since IS NOT NULL"
 	" ORDER BY rule_id",
@@ -161,6 +162,7 @@ make_rule(const text *tenant, HeapTuple row)
 	if (!atlas_rule_role(rule_text(row, 8), &rule->role) || !atlas_rule_times_are_valid(rule->times, rule->within))
 		rule->problem = "its definition was changed to something that is not valid";
 	rule->since = DatumGetTimestampTz(SPI_getbinval(row, tupdesc, 9, &isnull));
+	rule->session_role = rule_text(row, 10);
 	return rule;
 }
 

@@ -9,6 +9,7 @@
 
 #include "access/transam.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "mb/pg_wchar.h"
@@ -16,22 +17,26 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/jsonpath.h"
+#include "utils/lsyscache.h"
 
 #include "base/arrays.h"
 #include "base/statement.h"
 #include "event/validation.h"
 #include "objects/registry.h"
+#include "rules/action_function.h"
 #include "rules/rule_definition.h"
 #include "rules/rule_terms.h"
 
 static AtlasStatement insert_rule = {
 	.sql =
 	"INSERT INTO @extschema@.atlas_rules"
-	"       (tenant_id, rule_name, object_type, event_name, condition, times, within, role, owner, enabled_xid)"
-	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+	"       (tenant_id, rule_name, object_type, event_name, condition, times, within, role, owner, enabled_xid,"
+	"        action_schema, action_name, channel, cooldown, system_identifier, database_id)"
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"
 	" ON CONFLICT (tenant_id, rule_name) DO NOTHING",
-	.nparameters = 10,
-	.parameters = {TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONPATHOID, INT4OID, INTERVALOID, TEXTOID, NAMEOID, XID8OID},
+	.nparameters = 16,
+	.parameters = {TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONPATHOID, INT4OID, INTERVALOID, TEXTOID, NAMEOID, XID8OID,
+		TEXTOID, TEXTOID, TEXTOID, INTERVALOID, INT8OID, OIDOID},
 };
 
 static AtlasStatement lock_rule = {
@@ -70,10 +75,10 @@ static AtlasStatement enable_rule = {
 	.sql =
 	"UPDATE @extschema@.atlas_rules"
 	"   SET rule_id = DEFAULT, is_enabled = true, disabled_reason = NULL, since = NULL, enabled_xid = $3,"
-	"       wait_for_xid = NULL"
+	"       wait_for_xid = NULL, system_identifier = $4, database_id = $5"
 	" WHERE tenant_id OPERATOR(pg_catalog.=) $1 AND rule_id OPERATOR(pg_catalog.=) $2",
-	.nparameters = 3,
-	.parameters = {TEXTOID, INT8OID, XID8OID},
+	.nparameters = 5,
+	.parameters = {TEXTOID, INT8OID, XID8OID, INT8OID, OIDOID},
 };
 
 /* ----- Checking ----- */
@@ -132,6 +137,54 @@ check_times(const AtlasRuleWish *wish, AtlasRule *rule, AtlasError *error)
 		atlas_add_problem(error, "invalid", "/within", "counts only if times is more than 1");
 }
 
+/* Adds what is wrong with the function that is to be called. */
+static void
+check_action(const AtlasRuleWish *wish, AtlasError *error)
+{
+	List	   *problems = atlas_action_function_problems(wish->action, wish->owner);
+	const char *problem = atlas_action_role_problem(wish->owner);
+	ListCell   *cell;
+
+	foreach(cell, problems)
+		atlas_add_problem(error, "invalid", "/action", "%s", (const char *) lfirst(cell));
+	if (problem != NULL)
+		atlas_add_problem(error, "invalid", "/action",
+						  "needs a session of the role \"%s\", which %s",
+						  GetUserNameFromId(wish->owner, true), problem);
+}
+
+/* Adds what is wrong with the channel that is to be notified. */
+static void
+check_channel(const text *channel, AtlasError *error)
+{
+	static const char prefix[] = "atlas_";
+	int			length = VARSIZE_ANY_EXHDR(channel);
+
+	if (length < strlen(prefix) || memcmp(VARDATA_ANY(channel), prefix, strlen(prefix)) != 0)
+		atlas_add_problem(error, "invalid", "/channel", "must begin with %s", prefix);
+	else if (length >= NAMEDATALEN)
+		atlas_add_problem(error, "invalid", "/channel", "must have %d bytes at most", NAMEDATALEN - 1);
+}
+
+/* Adds what is wrong with what is to be done for a match. */
+static void
+check_actions(const AtlasRuleWish *wish, AtlasError *error)
+{
+	bool		acts = OidIsValid(wish->action) || wish->channel != NULL;
+
+	if (OidIsValid(wish->action))
+		check_action(wish, error);
+	if (wish->channel != NULL)
+		check_channel(wish->channel, error);
+	if (OidIsValid(wish->action) && wish->channel != NULL)
+		atlas_add_problem(error, "invalid", "/channel", "cannot be given together with an action");
+	if (wish->cooldown != NULL && !acts)
+		atlas_add_problem(error, "invalid", "/cooldown", "counts only for a rule with an action or a channel");
+	if (wish->cooldown != NULL && atlas_rule_microseconds(wish->cooldown) == 0)
+		atlas_add_problem(error, "invalid", "/cooldown",
+						  "must be positive, at most %d days, and given in weeks, days, hours or less", ATLAS_MAX_WITHIN_DAYS);
+}
+
 void
 atlas_rule_find_problems(const AtlasRuleWish *wish, bool needs_name, AtlasRule *rule, AtlasError *error)
 {
@@ -148,6 +201,7 @@ atlas_rule_find_problems(const AtlasRuleWish *wish, bool needs_name, AtlasRule *
 	check_times(wish, rule, error);
 	if (wish->role != NULL && !atlas_rule_role(wish->role, &rule->role))
 		atlas_add_problem(error, "invalid", "/role", "must be PRIMARY, RELATED or ANY");
+	check_actions(wish, error);
 }
 
 void
@@ -180,30 +234,50 @@ this_transaction(void)
 	return UInt64GetDatum(U64FromFullTransactionId(GetTopFullTransactionId()));
 }
 
-void
-atlas_rule_create(const AtlasRuleWish *wish, const AtlasRule *rule, Oid owner)
+/* Sets a parameter to a text. */
+static void
+put_word(Datum *values, char *nulls, int parameter, const char *value)
 {
-	NameData	owner_name;
-	Datum		values[10];
-	char		nulls[] = "          ";
+	if (value == NULL)
+		nulls[parameter] = 'n';
+	else
+		values[parameter] = CStringGetTextDatum(value);
+}
 
-	namestrcpy(&owner_name, GetUserNameFromId(owner, false));
+/* Sets a parameter to a value that is passed by reference. */
+static void
+put_pointer(Datum *values, char *nulls, int parameter, const void *value)
+{
+	values[parameter] = PointerGetDatum(value);
+	if (value == NULL)
+		nulls[parameter] = 'n';
+}
+
+void
+atlas_rule_create(const AtlasRuleWish *wish, const AtlasRule *rule)
+{
+	bool		calls = OidIsValid(wish->action);
+	NameData	owner_name;
+	Datum		values[16];
+	char		nulls[] = "                ";
+
+	namestrcpy(&owner_name, GetUserNameFromId(wish->owner, false));
 	values[0] = PointerGetDatum(rule->tenant);
 	values[1] = PointerGetDatum(rule->name);
 	values[2] = PointerGetDatum(rule->object_type);
-	values[3] = PointerGetDatum(rule->event_name);
-	values[4] = PointerGetDatum(wish->condition);
+	put_pointer(values, nulls, 3, rule->event_name);
+	put_pointer(values, nulls, 4, wish->condition);
 	values[5] = Int32GetDatum(rule->times);
-	values[6] = PointerGetDatum(wish->within);
+	put_pointer(values, nulls, 6, wish->within);
 	values[7] = CStringGetTextDatum(atlas_rule_role_name(rule->role));
 	values[8] = NameGetDatum(&owner_name);
 	values[9] = this_transaction();
-	if (rule->event_name == NULL)
-		nulls[3] = 'n';
-	if (wish->condition == NULL)
-		nulls[4] = 'n';
-	if (wish->within == NULL)
-		nulls[6] = 'n';
+	put_word(values, nulls, 10, calls ? get_namespace_name(get_func_namespace(wish->action)) : NULL);
+	put_word(values, nulls, 11, calls ? get_func_name(wish->action) : NULL);
+	put_pointer(values, nulls, 12, wish->channel);
+	put_pointer(values, nulls, 13, wish->cooldown);
+	values[14] = Int64GetDatum((int64) GetSystemIdentifier());
+	values[15] = ObjectIdGetDatum(MyDatabaseId);
 	if (atlas_execute(&insert_rule, values, nulls, false, 0) == 0)
 		refuse_rule(ATLAS_CONFLICT, "There is a rule \"%s\" already.", rule->name);
 }
@@ -247,7 +321,7 @@ atlas_rule_drop(const text *tenant, const text *name, Oid role)
 void
 atlas_rule_enable(const text *tenant, const text *name, bool is_enabled, Oid role)
 {
-	Datum		values[3];
+	Datum		values[5];
 	bool		was_enabled;
 
 	find_rule(tenant, name, role, values, &was_enabled);
@@ -256,6 +330,8 @@ atlas_rule_enable(const text *tenant, const text *name, bool is_enabled, Oid rol
 	if (!is_enabled || was_enabled)
 		return;
 	values[2] = this_transaction();
+	values[3] = Int64GetDatum((int64) GetSystemIdentifier());
+	values[4] = ObjectIdGetDatum(MyDatabaseId);
 	(void) atlas_execute(&enable_rule, values, NULL, false, 0);
 	(void) atlas_execute(&delete_hits, values, NULL, false, 0);
 }

@@ -20,6 +20,10 @@ typedef struct AtlasRuleWish
 	int			times;
 	const Interval *within;
 	const text *role;
+	Oid			action;			/* InvalidOid: none */
+	const text *channel;
+	const Interval *cooldown;
+	Oid			owner;			/* who makes the rule */
 } AtlasRuleWish;
 
 /*
@@ -33,10 +37,10 @@ extern void atlas_rule_find_problems(const AtlasRuleWish *wish, bool needs_name,
 extern void atlas_rule_check(const AtlasRuleWish *wish, bool needs_name, AtlasRule *rule);
 
 /*
- * Writes the rule, for this owner. Raises PT409 if the tenant has a rule of this name. This and the other
+ * Writes the rule. Raises PT409 if the tenant has a rule of this name. This and the other
  * calls run inside SPI_connect(), as the owner of the extension.
  */
-extern void atlas_rule_create(const AtlasRuleWish *wish, const AtlasRule *rule, Oid owner);
+extern void atlas_rule_create(const AtlasRuleWish *wish, const AtlasRule *rule);
 
 /* Drops a rule, or switches it on or off, on behalf of a role. */
 extern void atlas_rule_drop(const text *tenant, const text *name, Oid role);

@@ -104,6 +104,7 @@ add_hit(List *hits, const AtlasRuleEvent *event, AtlasRule *rule, const AtlasRul
 	hit->object_id = object->object_id;
 	hit->event_id = event->key.id;
 	hit->occurred_at = event->occurred_at;
+	hit->depth = event->key.depth;
 	return lappend(hits, hit);
 }
 

@@ -96,5 +96,5 @@ atlas_rule_switch_off(const AtlasRuleFault *fault)
 	ereport(LOG,
 			(errmsg("rule \"%s\" was switched off: %s",
 					SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1), fault->reason),
-			 errhint("Repair its condition. atlas_enable_rule() switches it on again.")));
+			 errhint("Repair it. atlas_enable_rule() switches it on again.")));
 }

@@ -8,11 +8,17 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "commands/sequence.h"
+#include "executor/spi.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
 #include "base/arrays.h"
 #include "base/event_id.h"
+#include "base/extension.h"
+#include "base/statement.h"
 #include "rules/rule_rows.h"
 #include "store/partitions.h"
 #include "store/rows.h"
@@ -24,17 +30,6 @@ enum
 	HIT_RULE_ID,
 	HIT_TENANT_ID,
 	HIT_OBJECT_ID
-};
-
-enum
-{
-	MATCH_EVENT_ID,
-	MATCH_MATCHED_AT,
-	MATCH_RULE_ID,
-	MATCH_TENANT_ID,
-	MATCH_RULE_NAME,
-	MATCH_OBJECT_TYPE,
-	MATCH_OBJECT_ID
 };
 
 /* The columns, as the install script has them. */
@@ -51,19 +46,18 @@ static AtlasTable hits_table = {
 	.skips_existing = true,
 };
 
-static AtlasTable matches_table = {
-	.id = ATLAS_RULE_MATCHES,
-	.ncolumns = MATCH_OBJECT_ID + 1,
-	.columns = {
-		[MATCH_EVENT_ID] = {"event_id", UUIDOID},
-		[MATCH_MATCHED_AT] = {"matched_at", TIMESTAMPTZOID},
-		[MATCH_RULE_ID] = {"rule_id", INT8OID},
-		[MATCH_TENANT_ID] = {"tenant_id", TEXTOID},
-		[MATCH_RULE_NAME] = {"rule_name", TEXTOID},
-		[MATCH_OBJECT_TYPE] = {"object_type", TEXTOID},
-		[MATCH_OBJECT_ID] = {"object_id", TEXTOID},
-	},
-	.skips_existing = true,
+/* Returns those that are new, in the order of the arrays. */
+static AtlasStatement insert_matches = {
+	.sql =
+	"INSERT INTO @extschema@.atlas_rule_matches"
+	"       (event_id, matched_at, match_id, rule_id, tenant_id, rule_name, object_type, object_id, action_status)"
+	" SELECT * FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4),"
+	"                          pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8),"
+	"                          pg_catalog.unnest($9)) AS m"
+	" ON CONFLICT DO NOTHING RETURNING match_id",
+	.nparameters = 9,
+	.parameters = {UUIDARRAYOID, TIMESTAMPTZARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
+		TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID},
 };
 
 int
@@ -126,31 +120,61 @@ atlas_rule_hits_write(const List *hits)
 	atlas_rows_insert(&rows);
 }
 
-/* What others can observe and act on must survive a crash, so the transaction waits for the disk. */
-void
-atlas_rule_matches_write(const List *matches)
+/* Fills the arrays of the statement, and gives each match its number. */
+static void
+match_values(List *matches, Datum *values)
 {
+	static const Oid types[] = {UUIDOID, TIMESTAMPTZOID, INT8OID, INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID};
+	Oid			sequence = get_relname_relid("atlas_rule_matches_match_id_seq", atlas_extension()->schema);
 	TimestampTz now = GetCurrentTimestamp();
-	AtlasRows	rows;
+	AtlasColumn columns[lengthof(types)];
 	ListCell   *cell;
 
-	if (matches == NIL)
-		return;
-	ensure_rule_partitions(ATLAS_RULE_MATCHES, matches);
-	atlas_rows_init(&rows, &matches_table, list_length(matches));
+	for (int i = 0; i < lengthof(types); i++)
+		atlas_column_init(&columns[i], list_length(matches));
 	foreach(cell, matches)
 	{
-		const AtlasHit *match = lfirst(cell);
+		AtlasHit   *match = lfirst(cell);
 
-		atlas_rows_add(&rows);
-		atlas_rows_set_pointer(&rows, MATCH_EVENT_ID, &match->event_id);
-		atlas_rows_set(&rows, MATCH_MATCHED_AT, TimestampTzGetDatum(now));
-		atlas_rows_set(&rows, MATCH_RULE_ID, Int64GetDatum(match->rule->id));
-		atlas_rows_set_pointer(&rows, MATCH_TENANT_ID, match->rule->tenant);
-		atlas_rows_set_pointer(&rows, MATCH_RULE_NAME, match->rule->name);
-		atlas_rows_set_pointer(&rows, MATCH_OBJECT_TYPE, match->rule->object_type);
-		atlas_rows_set_pointer(&rows, MATCH_OBJECT_ID, match->object_id);
+		match->match_id = nextval_internal(sequence, false);
+		atlas_column_add_pointer(&columns[0], &match->event_id);
+		atlas_column_add(&columns[1], TimestampTzGetDatum(now));
+		atlas_column_add(&columns[2], Int64GetDatum(match->match_id));
+		atlas_column_add(&columns[3], Int64GetDatum(match->rule->id));
+		atlas_column_add_pointer(&columns[4], match->rule->tenant);
+		atlas_column_add_pointer(&columns[5], match->rule->name);
+		atlas_column_add_pointer(&columns[6], match->rule->object_type);
+		atlas_column_add_pointer(&columns[7], match->object_id);
+		atlas_column_add_pointer(&columns[8], match->rule->session_role == NULL ? NULL : cstring_to_text("PENDING"));
 	}
-	atlas_rows_insert(&rows);
+	for (int i = 0; i < lengthof(types); i++)
+		values[i] = atlas_column_array(&columns[i], types[i]);
+}
+
+/* What others can observe and act on must survive a crash, so the transaction waits for the disk. */
+List *
+atlas_rule_matches_write(List *matches)
+{
+	Datum		values[9];
+	List	   *fresh = NIL;
+	int			next = 0;
+	bool		isnull;
+
+	if (matches == NIL)
+		return NIL;
+	ensure_rule_partitions(ATLAS_RULE_MATCHES, matches);
+	match_values(matches, values);
+	(void) atlas_execute(&insert_matches, values, NULL, false, 0);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		int64		id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
+
+		while (next < list_length(matches) && ((const AtlasHit *) list_nth(matches, next))->match_id < id)
+			next++;
+		if (next < list_length(matches))
+			fresh = lappend(fresh, list_nth(matches, next));
+	}
+	SPI_freetuptable(SPI_tuptable);
 	ForceSyncCommit();
+	return fresh;
 }

@@ -10,11 +10,13 @@
 #include "rules/rule.h"
 
 /*
- * Write rows for hits, of AtlasHit, in the order of their events; those that are there are left as
+ * Writes rows for hits, of AtlasHit, in the order of their events; those that are there are left as
  * they are. Missing partitions are made. Inside SPI_connect(), as the owner of the extension.
  */
 extern void atlas_rule_hits_write(const List *hits);
-extern void atlas_rule_matches_write(const List *matches);
+
+/* The same for matches. Returns those that are new. */
+extern List *atlas_rule_matches_write(List *matches);
 
 /* The order of rules, objects and events, and that of events alone, for list_sort(). */
 extern int	atlas_hit_compare(const ListCell *a, const ListCell *b);

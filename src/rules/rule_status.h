@@ -9,6 +9,9 @@ typedef struct AtlasRuleStatus
 {
 	int64		enabled;
 	int64		switched_off;	/* because of their conditions */
+	int64		actions_due;	/* those that are tried again later included */
+	int64		actions_failed;
+	bool		are_paused;		/* some rules do not act here: see atlas_resume_actions() */
 	const char *last;			/* the name of one of these; NULL: there is none */
 } AtlasRuleStatus;
 

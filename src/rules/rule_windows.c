@@ -87,6 +87,7 @@ typedef struct ObjectHits
 {
 	HitTable   *hits;
 	const AtlasHit *any;		/* one of the new ones */
+	int			depth;			/* the greatest of theirs */
 	Datum		values[3];		/* tenant, rule and object */
 	ReadHit    *read;			/* room for as many as are read at once */
 	AtlasWindow window;
@@ -229,6 +230,7 @@ add_match(List *matches, const ObjectHits *object, const ReadHit *read)
 	match->object_id = object->any->object_id;
 	match->event_id = read->event_id;
 	match->occurred_at = read->occurred_at;
+	match->depth = object->depth;
 	return lappend(matches, match);
 }
 
@@ -287,6 +289,8 @@ look_at_object(List *matches, HitTable *table, const List *hits, int first, int 
 	object.values[2] = PointerGetDatum(object.any->object_id);
 	object.read = palloc(sizeof(ReadHit) * object.any->rule->times);
 	atlas_window_init(&object.window, object.any->rule);
+	for (int i = first; i < end; i++)
+		object.depth = Max(object.depth, ((const AtlasHit *) list_nth(hits, i))->depth);
 	while (next < end)
 		matches = look_from(matches, &object, hits, &next, end);
 	pfree(object.window.last);

@@ -18,6 +18,7 @@
 #include "base/wakeup.h"
 #include "link/link_batch.h"
 #include "link/retry_unresolved.h"
+#include "rules/rule_actions.h"
 #include "rules/rule_begin.h"
 #include "store/queue.h"
 #include "work/work_batch.h"
@@ -102,16 +103,17 @@ atlas_link_events(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(counts.linked);
 }
 
-/* The events go to the end of the queue, as if they had been submitted now. */
+/* Actions are due at once. The events go to the end of the queue, as if they had been submitted now. */
 Datum
 atlas_retry_failed(PG_FUNCTION_ARGS)
 {
+	const pg_uuid_t *event_id = PG_ARGISNULL(0) ? NULL : PG_GETARG_UUID_P(0);
 	AtlasIdentity saved;
 	uint64		count;
 
 	SPI_connect();
 	atlas_become_owner(&saved);
-	count = atlas_queue_retry_failed(PG_ARGISNULL(0) ? NULL : PG_GETARG_UUID_P(0));
+	count = atlas_queue_retry_failed(event_id) + atlas_actions_retry_failed(event_id);
 	atlas_return(&saved);
 	SPI_finish();
 	atlas_wake_at_commit(0, (int) Min(count, PG_INT32_MAX));

@@ -1,7 +1,7 @@
 /*
  * rules.c
  *		The SQL functions about rules: atlas_create_rule(), atlas_drop_rule(), atlas_enable_rule(),
- *		atlas_test_rule(), and the trigger of their table.
+ *		atlas_resume_actions(), atlas_test_rule(), and the trigger of their table.
  */
 #include "postgres.h"
 
@@ -21,6 +21,7 @@
 #include "base/shmem.h"
 #include "base/tenant.h"
 #include "base/wakeup.h"
+#include "rules/rule_actions.h"
 #include "rules/rule_definition.h"
 #include "rules/rule_trial.h"
 #include "sql/arguments.h"
@@ -28,6 +29,7 @@
 PG_FUNCTION_INFO_V1(atlas_create_rule);
 PG_FUNCTION_INFO_V1(atlas_drop_rule);
 PG_FUNCTION_INFO_V1(atlas_enable_rule);
+PG_FUNCTION_INFO_V1(atlas_resume_actions);
 PG_FUNCTION_INFO_V1(atlas_test_rule);
 PG_FUNCTION_INFO_V1(atlas_rules_changed);
 
@@ -41,6 +43,14 @@ enum
 	RULE_CONDITION,
 	RULE_TIMES,
 	RULE_WITHIN
+};
+
+/* Its last arguments, counted from the first. */
+enum
+{
+	RULE_ACTION = 7,
+	RULE_CHANNEL,
+	RULE_COOLDOWN
 };
 
 enum
@@ -79,19 +89,23 @@ report_trial(const AtlasTrial *trial)
 Datum
 atlas_create_rule(PG_FUNCTION_ARGS)
 {
-	AtlasRuleWish wish = {.name = atlas_text_argument(fcinfo, 0)};
-	Oid			owner = GetUserId();
+	AtlasRuleWish wish = {.name = atlas_text_argument(fcinfo, 0),.owner = GetUserId()};
 	AtlasRule	rule;
 	AtlasTrial	trial;
 	AtlasIdentity saved;
 
 	wish_arguments(fcinfo, 1, 6, &wish);
+	if (!PG_ARGISNULL(RULE_ACTION))
+		wish.action = PG_GETARG_OID(RULE_ACTION);
+	wish.channel = atlas_text_argument(fcinfo, RULE_CHANNEL);
+	if (!PG_ARGISNULL(RULE_COOLDOWN))
+		wish.cooldown = PG_GETARG_INTERVAL_P(RULE_COOLDOWN);
 	SPI_connect();
 	atlas_refuse_code_of_owner();
 	atlas_rule_check(&wish, true, &rule);
 	rule.tenant = atlas_session_tenant();
 	atlas_become_owner(&saved);
-	atlas_rule_create(&wish, &rule, owner);
+	atlas_rule_create(&wish, &rule);
 	if (rule.has_condition)
 	{
 		atlas_rule_try_new(&rule, &trial);
@@ -130,6 +144,20 @@ atlas_enable_rule(PG_FUNCTION_ARGS)
 	SPI_connect();
 	atlas_become_owner(&saved);
 	atlas_rule_enable(atlas_session_tenant(), PG_GETARG_TEXT_PP(0), PG_GETARG_BOOL(1), role);
+	atlas_return(&saved);
+	SPI_finish();
+	atlas_wake_at_commit(0, 1);
+	PG_RETURN_VOID();
+}
+
+Datum
+atlas_resume_actions(PG_FUNCTION_ARGS)
+{
+	AtlasIdentity saved;
+
+	SPI_connect();
+	atlas_become_owner(&saved);
+	atlas_actions_resume();
 	atlas_return(&saved);
 	SPI_finish();
 	atlas_wake_at_commit(0, 1);

@@ -27,6 +27,8 @@ enum
 	STATUS_OLDEST_PENDING_AGE,
 	STATUS_RULES,
 	STATUS_RULES_SWITCHED_OFF,
+	STATUS_ACTIONS_DUE,
+	STATUS_ACTIONS_FAILED,
 	STATUS_LAST_ERROR,
 	STATUS_LAST_ERROR_AT,
 	STATUS_ADVICE,
@@ -65,6 +67,8 @@ form_status(const AtlasLinkingStatus *status, TupleDesc tupdesc)
 	nulls[STATUS_OLDEST_PENDING_AGE] = status->oldest_pending_age == NULL;
 	values[STATUS_RULES] = Int64GetDatum(status->rules.enabled);
 	values[STATUS_RULES_SWITCHED_OFF] = Int64GetDatum(status->rules.switched_off);
+	values[STATUS_ACTIONS_DUE] = Int64GetDatum(status->rules.actions_due);
+	values[STATUS_ACTIONS_FAILED] = Int64GetDatum(status->rules.actions_failed);
 	put_text(STATUS_LAST_ERROR, status->last_error, values, nulls);
 	values[STATUS_LAST_ERROR_AT] = TimestampTzGetDatum(status->last_error_at);
 	nulls[STATUS_LAST_ERROR_AT] = status->last_error_at == 0;

@@ -43,7 +43,7 @@
 #include "store/partitions.h"
 
 #define MONTHS_AHEAD 2
-#define MAX_OTHER_INDEXES 3
+#define MAX_OTHER_INDEXES 4
 
 /*
  * The indexes of a partition; its columns and the rest are those of the parent. Each B-tree
@@ -83,7 +83,7 @@ static const PartitionIndexes indexes[ATLAS_NTABLES] = {
 	[ATLAS_RULE_MATCHES] = {
 		.primary_key = "tenant_id, rule_id, event_id, object_id",
 		.others = {"(tenant_id, event_id)", "(tenant_id, rule_name, event_id)",
-			"(tenant_id, object_type, object_id, event_id)"},
+			"(tenant_id, object_type, object_id, event_id)", "(tenant_id, match_id)" UNIQUE_ENTRIES},
 	},
 };
 

@@ -18,6 +18,8 @@
 #include "store/rows.h"
 #include "store/work.h"
 
+int			atlas_event_depth = 0;
+
 enum
 {
 	QUEUE_EVENT_ID,
@@ -119,6 +121,9 @@ static AtlasStatement has_work = {
 	"    OR EXISTS (SELECT FROM @extschema@.atlas_event_work"
 	"                WHERE next_attempt_at OPERATOR(pg_catalog.<=) $1 AND submitted_xid OPERATOR(pg_catalog.>=) '0')"
 	"    OR EXISTS (SELECT FROM @extschema@.atlas_rules WHERE is_enabled AND since IS NULL)"
+	"    OR EXISTS (SELECT FROM @extschema@.atlas_rule_actions WHERE next_attempt_at IS NULL)"
+	"    OR EXISTS (SELECT FROM @extschema@.atlas_rule_actions"
+	"                WHERE next_attempt_at OPERATOR(pg_catalog.<=) $1)"
 	"    OR ($2 AND EXISTS (SELECT FROM @extschema@.atlas_search_rebuild WHERE finished_at IS NULL))",
 	.nparameters = 2,
 	.parameters = {TIMESTAMPTZOID, BOOLOID},
@@ -132,7 +137,9 @@ static AtlasStatement next_due = {
 	"             (SELECT pg_catalog.min(next_attempt_at) FROM @extschema@.atlas_event_unresolved"
 	"               WHERE next_attempt_at IS NOT NULL),"
 	"             (SELECT pg_catalog.min(next_attempt_at) FROM @extschema@.atlas_event_work"
-	"               WHERE next_attempt_at IS NOT NULL AND submitted_xid OPERATOR(pg_catalog.>=) '0'))",
+	"               WHERE next_attempt_at IS NOT NULL AND submitted_xid OPERATOR(pg_catalog.>=) '0'),"
+	"             (SELECT pg_catalog.min(next_attempt_at) FROM @extschema@.atlas_rule_actions"
+	"               WHERE next_attempt_at IS NOT NULL))",
 };
 
 /* ----- Adding and finding ----- */
@@ -150,7 +157,7 @@ atlas_queue_rows_add(AtlasRows *rows, const pg_uuid_t *event_id, const text *ten
 	atlas_rows_set_pointer(rows, QUEUE_EVENT_ID, event_id);
 	atlas_rows_set(rows, QUEUE_SUBMITTED_XID, UInt64GetDatum(xid));
 	atlas_rows_set(rows, QUEUE_ATTEMPTS, Int16GetDatum(0));
-	atlas_rows_set(rows, QUEUE_DEPTH, Int16GetDatum(0));
+	atlas_rows_set(rows, QUEUE_DEPTH, Int16GetDatum(atlas_event_depth));
 	atlas_rows_set_pointer(rows, QUEUE_TENANT_ID, tenant);
 }
 

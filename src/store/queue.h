@@ -13,6 +13,12 @@
 #include "store/event_keys.h"
 #include "store/rows.h"
 
+/*
+ * How many rules led to the events that this session submits, one after the other: more than 0 while it
+ * calls the action of a rule. The rows of these events say so.
+ */
+extern int	atlas_event_depth;
+
 /* Rows for events whose related objects are to be linked; xid is of the transaction that submits them. */
 extern void atlas_queue_rows_init(AtlasRows *rows, int size);
 extern void atlas_queue_rows_add(AtlasRows *rows, const pg_uuid_t *event_id, const text *tenant,

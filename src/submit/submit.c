@@ -298,7 +298,7 @@ write_events(const AtlasOpenSubmissions *open)
 		if (submission->event.nrelated > 0)
 			atlas_queue_rows_add(&queued, &submission->event_id, submission->primary.tenant, xid);
 		else
-			atlas_new_work_add(&work, &submission->event_id, submission->primary.tenant, 0);
+			atlas_new_work_add(&work, &submission->event_id, submission->primary.tenant, atlas_event_depth);
 	}
 	atlas_rows_write(&queued);
 	return queued.nrows + atlas_new_work_write(&work);

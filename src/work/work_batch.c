@@ -512,6 +512,7 @@ work_on_part(void *argument, int from, int to, bool kept)
 	note_faults(batch, &rules);
 	write_documents(events, nevents, tuptable->tupdesc, batch->documents_may_exist);
 	atlas_rules_write(&rules);
+	note_faults(batch, &rules);
 	atlas_rules_end(&rules);
 	SPI_freetuptable(tuptable);
 	remove_done(keys, nkeys, events, nevents);

@@ -18,7 +18,7 @@
  *	- see_database(): 1,024 databases have slots already;
  *	- need_of(): it needs none now, or one runs, or the last one failed a moment ago, or
  *	  somebody needs the database without other sessions (make_way.c);
- *	- next_candidate() and start_linkers(): max_workers are running;
+ *	- next_candidate() and start_workers(): max_workers are running;
  *	- start_linker(): no background worker slot is free.
  * A linker that has started may leave at once: see may_link() in linker_transactions.c.
  */
@@ -43,6 +43,7 @@
 
 #include "base/compat.h"
 #include "base/shmem.h"
+#include "worker/action_launch.h"
 #include "worker/eviction.h"
 #include "worker/launcher.h"
 #include "worker/worker.h"
@@ -314,7 +315,7 @@ count_running(int *running, int *visits)
 			 atlas_shared->databases[i].state == ATLAS_LINKER_STARTING))
 			(*running)++;
 	LWLockRelease(atlas_shared->lock);
-	*running = Max(*running, nhandles);
+	*running = Max(*running, nhandles) + atlas_action_workers_running();
 }
 
 /*
@@ -400,31 +401,60 @@ next_look(TimestampTz now, TimestampTz until)
 	return until;
 }
 
-/* Starts the linkers that are needed. Returns when to look again at the latest. */
-static TimestampTz
-start_linkers(TimestampTz now, TimestampTz next_round)
+/* Has workers leave that others wait for. Returns whether any do. */
+static bool
+make_room(TimestampTz now)
 {
+	bool		takes_linkers_room;
+	bool		linkers_wait = somebody_waits(now);
+	bool		actions_wait = atlas_action_worker_waits(now, &takes_linkers_room);
+
+	if (linkers_wait || actions_wait)
+		atlas_action_workers_press(now);
+	if (linkers_wait || (actions_wait && takes_linkers_room))
+		atlas_evict_one(now);
+	return linkers_wait || actions_wait;
+}
+
+/* Starts a linker if one is needed and may run. */
+static bool
+start_needed_linker(TimestampTz now, int running, int visits)
+{
+	Need		need;
+	int			index = next_candidate(now, running, visits, &need);
+
+	return index >= 0 && start_linker(index, need, now);
+}
+
+/* Starts the workers that are needed, linkers and action workers in turn. Returns when to look again at the latest. */
+static TimestampTz
+start_workers(TimestampTz now, TimestampTz next_round)
+{
+	static bool actions_are_next = false;
 	int			running;
 	int			visits;
+	bool		started;
 
-	for (;;)
+	do
 	{
-		Need		need;
-		int			index;
-
 		count_running(&running, &visits);
 		if (running >= atlas_max_workers)
 			break;
-		index = next_candidate(now, running, visits, &need);
-		if (index < 0 || !start_linker(index, need, now))
-			break;
-	}
-	if (somebody_waits(now))
-	{
-		atlas_evict_one(now);
-		return TimestampTzPlusMilliseconds(now, ATLAS_TURN_MILLISECONDS);
-	}
-	return next_look(now, next_round);
+		started = actions_are_next && atlas_action_worker_start(now);
+		if (!started)
+		{
+			started = start_needed_linker(now, running, visits);
+			if (!started)
+				started = atlas_action_worker_start(now);
+			else
+				actions_are_next = true;
+		}
+		else
+			actions_are_next = false;
+	} while (started);
+	return atlas_action_workers_next_look(now, make_room(now) ?
+										  TimestampTzPlusMilliseconds(now, ATLAS_TURN_MILLISECONDS) :
+										  next_look(now, next_round));
 }
 
 /* The settings have changed, so every database is visited, in case linking was turned on. */
@@ -458,6 +488,7 @@ forget_times(TimestampTz now)
 		slot->asked_at = Min(slot->asked_at, now);
 	}
 	LWLockRelease(atlas_shared->lock);
+	atlas_action_workers_forget(false, now);
 }
 
 /* Linkers that an earlier launcher has started may never have come. */
@@ -529,7 +560,8 @@ launcher_loop(void)
 			next_round = TimestampTzPlusMilliseconds(now, (int64) atlas_naptime * 1000);
 		}
 		check_handles(now);
-		until = start_linkers(now, next_round);
+		atlas_action_workers_check(now);
+		until = start_workers(now, next_round);
 		announce(until);
 
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
@@ -544,10 +576,11 @@ atlas_launcher_main(Datum argument)
 	HASHCTL		control = {0};
 	static const AtlasSetting settings[] = {
 		{"application_name", "atlas_events launcher"},
+		{"search_path", "pg_catalog, pg_temp"},
 		{NULL, NULL}
 	};
 
-	atlas_worker_connect(InvalidOid, settings);
+	atlas_worker_connect(InvalidOid, InvalidOid, settings);
 
 	control.keysize = sizeof(Oid);
 	control.entrysize = sizeof(KnownDatabase);
@@ -556,6 +589,7 @@ atlas_launcher_main(Datum argument)
 						HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 
 	forget_starting();
+	atlas_action_workers_forget(true, 0);
 	before_shmem_exit(forget_launcher, (Datum) 0);
 	pg_atomic_write_u64(&atlas_shared->launcher_latch, (uint64) (uintptr_t) MyLatch);
 	launcher_loop();

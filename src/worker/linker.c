@@ -28,7 +28,6 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "commands/dbcommands.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
@@ -54,6 +53,7 @@
 /* The linker reads the queue and the tables of objects only by index. */
 static const AtlasSetting settings[] = {
 	{"application_name", "atlas_events linker"},
+	{"search_path", "pg_catalog, pg_temp"},
 	{"synchronous_commit", "off"},
 	{"lock_timeout", "1s"},
 	{"plan_cache_mode", "auto"},
@@ -286,7 +286,8 @@ do_batches(TimestampTz *idle_since, bool *more)
 	*more = claimed >= atlas_linker.batch_size;
 	if (!*more)
 	{
-		if (must_leave() || !atlas_step_rules(&rules_begin) || !atlas_step_work(claimed > 0, more))
+		if (must_leave() || !atlas_step_rules(&rules_begin) || !atlas_step_work(claimed > 0, more) ||
+			!atlas_step_actions())
 			return false;
 		*more |= rules_begin;
 		/* Nothing else is due. */
@@ -394,40 +395,11 @@ work_failed(void)
 	proc_exit(1);
 }
 
-/*
- * Names the database in messages, because log_line_prefix does not know that of a
- * background worker.
- */
-static void
-add_context(void *argument)
-{
-	errcontext("atlas_events linker of database \"%s\"", (const char *) argument);
-}
-
-/* The name of this database, in memory that lives as long as the process. */
-static char *
-database_name(void)
-{
-	MemoryContext old;
-	char	   *result;
-
-	atlas_worker_begin();
-	old = MemoryContextSwitchTo(TopMemoryContext);
-	result = get_database_name(MyDatabaseId);
-	MemoryContextSwitchTo(old);
-	atlas_worker_commit();
-	return result != NULL ? result : "";
-}
-
 void
 atlas_linker_main(Datum argument)
 {
-	ErrorContextCallback context = {.callback = add_context};
-
-	atlas_worker_connect(DatumGetObjectId(argument), settings);
-	context.arg = database_name();
-	context.previous = error_context_stack;
-	error_context_stack = &context;
+	atlas_worker_connect(DatumGetObjectId(argument), InvalidOid, settings);
+	atlas_worker_name_in_messages("linker");
 
 	if (attach(DatumGetObjectId(argument)))
 	{

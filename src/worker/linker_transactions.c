@@ -28,6 +28,7 @@
 #include "link/put_off.h"
 #include "link/retry_unresolved.h"
 #include "link/unresolved.h"
+#include "rules/rule_actions.h"
 #include "store/queue.h"
 #include "store/rule_flags.h"
 #include "work/rebuild.h"
@@ -51,20 +52,12 @@ static AtlasStatement select_subscription = {
 bool
 atlas_linker_begin_step(const char *activity, AtlasIdentity *saved)
 {
-	atlas_worker_is_busy = true;
-	pgstat_report_activity(STATE_RUNNING, activity);
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	if (!atlas_extension_lock())
+	if (!atlas_worker_begin_step(activity))
 	{
 		atlas_linker.has_no_extension = true;
 		atlas_linker.finished = true;
-		CommitTransactionCommand();
-		atlas_worker_is_busy = false;
 		return false;
 	}
-	PushActiveSnapshot(GetTransactionSnapshot());
-	SPI_connect();
 	atlas_become_owner(saved);
 	return true;
 }
@@ -73,12 +66,7 @@ void
 atlas_linker_end_step(const AtlasIdentity *saved)
 {
 	atlas_return(saved);
-	SPI_finish();
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	pgstat_report_stat(false);
-	pgstat_report_activity(STATE_IDLE, NULL);
-	atlas_worker_is_busy = false;
+	atlas_worker_end_step();
 }
 
 /* May this linker link here? If not, atlas_linker.exit_state says why. */
@@ -131,6 +119,7 @@ atlas_step_round(bool *has_work)
 	{
 		*has_work = atlas_queue_has_work();
 		atlas_linker.rules_wait = atlas_any_rule_waits();
+		atlas_linker.actions_are_due = true;
 		atlas_linker.next_due = atlas_queue_next_due();
 	}
 	atlas_linker_end_step(&saved);
@@ -350,6 +339,8 @@ atlas_step_retry_unresolved(int *claimed)
 		if (!atlas_linker_begin_step("linking again", &saved))
 			return false;
 		*claimed = atlas_retry_unresolved(atlas_linker.batch_size);
+		while (atlas_actions_make_due())
+			CHECK_FOR_INTERRUPTS();
 		atlas_linker_end_step(&saved);
 	}
 	if (!atlas_linker_begin_step("looking for work", &saved))

@@ -27,6 +27,8 @@ typedef struct AtlasLinker
 	TimestampTz rebuild_not_before; /* or of the rebuild */
 	bool		rebuild_is_due;	/* of the documents */
 	bool		rules_wait;		/* to begin */
+	bool		actions_are_due;	/* or may be: action workers are to be asked for */
+	TimestampTz actions_not_before; /* something was in the way of that */
 	TimestampTz next_due;		/* when something is to be tried again */
 	TimestampTz next_round;		/* of what is due every naptime */
 

@@ -7,14 +7,20 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "base/action_sessions.h"
 #include "base/identity.h"
 #include "base/retry.h"
 #include "base/shmem.h"
 #include "base/subtransaction.h"
 #include "link/put_off.h"
+#include "rules/action_function.h"
+#include "rules/rule_actions.h"
 #include "rules/rule_batch.h"
 #include "rules/rule_begin.h"
 #include "store/work.h"
@@ -241,6 +247,60 @@ atlas_step_rebuild(bool *more)
 	if (!run_work_step("rebuilding documents", &step))
 		return false;
 	*more = step.more;
+	return true;
+}
+
+/* Has the due actions of a role FAILED that can have no session. */
+static void
+fail_actions_of_role(const text *role, const char *message)
+{
+	int64		rule = 0;
+	text	   *tenant;
+
+	while ((rule = atlas_next_acting_rule(role, rule, &tenant)) != 0)
+		while (atlas_actions_fail_of_rule(role, rule, message))
+			CHECK_FOR_INTERRUPTS();
+}
+
+/* Asks for a worker with a session of the role, if there is something to do in it here. */
+static bool
+ask_for_session(const text *role_name)
+{
+	const char *name = text_to_cstring(role_name);
+	Oid			role = name[0] == '\0' ? InvalidOid : get_role_oid(name, true);
+	const char *problem = name[0] == '\0' ? NULL : atlas_action_role_problem(role);
+	text	   *tenant;
+
+	if (problem != NULL)
+	{
+		fail_actions_of_role(role_name, psprintf("role \"%s\" %s", name, problem));
+		return true;
+	}
+	return atlas_next_acting_rule(role_name, 0, &tenant) == 0 || atlas_action_session_want(MyDatabaseId, role);
+}
+
+/* Asks for all of them. If there is no place for some, they are asked for again. */
+static void
+ask_for_sessions(WorkStep *step)
+{
+	text	   *role = NULL;
+
+	while ((role = atlas_next_acting_role(role)) != NULL)
+		step->more |= !ask_for_session(role);
+}
+
+bool
+atlas_step_actions(void)
+{
+	WorkStep	step = {.work = ask_for_sessions,.not_before = &atlas_linker.actions_not_before};
+
+	atlas_linker.actions_are_due |= atlas_actions_were_written();
+	if (!atlas_linker.actions_are_due || rests_until(*step.not_before))
+		return true;
+	atlas_linker.actions_are_due = false;
+	if (!run_work_step("asking for action workers", &step))
+		return false;
+	atlas_linker.actions_are_due = step.more || *step.not_before > GetCurrentTimestamp();
 	return true;
 }
 

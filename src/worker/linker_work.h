@@ -20,6 +20,9 @@ extern bool atlas_step_rules(bool *more);
 /* Goes on with a rebuild of the documents, when nothing else is to be done. *more as above. */
 extern bool atlas_step_rebuild(bool *more);
 
+/* Asks for action workers, for the roles for which actions are due. */
+extern bool atlas_step_actions(void);
+
 /* Works on the first of the events that may have killed the linker before; the others are still to come. */
 extern bool atlas_step_work_on_suspect(AtlasEventKey *suspects, int nsuspects);
 

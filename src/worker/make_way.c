@@ -1,10 +1,10 @@
 /*
  * make_way.c
- *		Makes linkers leave a database that a command needs for itself.
+ *		Makes our workers leave a database that a command needs for itself.
  *
  * DROP DATABASE, ALTER DATABASE ... RENAME or SET TABLESPACE and CREATE DATABASE
  * ... TEMPLATE fail while anybody else is connected to the database. Before such a
- * command runs, the linker is asked to leave. None is started until the transaction ends,
+ * command runs, the linker and the action workers are asked to leave. None is started until the transaction ends,
  * or the subtransaction if that is rolled back, as that of a failing command is. The
  * linker leaves between two batches, which takes milliseconds. A linker that is stuck is
  * terminated.
@@ -30,6 +30,7 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+#include "base/action_sessions.h"
 #include "base/compat.h"
 #include "base/extension.h"
 #include "base/shmem.h"
@@ -139,26 +140,27 @@ may_take(const Node *statement, Oid database, bool is_top_level)
 	return is_owner;
 }
 
-/* Is a linker running, or about to? */
+/* Is a linker or an action worker running, or about to? */
 static bool
-linker_is_there(const AtlasDatabase *slot)
+worker_is_there(const AtlasDatabase *slot)
 {
 	bool		result;
 
 	LWLockAcquire(atlas_shared->lock, LW_SHARED);
 	result = slot->pid != 0 || slot->state == ATLAS_LINKER_STARTING;
 	LWLockRelease(atlas_shared->lock);
-	return result;
+	return atlas_action_sessions_are_there(slot->database) || result;
 }
 
 /* The lock makes sure that the process is still the linker. */
 static void
-terminate_linker(const AtlasDatabase *slot)
+terminate_workers(const AtlasDatabase *slot)
 {
 	LWLockAcquire(atlas_shared->lock, LW_SHARED);
 	if (slot->pid != 0)
 		(void) kill(slot->pid, SIGTERM);
 	LWLockRelease(atlas_shared->lock);
+	atlas_action_sessions_terminate(slot->database);
 }
 
 /*
@@ -185,7 +187,10 @@ hold(Oid database, bool is_template)
 		entry->slot->holders++;
 	LWLockRelease(atlas_shared->lock);
 	if (entry->slot != NULL)
+	{
 		atlas_shmem_nudge(entry->slot);
+		(void) atlas_action_sessions_ask(database);
+	}
 	return entry->slot;
 }
 
@@ -241,21 +246,21 @@ release_in_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransact
 		release(nkept, InvalidOid);
 }
 
-/* Waits for the linker to leave, and terminates it if it takes too long. */
+/* Waits for the workers to leave, and terminates those that take too long. */
 static void
 wait_until_left(const AtlasDatabase *slot)
 {
 	TimestampTz start = GetCurrentTimestamp();
 	bool		terminated = false;
 
-	while (linker_is_there(slot) &&
+	while (worker_is_there(slot) &&
 		   !TimestampDifferenceExceeds(start, GetCurrentTimestamp(), GIVE_UP_MILLISECONDS))
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (!terminated &&
 			TimestampDifferenceExceeds(start, GetCurrentTimestamp(), ASK_MILLISECONDS))
 		{
-			terminate_linker(slot);
+			terminate_workers(slot);
 			terminated = true;
 		}
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,

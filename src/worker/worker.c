@@ -1,6 +1,6 @@
 /*
  * worker.c
- *		What the launcher and the linkers have in common: how they connect,
+ *		What the launcher, linkers and action workers have in common: how they connect,
  *		which settings they have, and how they end when they are told to.
  *
  * Settings that a DBA has made for the server, a database or a role are meant for
@@ -9,14 +9,19 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "commands/dbcommands.h"
+#include "executor/spi.h"
 #include "miscadmin.h"
+#include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
+#include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
 #include "base/compat.h"
+#include "base/extension.h"
 #include "worker/worker.h"
 
 bool		atlas_linking = true;
@@ -34,7 +39,6 @@ static const AtlasSetting common_settings[] = {
 	{"default_transaction_read_only", "off"},
 	{"default_transaction_deferrable", "off"},
 	{"role", "none"},
-	{"search_path", "pg_catalog, pg_temp"},
 	{"session_replication_role", "origin"},
 	{"statement_timeout", "0"},
 	{"idle_in_transaction_session_timeout", "0"},
@@ -77,7 +81,7 @@ configure(const AtlasSetting *settings)
 }
 
 void
-atlas_worker_connect(Oid database, const AtlasSetting *settings)
+atlas_worker_connect(Oid database, Oid role, const AtlasSetting *settings)
 {
 	/* Connecting may wait for a lock on the database. */
 	atlas_worker_is_busy = true;
@@ -85,7 +89,7 @@ atlas_worker_connect(Oid database, const AtlasSetting *settings)
 	pqsignal(SIGTERM, handle_sigterm);
 	pqsignal(SIGINT, handle_sigint);
 	BackgroundWorkerUnblockSignals();
-	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
+	BackgroundWorkerInitializeConnectionByOid(database, role, ATLAS_WORKER_CONNECTION_FLAGS);
 	configure(common_settings);
 	configure(settings);
 	atlas_worker_is_busy = false;
@@ -105,4 +109,65 @@ atlas_worker_commit(void)
 {
 	CommitTransactionCommand();
 	atlas_worker_is_busy = false;
+}
+
+bool
+atlas_worker_begin_step(const char *activity)
+{
+	atlas_worker_is_busy = true;
+	pgstat_report_activity(STATE_RUNNING, activity);
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	if (!atlas_extension_lock())
+	{
+		atlas_worker_commit();
+		return false;
+	}
+	PushActiveSnapshot(GetTransactionSnapshot());
+	SPI_connect();
+	return true;
+}
+
+void
+atlas_worker_end_step(void)
+{
+	SPI_finish();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	pgstat_report_stat(false);
+	pgstat_report_activity(STATE_IDLE, NULL);
+	atlas_worker_is_busy = false;
+}
+
+/* ----- Messages ----- */
+
+typedef struct WorkerName
+{
+	const char *kind;
+	const char *database;
+} WorkerName;
+
+static void
+add_context(void *argument)
+{
+	const WorkerName *name = argument;
+
+	errcontext("atlas_events %s of database \"%s\"", name->kind, name->database);
+}
+
+void
+atlas_worker_name_in_messages(const char *kind)
+{
+	static ErrorContextCallback context = {.callback = add_context};
+	static WorkerName name;
+	char	   *database;
+
+	atlas_worker_begin();
+	database = get_database_name(MyDatabaseId);
+	name.kind = kind;
+	name.database = MemoryContextStrdup(TopMemoryContext, database != NULL ? database : "");
+	atlas_worker_commit();
+	context.arg = &name;
+	context.previous = error_context_stack;
+	error_context_stack = &context;
 }

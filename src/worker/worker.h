@@ -23,10 +23,10 @@ extern int	atlas_naptime;		/* seconds */
 extern int	atlas_max_workers;
 
 /*
- * Connects a worker to a database, or to none if it is InvalidOid, with settings of its
- * own. The last one of these has no name.
+ * Connects a worker to a database, or to none if it is InvalidOid, as a role, or as the first superuser if that is
+ * InvalidOid, with settings of its own. The last one of these has no name.
  */
-extern void atlas_worker_connect(Oid database, const AtlasSetting *settings);
+extern void atlas_worker_connect(Oid database, Oid role, const AtlasSetting *settings);
 
 /*
  * Is a transaction under way? Then SIGTERM ends the process wherever it is, and SIGINT
@@ -40,5 +40,15 @@ extern volatile sig_atomic_t atlas_worker_is_terminated;
 /* A transaction of a worker, with a snapshot. */
 extern void atlas_worker_begin(void);
 extern void atlas_worker_commit(void);
+
+/*
+ * A transaction that locks the extension, so that DROP EXTENSION waits for its end, inside SPI_connect(). The first
+ * call returns false, without a transaction, if this database has no extension.
+ */
+extern bool atlas_worker_begin_step(const char *activity);
+extern void atlas_worker_end_step(void);
+
+/* Has the worker name its kind and its database in messages, because log_line_prefix does not know that of a worker. */
+extern void atlas_worker_name_in_messages(const char *kind);
 
 #endif							/* ATLAS_WORKER_H */
