@@ -251,9 +251,10 @@ my %calls = (
 	'atlas_count_events(text,text,text,jsonpath,interval)' => q(atlas_count_events('TICKET', '1')),
 	'atlas_rebuild_search(timestamp with time zone)' => 'atlas_rebuild_search(NULL)',
 	'atlas_search_progress()' => 'atlas_search_progress()',
-	'atlas_create_rule(text,text,text,jsonpath,integer,interval,text)' => q(atlas_create_rule('called', 'CUSTOMER')),
+	'atlas_create_rule(text,text,text,jsonpath,integer,interval,text,regprocedure,text,interval)' => q(atlas_create_rule('called', 'CUSTOMER')),
 	'atlas_drop_rule(text)' => q(atlas_drop_rule('called')),
 	'atlas_enable_rule(text,boolean)' => q(atlas_enable_rule('kept', false)),
+	'atlas_resume_actions()' => q(atlas_resume_actions()),
 	'atlas_test_rule(text,text,jsonpath,integer,interval,timestamp with time zone,timestamp with time zone,integer,text)' =>
 	  q(count(*) FROM atlas_test_rule('CUSTOMER')),
 	'atlas_search_events(text,text,text,text,timestamp with time zone,timestamp with time zone,uuid,integer,integer)' =>
