@@ -393,7 +393,7 @@ sub end_copy
 
 # ----- The page's examples -----
 
-# What has to be linked at once, by any linker, is linked, and rules have begun.
+# What has to be linked at once, by any linker, is linked, rules have begun, and have acted.
 sub wait_until_linked
 {
 	my $deadline = time + $LINK_SECONDS;
@@ -402,6 +402,7 @@ SELECT format('SELECT (EXISTS (SELECT FROM %1$I.atlas_event_queue
                      WHERE coalesce(next_attempt_at, now()) <= now()) OR
             EXISTS (SELECT FROM %1$I.atlas_event_work WHERE coalesce(next_attempt_at, now()) <= now()) OR
             EXISTS (SELECT FROM %1$I.atlas_rules WHERE is_enabled AND since IS NULL) OR
+            (SELECT actions_due > 0 FROM %1$I.atlas_events_status) OR
             EXISTS (SELECT FROM %1$I.atlas_search_rebuild WHERE finished_at IS NULL))
     AND (SELECT worker_state <> ''off'' FROM %1$I.atlas_events_status)', n.nspname)
   FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace
