@@ -150,8 +150,12 @@ $session->query_safe('BEGIN');
 $session->query_safe('SELECT atlas_link_events()');
 push @ids, submit_events($node, 'atlas', 5300, 5310);
 $session->query_safe('SELECT atlas_link_events()');
-push @ids, submit_events($node, 'atlas', 5311, 5320);
-wait_until($node, 'atlas', "SELECT count(*) = 0 FROM atlas_event_queue WHERE next_attempt_at IS NULL", 'linking does not wait for it');
+my @others = submit_events($node, 'atlas', 5311, 5320);
+push @ids, @others;
+wait_until(
+	$node, 'atlas',
+	"SELECT count(*) = 0 FROM atlas_event_queue WHERE event_id = ANY ('{" . join(',', @others) . "}') AND next_attempt_at IS NULL",
+	'linking does not wait for it');
 $session->query_safe('COMMIT');
 $session->quit;
 linked_ok($node, 'atlas', 'rules are evaluated when it has ended');
