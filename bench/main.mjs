@@ -25,6 +25,7 @@ import { order } from './sections/order.mjs'
 import { http } from './sections/http.mjs'
 import { searchReading } from './sections/search_reading.mjs'
 import { searchWriting } from './sections/search_writing.mjs'
+import { rules } from './sections/rules.mjs'
 import { resources } from './sections/resources.mjs'
 import { growth } from './sections/growth.mjs'
 
@@ -38,7 +39,7 @@ const SIZES = {
 		growth: [10_000, 100_000, 1_000_000, 10_000_000] },
 }
 
-const SECTIONS = { submit, bulk, linker, latency, snapshot, reading, months, tenants, order, http, search_reading: searchReading, search_writing: searchWriting, resources, growth }
+const SECTIONS = { submit, bulk, linker, latency, snapshot, reading, months, tenants, order, http, search_reading: searchReading, search_writing: searchWriting, rules, resources, growth }
 
 const [size, ...wanted] = process.argv.slice(2)
 const { BENCH_ROOT: ROOT, BENCH_INSTRUCTIONS: INSTRUCTIONS } = process.env
