@@ -113,7 +113,8 @@ COMMENT ON FUNCTION atlas_api_private.prune_rejections(timestamptz, text, bigint
 -- view has that of its owner, and is limited to the tenant as the policy of the table is.
 CREATE VIEW atlas_api_private.rules WITH (security_barrier = true) AS
     SELECT rule_id, rule_name, object_type, event_name, condition, times, within, role, owner, is_enabled,
-           disabled_reason, created_at, since, unknown, errors, last_error, last_error_at
+           disabled_reason, created_at, since, unknown, errors, last_error, last_error_at,
+           action_schema, action_name, channel, cooldown
       FROM atlas_rules
      WHERE tenant_id = atlas_tenant();
 
@@ -123,7 +124,8 @@ COMMENT ON VIEW atlas_api_private.rules IS 'The rows of atlas_rules of the sessi
 -- in the order of the page.
 CREATE VIEW atlas_api_private.rule_matches WITH (security_invoker = true) AS
     SELECT event_id AS "eventId", rule_id AS "ruleId", rule_name AS "ruleName",
-           object_type AS "objectType", object_id AS "objectId", matched_at AS "matchedAt"
+           object_type AS "objectType", object_id AS "objectId", matched_at AS "matchedAt",
+           match_id AS "matchId", action_status AS "actionStatus", acted_at AS "actedAt"
       FROM atlas_rule_matches
      WHERE tenant_id = atlas_tenant();
 

@@ -27,7 +27,9 @@ CREATE VIEW atlas_api.rules WITH (security_barrier = true) AS
            atlas_api_private.iso_8601(r.within) AS within, r.role,
            CASE WHEN a.is_admin THEN r.owner::text END AS owner,
            r.is_enabled AS "isEnabled", r.disabled_reason AS "disabledReason", r.created_at AS "createdAt",
-           r.since, r.unknown, r.errors, r.last_error AS "lastError", r.last_error_at AS "lastErrorAt"
+           r.since, r.unknown, r.errors, r.last_error AS "lastError", r.last_error_at AS "lastErrorAt",
+           CASE WHEN a.is_admin THEN quote_ident(r.action_schema) || '.' || quote_ident(r.action_name) END AS action,
+           r.channel, atlas_api_private.iso_8601(r.cooldown) AS cooldown
       FROM atlas_api_private.rules r
      CROSS JOIN (SELECT atlas_api_private.is_admin()) a (is_admin)
      ORDER BY r.rule_name;
@@ -51,6 +53,9 @@ COMMENT ON COLUMN atlas_api.rules.unknown IS 'For how many events the condition 
 COMMENT ON COLUMN atlas_api.rules.errors IS 'For how many events the evaluation of the condition ended with an error';
 COMMENT ON COLUMN atlas_api.rules."lastError" IS 'The last such error';
 COMMENT ON COLUMN atlas_api.rules."lastErrorAt" IS 'When it occurred';
+COMMENT ON COLUMN atlas_api.rules.action IS 'Function of the database that is called for each match; null if none is. Only admins see it';
+COMMENT ON COLUMN atlas_api.rules.channel IS 'Channel on which the matchId of each match is notified; null if none is';
+COMMENT ON COLUMN atlas_api.rules.cooldown IS 'Time after an action for an object in which its matches have no further action, as ISO 8601 writes it; null if there is none';
 
 -- Turns what atlas_events raised about a rule into an answer. Nothing has been written then.
 CREATE FUNCTION atlas_api_private.answer_rule_error(state text, raised_message text, detail text, hint text) RETURNS json
@@ -118,7 +123,7 @@ END;
 
 COMMENT ON FUNCTION atlas_api.create_rule(bytea) IS
 'Make a rule
-The body is {"ruleName", "objectType", "eventName", "condition", "times", "within", "role"}; the answer is the rule, with trial: {"events", "matched", "unknown"}, which says for how many of the last 1,000 events of the kind the condition is true, and for how many it is unknown. The rule belongs to atlas_admin.';
+The body is {"ruleName", "objectType", "eventName", "condition", "times", "within", "role", "channel", "cooldown"}; the answer is the rule, with trial: {"events", "matched", "unknown"}, which says for how many of the last 1,000 events of the kind the condition is true, and for how many it is unknown. The rule belongs to atlas_admin.';
 
 CREATE FUNCTION atlas_api.create_rule(json) RETURNS json
     LANGUAGE sql

@@ -148,11 +148,11 @@ read_condition(RuleReader *reader, const json_t *value)
 	return NULL;
 }
 
-/* Reads the length of the window, as PostgreSQL or as ISO 8601 writes it. */
+/* Reads a length of time, as PostgreSQL or as ISO 8601 writes it. */
 static const Interval *
-read_within(RuleReader *reader, const json_t *value)
+read_length_of_time(RuleReader *reader, const json_t *value, const char *field)
 {
-	const text *given = read_rule_text(reader, value, "/within");
+	const text *given = read_rule_text(reader, value, field);
 	TypedInput	input = {.is_path = false};
 
 	if (given == NULL)
@@ -160,7 +160,7 @@ read_within(RuleReader *reader, const json_t *value)
 	input.string = text_to_cstring(given);
 	if (read_typed(&input) == NULL)
 		return DatumGetIntervalP(input.result);
-	atlas_add_problem(&reader->error, "invalid", "/within", "must be a length of time, such as P7D, PT10M or 7 days");
+	atlas_add_problem(&reader->error, "invalid", field, "must be a length of time, such as P7D, PT10M or 7 days");
 	return NULL;
 }
 
@@ -204,9 +204,13 @@ read_rule_field(RuleReader *reader, const char *key, const json_t *value)
 	else if (strcmp(key, "times") == 0)
 		wish->has_times = read_rule_number(reader, value, "/times", &wish->times);
 	else if (strcmp(key, "within") == 0)
-		wish->within = read_within(reader, value);
+		wish->within = read_length_of_time(reader, value, "/within");
 	else if (strcmp(key, "role") == 0)
 		wish->role = read_rule_text(reader, value, "/role");
+	else if (strcmp(key, "channel") == 0 && !reader->is_trial)
+		wish->channel = read_rule_text(reader, value, "/channel");
+	else if (strcmp(key, "cooldown") == 0 && !reader->is_trial)
+		wish->cooldown = read_length_of_time(reader, value, "/cooldown");
 	else if (!reader->is_trial || !read_trial_field(reader, key, value))
 		atlas_add_problem(&reader->error, "unknown_field", psprintf("/%s", atlas_unknown_key(key, true)),
 						  "is not a field of a rule");

@@ -71,7 +71,8 @@ atlas_create_rule_of_request(PG_FUNCTION_ARGS)
 	atlas_rule_from_json(PG_GETARG_TEXT_PP(0), false, &request);
 	request.rule.tenant = atlas_session_tenant();
 	atlas_become_owner(&saved);
-	atlas_rule_create(&request.wish, &request.rule, owner);
+	request.wish.owner = owner;
+	atlas_rule_create(&request.wish, &request.rule);
 	atlas_rule_try_new(&request.rule, &trial);
 	atlas_return(&saved);
 	atlas_wake_at_commit(0, 1);

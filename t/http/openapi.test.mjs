@@ -152,10 +152,10 @@ test('every field of the columns and of an event is in it', async () => {
 		const { json: [seen] } = await get(path, { as: tenant.reader })
 		assert.deepEqual(Object.keys(schema.properties), Object.keys(seen))
 	}
-	const whole = { ...RULE, ruleName: 'Whole', condition: '$.a == 1', times: 2, within: 'P1D', role: 'ANY' }
+	const whole = { ...RULE, ruleName: 'Whole', condition: '$.a == 1', times: 2, within: 'P1D', role: 'ANY', channel: 'atlas_whole', cooldown: 'PT1H' }
 	assert.deepEqual(Object.keys(schemas.NewRule.properties), Object.keys(whole))
 	assert.equal((await post('/rules', whole, { as: tenant.admin })).status, 200)
-	const { ruleName, ...tried } = { ...whole, since: '2026-01-01T00:00:00Z', until: '2036-01-01T00:00:00Z', maxEvents: 5 }
+	const { ruleName, channel, cooldown, ...tried } = { ...whole, since: '2026-01-01T00:00:00Z', until: '2036-01-01T00:00:00Z', maxEvents: 5 }
 	assert.deepEqual(Object.keys(schemas.TriedRule.properties), Object.keys(tried))
 	assert.equal((await post('/rules/test', tried, { as: tenant.reader })).status, 200)
 	const everything = { ...event(), externalId: '195959', description: 'd', icon: '📖', payload: {},

@@ -57,7 +57,7 @@ test('a rule is made, answered as it is listed, and says what its condition come
 	assert.ok(Number.isInteger(ruleId) && new Date(createdAt) <= Date.now() + 1000 && since === null)
 	assert.deepEqual(rest, { ruleName: body.ruleName, objectType: 'CUSTOMER', eventName: 'Paid',
 		condition: '($."payload"."amount" > 100)', times: 3, within: 'P7D', role: 'PRIMARY', owner: 'atlas_admin', isEnabled: true,
-		disabledReason: null, unknown: 0, errors: 0, lastError: null, lastErrorAt: null })
+		disabledReason: null, unknown: 0, errors: 0, lastError: null, lastErrorAt: null, action: null, channel: null, cooldown: null })
 	const [listed, ...more] = await read(body.ruleName, tenant.admin)
 	assert.deepEqual(more, [])
 	assert.deepEqual({ ...listed, since: null }, made)
@@ -108,6 +108,35 @@ test('a rule that is switched on again begins anew, under another number', async
 	const on = (await change(ruleName, { isEnabled: true }, admin)).json
 	assert.ok(on.ruleId > ruleId)
 	assert.deepEqual([on.isEnabled, on.since], [true, null])
+})
+
+test('a rule notifies a channel for each match, but for those in its cooldown', async () => {
+	const tenant = newTenant()
+	const { ruleName, channel, cooldown } = await begun({ eventName: 'Paid', channel: 'atlas_http_test', cooldown: '15 min' }, tenant.admin)
+	assert.deepEqual([channel, cooldown], ['atlas_http_test', 'PT15M'])
+	await submit(tenant, { name: 'Paid' }, { name: 'Paid' }, { name: 'Paid', objectId: OTHER_CUSTOMER })
+	const filter = `?ruleName=${encodeURIComponent(ruleName)}`
+	const acted = await waitFor('all have acted', async () => {
+		const found = await matches(tenant.reader, filter)
+		return found.length === 3 && found.every(({ actionStatus }) => actionStatus !== 'PENDING') && found
+	})
+	assert.deepEqual(acted.map(({ actionStatus }) => actionStatus).sort(), ['DONE', 'DONE', 'HELD_BACK'])
+	assert.equal(new Set(acted.map(({ matchId }) => matchId)).size, 3)
+	for (const { actedAt, matchedAt } of acted) assert.ok(actedAt >= matchedAt)
+})
+
+test('a rule that calls a function is made in SQL, and only admins see which', async () => {
+	const tenant = newTenant()
+	const name = rule({}).ruleName
+	sql(`CREATE SCHEMA IF NOT EXISTS http_rules;
+		CREATE OR REPLACE FUNCTION http_rules.act(jsonb) RETURNS void LANGUAGE sql AS '';
+		SET atlas_events.tenant = '${tenant.tenant}'; SELECT atlas_create_rule('${name}', 'CUSTOMER', 'Never', action => 'http_rules.act(jsonb)')`)
+	assert.equal((await read(name, tenant.admin))[0].action, 'http_rules.act')
+	assert.equal((await read(name, tenant.reader))[0].action, null)
+	assert.deepEqual(problems(await post('/rules', rule({ channel: 'other', cooldown: '1 month' }), { as: tenant.admin })), {
+		'/channel': 'invalid: must begin with atlas_',
+		'/cooldown': 'invalid: must be positive, at most 36500 days, and given in weeks, days, hours or less' })
+	sql('DROP SCHEMA http_rules CASCADE')
 })
 
 test('everything that is wrong with a rule is said at once', async () => {
@@ -369,10 +398,10 @@ test('what a rule has matched is read, newest first, and found by rule, object, 
 	const ids = await submit(tenant, { name: 'Failed' }, { name: 'Failed', relatedObjects: [{ objectType: 'TICKET', objectId: '19734' }] },
 		{ name: 'Failed', objectId: OTHER_CUSTOMER, relatedObjects: [{ objectType: 'TICKET', objectId: '19734' }] })
 	const all = await matched(tenant.reader, '', 3)
-	assert.deepEqual(all.map(({ matchedAt, ...m }) => m), [
-		{ eventId: ids[2], ruleId: every.ruleId, ruleName: every.ruleName, objectType: 'CONVERSATION', objectId: '19734' },
-		{ eventId: ids[1], ruleId: every.ruleId, ruleName: every.ruleName, objectType: 'CONVERSATION', objectId: '19734' },
-		{ eventId: ids[1], ruleId: twice.ruleId, ruleName: twice.ruleName, objectType: 'CUSTOMER', objectId: CUSTOMER }])
+	assert.deepEqual(all.map(({ matchedAt, matchId, ...m }) => m), [
+		{ eventId: ids[2], ruleId: every.ruleId, ruleName: every.ruleName, objectType: 'CONVERSATION', objectId: '19734', actionStatus: null, actedAt: null },
+		{ eventId: ids[1], ruleId: every.ruleId, ruleName: every.ruleName, objectType: 'CONVERSATION', objectId: '19734', actionStatus: null, actedAt: null },
+		{ eventId: ids[1], ruleId: twice.ruleId, ruleName: twice.ruleName, objectType: 'CUSTOMER', objectId: CUSTOMER, actionStatus: null, actedAt: null }])
 	for (const { matchedAt } of all) assert.ok(new Date(matchedAt) <= Date.now() + 1000)
 	for (const [filter, expected] of [
 		[`?ruleName=${encodeURIComponent(twice.ruleName)}`, [2]], [`?ruleId=${every.ruleId}`, [0, 1]], [`?eventId=${ids[1]}`, [1, 2]],
