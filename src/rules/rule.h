@@ -40,6 +40,7 @@ typedef struct AtlasRule
 	bool		has_condition;
 	AtlasCondition condition;
 	const char *problem;		/* why the condition cannot be evaluated at all; NULL: it can */
+	const char *known_fault;	/* why it is to be switched off, found out before; NULL: nothing was */
 	int			times;
 	int64		within;			/* microseconds, if times is more than 1 */
 	AtlasRuleRole role;
@@ -49,6 +50,14 @@ typedef struct AtlasRule
 	int			matches;
 	AtlasTally	tally;
 } AtlasRule;
+
+/* A rule that is to be switched off, and why. */
+typedef struct AtlasRuleFault
+{
+	int64		rule_id;
+	const text *tenant;
+	const char *reason;
+} AtlasRuleFault;
 
 /* An event that counts for a rule, and for which object. */
 typedef struct AtlasHit

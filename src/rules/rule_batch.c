@@ -7,6 +7,10 @@
  *
  * Whoever writes hits is alone with that until the end of its transaction, because a match may take
  * several of them. The events whose rules would write hits are left if somebody else does so.
+ *
+ * A batch is one transaction, and nothing is linked meanwhile, so it ends when it has many rows to
+ * write. An event with many objects can have a row for each of its objects and rules. It has no more than
+ * so many: the rules that were made last are switched off.
  */
 #include "postgres.h"
 
@@ -15,6 +19,7 @@
 #include "utils/builtins.h"
 
 #include "base/arrays.h"
+#include "base/event_id.h"
 #include "rules/rule_actions.h"
 #include "rules/rule_batch.h"
 #include "rules/rule_cache.h"
@@ -23,24 +28,31 @@
 #include "rules/rule_windows.h"
 #include "store/log.h"
 
+#define ROWS_OF_BATCH 5000		/* after which it is to end */
+#define MOST_ROWS_OF_EVENT 10000
 #define MAX_DEPTH 5				/* rules that lead to an event one after the other, for which rules are evaluated */
 
-/* Reads the related objects of the events for which they may count. */
-static void
+/*
+ * Reads the rules of the tenants of events, and the related objects for which they may count. Returns for how
+ * many events: the first ones, as far as the rules do not take too much memory.
+ */
+static int
 read_related_of(AtlasRuleEvent *events, int nevents)
 {
 	AtlasRuleEvent **wanted = palloc(sizeof(AtlasRuleEvent *) * Max(nevents, 1));
 	int			nwanted = 0;
+	int			end;
 
-	for (int i = 0; i < nevents; i++)
+	for (end = 0; end < nevents && (end == 0 || !atlas_rule_cache_is_large()); end++)
 	{
-		AtlasTenantRules *rules = events[i].has_related ? atlas_rules_of_tenant(events[i].key.tenant) : NULL;
+		AtlasTenantRules *rules = atlas_rules_of_tenant(events[end].key.tenant);
 
-		if (rules != NULL && atlas_rules_count_related(rules, events[i].name))
-			wanted[nwanted++] = &events[i];
+		if (rules != NULL && events[end].has_related && atlas_rules_count_related(rules, events[end].name))
+			wanted[nwanted++] = &events[end];
 	}
 	atlas_rule_events_read_related(wanted, nwanted);
 	pfree(wanted);
+	return end;
 }
 
 /* Is the type that of the primary object, or of a related object before this one? */
@@ -114,8 +126,50 @@ rules_with_objects(const AtlasRuleEvent *event, const List *faults)
 	return result;
 }
 
-/* Evaluates the rules for one event. */
-static void
+/* For list_sort(). */
+static int
+compare_rules(const ListCell *a, const ListCell *b)
+{
+	int64		left = ((const AtlasRule *) lfirst(a))->id;
+	int64		right = ((const AtlasRule *) lfirst(b))->id;
+
+	return (left > right) - (left < right);
+}
+
+/* Leaves out the youngest of the rules that the event counts for, if there are too many hits. */
+static List *
+without_too_many(AtlasRuleRun *run, const AtlasRuleEvent *event, List *rules)
+{
+	List	   *result = NIL;
+	int64		nhits = 0;
+	ListCell   *cell;
+
+	if ((int64) list_length(rules) * (event->nrelated + 1) <= MOST_ROWS_OF_EVENT)
+		return rules;
+	list_sort(rules, compare_rules);
+	foreach(cell, rules)
+	{
+		List	   *hits = atlas_rule_event_hits(NIL, event, lfirst(cell));
+
+		CHECK_FOR_INTERRUPTS();
+		if (nhits + list_length(hits) > MOST_ROWS_OF_EVENT)
+			atlas_rule_run_tally(run, lfirst(cell))->fault =
+				MemoryContextStrdup(run->context,
+									psprintf("with it, event %s has more than %d hits of rules",
+											 atlas_event_id_string(&event->key.id), MOST_ROWS_OF_EVENT));
+		else
+		{
+			result = lappend(result, lfirst(cell));
+			nhits += list_length(hits);
+		}
+		list_free_deep(hits);
+	}
+	list_free(rules);
+	return result;
+}
+
+/* Evaluates the rules for one event. Returns false if it is to be left for another batch. */
+static bool
 evaluate_event(AtlasRuleBatch *batch, const AtlasRuleEvent *event, const List *faults)
 {
 	List	   *rules = rules_with_objects(event, faults);
@@ -123,8 +177,10 @@ evaluate_event(AtlasRuleBatch *batch, const AtlasRuleEvent *event, const List *f
 	ListCell   *cell;
 
 	if (rules == NIL)
-		return;
-	true_rules = atlas_rule_run_evaluate(&batch->run, event, rules);
+		return true;
+	if (!atlas_rule_run_evaluate(&batch->run, event, rules, &true_rules))
+		return false;
+	true_rules = without_too_many(&batch->run, event, true_rules);
 	foreach(cell, true_rules)
 	{
 		AtlasRule  *rule = lfirst(cell);
@@ -136,6 +192,15 @@ evaluate_event(AtlasRuleBatch *batch, const AtlasRuleEvent *event, const List *f
 	}
 	list_free(true_rules);
 	list_free(rules);
+	return true;
+}
+
+/* Is the rest to be left for another batch? */
+static bool
+is_long_batch(const AtlasRuleBatch *batch)
+{
+	return atlas_rule_run_is_long(&batch->run) ||
+		list_length(batch->hits) + list_length(batch->matches) >= ROWS_OF_BATCH;
 }
 
 void
@@ -149,11 +214,13 @@ atlas_rules_evaluate(AtlasRuleBatch *batch, AtlasRuleEvent *events, int nevents,
 	if (batch->is_locked)
 		return;
 	atlas_rule_cache_refresh();
-	read_related_of(events, nevents);
-	while (batch->nevaluated < nevents && !atlas_rule_run_is_long(&batch->run))
+	nevents = read_related_of(events, nevents);
+	while (batch->nevaluated < nevents && !is_long_batch(batch))
 	{
 		CHECK_FOR_INTERRUPTS();
-		evaluate_event(batch, &events[batch->nevaluated++], faults);
+		if (!evaluate_event(batch, &events[batch->nevaluated], faults))
+			break;
+		batch->nevaluated++;
 	}
 	if (batch->hits == NIL || atlas_lock_rules(ATLAS_WRITE_HITS))
 		return;
@@ -230,7 +297,7 @@ read_suspect(const AtlasEventKey *key, AtlasRuleEvent *event)
 		return NIL;
 	atlas_rule_event_take(event, SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
 	event->key = *key;
-	read_related_of(event, 1);
+	(void) read_related_of(event, 1);
 	return rules_with_objects(event, NIL);
 }
 
@@ -261,12 +328,13 @@ atlas_rule_try_suspect(const AtlasEventKey *key, const AtlasRuleFault *suspect)
 	AtlasRuleEvent event;
 	AtlasRuleRun run;
 	List	   *rules = read_suspect(key, &event);
+	List	   *true_rules;
 	ListCell   *cell;
 
 	atlas_rule_run_begin(&run);
 	foreach(cell, rules)
 		if (((const AtlasRule *) lfirst(cell))->id == suspect->rule_id)
-			(void) atlas_rule_run_evaluate(&run, &event, list_make1(lfirst(cell)));
+			(void) atlas_rule_run_evaluate(&run, &event, list_make1(lfirst(cell)), &true_rules);
 	atlas_rule_run_end(&run);
 }
 

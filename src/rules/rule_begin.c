@@ -28,6 +28,8 @@
 #include "store/missing.h"
 #include "store/rule_flags.h"
 
+#define STEPS_AT_ONCE 200		/* nobody evaluates rules, and nothing is linked, meanwhile */
+
 /* Of all tenants. While somebody changes a rule, it waits. */
 static AtlasStatement select_waiting = {
 	.sql =
@@ -98,14 +100,14 @@ atlas_rules_begin(void)
 {
 	uint64		nrules;
 	SPITupleTable *rules;
-	bool		done = false;
+	int			ndone = 0;
 
 	if (!atlas_any_rule_waits())
 		return false;
 	nrules = atlas_execute(&select_waiting, NULL, NULL, false, 0);
 	rules = SPI_tuptable;
-	for (uint64 i = 0; i < nrules; i++)
-		done |= do_step(next_step(rules->vals[i], rules->tupdesc), rules->vals[i], rules->tupdesc);
+	for (uint64 i = 0; i < nrules && ndone < STEPS_AT_ONCE; i++)
+		ndone += do_step(next_step(rules->vals[i], rules->tupdesc), rules->vals[i], rules->tupdesc);
 	SPI_freetuptable(rules);
-	return done;
+	return ndone > 0;
 }

@@ -5,6 +5,10 @@
  * The rules of a tenant are read when its first event comes, as they are at that moment, and
  * all are forgotten when one has changed. They are found by the type of the object and the name of
  * the event through a hash, so that rules for other names cost nothing, however many there are.
+ * When that takes much memory, it is forgotten as well.
+ *
+ * A rule that is to be switched off stays as it is while somebody has locked its row. So that it does not
+ * cost each event the time that it was found out by, it is remembered here why, as long as it is enabled.
  */
 #include "postgres.h"
 
@@ -23,6 +27,8 @@
 #include "base/statement.h"
 #include "rules/rule_cache.h"
 #include "rules/rule_terms.h"
+
+#define MOST_MEMORY ((Size) 64 * 1024 * 1024)
 
 static AtlasStatement select_rules = {
 	.sql =
@@ -62,6 +68,10 @@ static MemoryContext cache_context = NULL;
 static HTAB *tenants = NULL;	/* of AtlasTenantRules */
 static bool cache_valid = false;
 static Oid	cache_relid = InvalidOid;
+static Size cache_size = 0;
+
+/* Of AtlasRuleFault, each of which has been allocated as one piece. */
+static List *known_faults = NIL;
 
 /* Called by the relation cache. */
 static void
@@ -116,6 +126,70 @@ make_text_hash(const char *name, Size entry_size)
 	return hash_create(name, 16, &control, HASH_ELEM | HASH_FUNCTION | HASH_COMPARE | HASH_CONTEXT);
 }
 
+/* ----- Rules that are to be switched off ----- */
+
+static bool
+is_fault_of(const AtlasRuleFault *fault, const text *tenant, int64 rule_id)
+{
+	return fault->rule_id == rule_id && atlas_compare_text(fault->tenant, tenant) == 0;
+}
+
+/* What is known of a rule; NULL if there is nothing. */
+static const AtlasRuleFault *
+known_fault_of(const text *tenant, int64 rule_id)
+{
+	ListCell   *cell;
+
+	foreach(cell, known_faults)
+		if (is_fault_of(lfirst(cell), tenant, rule_id))
+			return lfirst(cell);
+	return NULL;
+}
+
+void
+atlas_rule_cache_note_fault(const AtlasRuleFault *fault)
+{
+	Size		tenant_size = VARSIZE_ANY(fault->tenant);
+	AtlasRuleFault *copy;
+	MemoryContext old;
+
+	if (known_fault_of(fault->tenant, fault->rule_id) != NULL)
+		return;
+	copy = MemoryContextAlloc(TopMemoryContext, sizeof(AtlasRuleFault) + tenant_size + strlen(fault->reason) + 1);
+	copy->rule_id = fault->rule_id;
+	copy->tenant = (const text *) (copy + 1);
+	copy->reason = (const char *) (copy + 1) + tenant_size;
+	memcpy(copy + 1, fault->tenant, tenant_size);
+	memcpy((char *) (copy + 1) + tenant_size, fault->reason, strlen(fault->reason) + 1);
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	known_faults = lappend(known_faults, copy);
+	MemoryContextSwitchTo(old);
+	cache_valid = false;
+}
+
+/* Forgets what is known of rules that the tenant has no more. Those that it has are the others. */
+static void
+forget_faults(const text *tenant, SPITupleTable *rules, uint64 nrules)
+{
+	ListCell   *cell;
+
+	foreach(cell, known_faults)
+	{
+		const AtlasRuleFault *fault = lfirst(cell);
+		bool		isnull;
+		uint64		i = 0;
+
+		if (atlas_compare_text(fault->tenant, tenant) != 0)
+			continue;
+		while (i < nrules && DatumGetInt64(SPI_getbinval(rules->vals[i], rules->tupdesc, 1, &isnull)) != fault->rule_id)
+			i++;
+		if (i < nrules)
+			continue;
+		known_faults = foreach_delete_current(known_faults, cell);
+		pfree(unconstify(AtlasRuleFault *, fault));
+	}
+}
+
 /* ----- Reading ----- */
 
 /* A column as text that is not compressed, in the current memory context; NULL if it is null. */
@@ -147,6 +221,7 @@ make_rule(const text *tenant, HeapTuple row)
 {
 	TupleDesc	tupdesc = SPI_tuptable->tupdesc;
 	AtlasRule  *rule = palloc0(sizeof(AtlasRule));
+	const AtlasRuleFault *fault;
 	bool		isnull;
 	Datum		within;
 
@@ -163,6 +238,9 @@ make_rule(const text *tenant, HeapTuple row)
 		rule->problem = "its definition was changed to something that is not valid";
 	rule->since = DatumGetTimestampTz(SPI_getbinval(row, tupdesc, 9, &isnull));
 	rule->session_role = rule_text(row, 10);
+	fault = known_fault_of(tenant, rule->id);
+	if (fault != NULL)
+		rule->known_fault = MemoryContextStrdup(cache_context, fault->reason);
 	return rule;
 }
 
@@ -208,6 +286,7 @@ load_tenant(AtlasTenantRules *rules)
 	SPITupleTable *found = SPI_tuptable;
 	MemoryContext old = MemoryContextSwitchTo(cache_context);
 
+	forget_faults(rules->key.first, found, nrules);
 	rules->by_type = NULL;
 	rules->any_related = false;
 	if (nrules > 0)
@@ -220,6 +299,8 @@ load_tenant(AtlasTenantRules *rules)
 	MemoryContextSwitchTo(old);
 	SPI_freetuptable(found);
 	rules->is_loaded = true;
+	if (nrules > 0)
+		cache_size = MemoryContextMemAllocated(cache_context, true);
 }
 
 /* ----- Finding ----- */
@@ -227,7 +308,7 @@ load_tenant(AtlasTenantRules *rules)
 void
 atlas_rule_cache_refresh(void)
 {
-	if (cache_valid && cache_relid == atlas_relation(ATLAS_RULES))
+	if (cache_valid && cache_relid == atlas_relation(ATLAS_RULES) && !atlas_rule_cache_is_large())
 		return;
 	tenants = NULL;
 	if (cache_context == NULL)
@@ -237,7 +318,16 @@ atlas_rule_cache_refresh(void)
 		MemoryContextReset(cache_context);
 	tenants = make_text_hash("atlas_events tenants", sizeof(AtlasTenantRules));
 	cache_relid = atlas_relation(ATLAS_RULES);
+	cache_size = 0;
 	cache_valid = true;
+}
+
+/* Tenants without rules, which cost next to nothing, are counted. */
+bool
+atlas_rule_cache_is_large(void)
+{
+	return cache_size > MOST_MEMORY ||
+		(Size) hash_get_num_entries(tenants) > MOST_MEMORY / 1024;
 }
 
 AtlasTenantRules *

@@ -21,6 +21,12 @@ extern void atlas_rule_cache_init(void);
  */
 extern void atlas_rule_cache_refresh(void);
 
+/* Do the tenants that were asked for take so much memory that others are to be asked for after a refresh? */
+extern bool atlas_rule_cache_is_large(void);
+
+/* A rule could not be switched off, because somebody has locked it: its condition is not to be evaluated. */
+extern void atlas_rule_cache_note_fault(const AtlasRuleFault *fault);
+
 /* The rules of a tenant; NULL if there are none. */
 extern AtlasTenantRules *atlas_rules_of_tenant(const text *tenant);
 

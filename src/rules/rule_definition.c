@@ -27,6 +27,14 @@
 #include "rules/rule_definition.h"
 #include "rules/rule_terms.h"
 
+/* Index Only Scan on (tenant_id, rule_name). */
+static AtlasStatement count_rules = {
+	.sql =
+	"SELECT FROM @extschema@.atlas_rules WHERE tenant_id OPERATOR(pg_catalog.=) $1 LIMIT $2",
+	.nparameters = 2,
+	.parameters = {TEXTOID, INT4OID},
+};
+
 static AtlasStatement insert_rule = {
 	.sql =
 	"INSERT INTO @extschema@.atlas_rules"
@@ -196,7 +204,10 @@ atlas_rule_find_problems(const AtlasRuleWish *wish, bool needs_name, AtlasRule *
 	check_object_type(wish->object_type, rule, error);
 	check_name_length(wish->event_name, false, "/eventName", error);
 	rule->has_condition = wish->condition != NULL;
-	if (rule->has_condition)
+	if (rule->has_condition && VARSIZE_ANY(wish->condition) > ATLAS_MAX_CONDITION_SIZE)
+		atlas_add_problem(error, "too_long", "/condition", "takes %d bytes, at most %d are allowed",
+						  (int) VARSIZE_ANY(wish->condition), ATLAS_MAX_CONDITION_SIZE);
+	else if (rule->has_condition)
 		atlas_condition_check(wish->condition, "/condition", error, &rule->condition);
 	check_times(wish, rule, error);
 	if (wish->role != NULL && !atlas_rule_role(wish->role, &rule->role))
@@ -225,6 +236,19 @@ refuse_rule(AtlasStatus status, const char *format, const text *name)
 
 	atlas_refuse(&error, status, detail, NULL);
 	atlas_raise(&error);
+}
+
+/* Two that are made at the same moment may both be the last one. */
+static void
+refuse_too_many(const text *tenant)
+{
+	Datum		values[] = {PointerGetDatum(tenant), Int32GetDatum(ATLAS_MAX_RULES)};
+
+	if (atlas_execute(&count_rules, values, NULL, false, 0) == ATLAS_MAX_RULES)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("a tenant can have no more than %d rules", ATLAS_MAX_RULES),
+				 errhint("Drop rules that are not needed, with atlas_drop_rule().")));
 }
 
 /* This transaction, which others must know of before the rule begins. */
@@ -261,6 +285,7 @@ atlas_rule_create(const AtlasRuleWish *wish, const AtlasRule *rule)
 	Datum		values[16];
 	char		nulls[] = "                ";
 
+	refuse_too_many(rule->tenant);
 	namestrcpy(&owner_name, GetUserNameFromId(wish->owner, false));
 	values[0] = PointerGetDatum(rule->tenant);
 	values[1] = PointerGetDatum(rule->name);

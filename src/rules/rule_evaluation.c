@@ -5,7 +5,9 @@
  * The event is made once, of what all conditions look at. The limit of time is one for all
  * conditions of an event, so the rule at which it is met need not be the one that took the
  * time: the timer's ticks are counted by rule, and the one with the most of them is to blame. Then
- * the others go on, with the time of a new event.
+ * the others go on, with the time of a new event. If there are many such rules, the event is left for
+ * another batch after a while, when the ones that were found are switched off, so that linking
+ * does not wait for all of them.
  *
  * A condition that stays within the limits for each event may still be too slow for all of
  * them. Its rule is to blame if it has taken longer than 10 milliseconds per event, on the
@@ -49,9 +51,20 @@ atlas_rule_run_tally(AtlasRuleRun *run, AtlasRule *rule)
 	run->rules = lappend(run->rules, rule);
 	if (rule->problem != NULL)
 		rule->tally.fault = psprintf("the rule cannot be evaluated: %s", rule->problem);
+	else
+		rule->tally.fault = rule->known_fault;
 	MemoryContextSwitchTo(old);
 	return &rule->tally;
 }
+
+/* What the condition of a rule has come to for an event. */
+typedef struct Outcome
+{
+	AtlasRule  *rule;
+	int			ticks;
+	bool		is_unknown;
+	const char *error;
+} Outcome;
 
 /* An event that is evaluated. */
 typedef struct EventRun
@@ -59,8 +72,9 @@ typedef struct EventRun
 	AtlasRuleRun *run;
 	const AtlasRuleEvent *event;
 	AtlasFactSet wanted;
-	List	   *rules;			/* whose conditions were evaluated so far */
-	int		   *ticks;			/* of each of them */
+	Outcome    *outcomes;		/* of the conditions that were evaluated so far, and of the one that is */
+	int			noutcomes;
+	bool		any_fault;		/* a rule is to be switched off because of what it took for this event */
 } EventRun;
 
 /* Makes the event for conditions, with the time of a new one; after an error from the ground up. */
@@ -127,6 +141,7 @@ blame_for_event(EventRun *event_run, AtlasRule *rule, const ErrorData *error)
 	tally->fault = MemoryContextStrdup(event_run->run->context,
 									   psprintf("%s: event %s", error->message,
 												atlas_event_id_string(&event_run->event->key.id)));
+	event_run->any_fault = true;
 }
 
 /* The rule that has taken the most time of this event, if it is not this one. NULL if it is. */
@@ -135,12 +150,12 @@ slower_rule(const EventRun *event_run, int ticks)
 {
 	AtlasRule  *result = NULL;
 
-	for (int i = 0; i < list_length(event_run->rules); i++)
+	for (int i = 0; i < event_run->noutcomes; i++)
 	{
-		if (event_run->ticks[i] <= ticks)
+		if (event_run->outcomes[i].ticks <= ticks)
 			continue;
-		ticks = event_run->ticks[i];
-		result = list_nth(event_run->rules, i);
+		ticks = event_run->outcomes[i].ticks;
+		result = event_run->outcomes[i].rule;
 	}
 	return result;
 }
@@ -149,14 +164,12 @@ slower_rule(const EventRun *event_run, int ticks)
 static bool
 note_error(EventRun *event_run, AtlasRule *rule, int ticks, const ErrorData *error)
 {
-	AtlasTally *tally = atlas_rule_run_tally(event_run->run, rule);
 	AtlasRule  *slower = NULL;
 
 	if (ERRCODE_TO_CATEGORY(error->sqlerrcode) != ERRCODE_PROGRAM_LIMIT_EXCEEDED ||
 		error->sqlerrcode == ERRCODE_STATEMENT_TOO_COMPLEX)
 	{
-		tally->errors++;
-		tally->last_error = error->message;
+		event_run->outcomes[event_run->noutcomes].error = error->message;
 		return false;
 	}
 	if (atlas_evaluation_ticks() > ATLAS_CONDITION_TIME / ATLAS_TICK)
@@ -184,31 +197,48 @@ is_true_for_event(EventRun *event_run, AtlasRule *rule)
 {
 	AtlasRuleRun *run = event_run->run;
 	AtlasTally *tally = atlas_rule_run_tally(run, rule);
+	Outcome    *outcome = &event_run->outcomes[event_run->noutcomes];
 	AtlasTruth	truth = ATLAS_FALSE;
 	ErrorData  *error;
 	bool		again;
 
+	outcome->rule = rule;
 	do
 	{
 		int			before = atlas_evaluation_ticks();
-		int			ticks;
 
 		error = try_condition(run, rule, &truth);
-		ticks = atlas_evaluation_ticks() - before;
-		tally->ticks += ticks;
-		run->ticks += ticks;
-		event_run->ticks[list_length(event_run->rules)] = ticks;
-		again = error != NULL && note_error(event_run, rule, ticks, error);
+		outcome->ticks = atlas_evaluation_ticks() - before;
+		tally->ticks += outcome->ticks;
+		run->ticks += outcome->ticks;
+		again = error != NULL && note_error(event_run, rule, outcome->ticks, error);
 		if (error != NULL)
 			make_event_for_conditions(event_run, true);
-		if (again)
-			memset(event_run->ticks, 0, sizeof(int) * list_length(event_run->rules));
+		for (int i = 0; again && i < event_run->noutcomes; i++)
+			event_run->outcomes[i].ticks = 0;
 	} while (again);
-	event_run->rules = lappend(event_run->rules, rule);
+	outcome->is_unknown = error == NULL && truth == ATLAS_UNKNOWN;
+	event_run->noutcomes++;
 	tally->evaluated++;
-	tally->unknown += error == NULL && truth == ATLAS_UNKNOWN;
 	look_for_slowness(run, tally);
 	return error == NULL && truth == ATLAS_TRUE;
+}
+
+/* Counts what has come out, now that all rules are evaluated for the event. */
+static void
+count_outcomes(const EventRun *event_run)
+{
+	for (int i = 0; i < event_run->noutcomes; i++)
+	{
+		const Outcome *outcome = &event_run->outcomes[i];
+		AtlasTally *tally = atlas_rule_run_tally(event_run->run, outcome->rule);
+
+		tally->unknown += outcome->is_unknown;
+		if (outcome->error == NULL)
+			continue;
+		tally->errors++;
+		tally->last_error = outcome->error;
+	}
 }
 
 /* What the conditions of these rules look at. */
@@ -242,32 +272,36 @@ without_faulty(AtlasRuleRun *run, List *rules)
 	return result;
 }
 
-List *
-atlas_rule_run_evaluate(AtlasRuleRun *run, const AtlasRuleEvent *event, const List *rules)
+bool
+atlas_rule_run_evaluate(AtlasRuleRun *run, const AtlasRuleEvent *event, const List *rules, List **true_rules)
 {
 	EventRun	event_run = {.run = run,.event = event};
 	bool		is_made = false;
-	List	   *result = NIL;
 	ListCell   *cell;
 
+	*true_rules = NIL;
 	event_run.wanted = facts_of_rules(rules);
-	event_run.ticks = palloc0(sizeof(int) * (list_length(rules) + 1));
+	event_run.outcomes = palloc0(sizeof(Outcome) * (list_length(rules) + 1));
 	foreach(cell, rules)
 	{
 		AtlasRule  *rule = lfirst(cell);
 
 		CHECK_FOR_INTERRUPTS();
+		if (event_run.any_fault && atlas_rule_run_is_long(run))
+			break;
 		if (atlas_rule_run_tally(run, rule)->fault != NULL)
 			continue;
 		if (rule->has_condition && !is_made)
 			make_event_for_conditions(&event_run, false);
 		is_made |= rule->has_condition;
 		if (!rule->has_condition || is_true_for_event(&event_run, rule))
-			result = lappend(result, rule);
+			*true_rules = lappend(*true_rules, rule);
 	}
-	pfree(event_run.ticks);
-	list_free(event_run.rules);
-	return without_faulty(run, result);
+	if (cell == NULL)
+		count_outcomes(&event_run);
+	pfree(event_run.outcomes);
+	*true_rules = without_faulty(run, *true_rules);
+	return cell == NULL;
 }
 
 bool

@@ -29,9 +29,11 @@ extern AtlasTally *atlas_rule_run_tally(AtlasRuleRun *run, AtlasRule *rule);
 /*
  * Evaluates the conditions of rules for an event, and returns the rules for which it is true. Each
  * of the rules has a tally then, which says whether it is to be switched off; that the event
- * counts for such a rule is not said.
+ * counts for such a rule is not said. Returns false if that took so much time that the event is to be left
+ * for another batch; then at least one rule is to be switched off.
  */
-extern List *atlas_rule_run_evaluate(AtlasRuleRun *run, const AtlasRuleEvent *event, const List *rules);
+extern bool atlas_rule_run_evaluate(AtlasRuleRun *run, const AtlasRuleEvent *event, const List *rules,
+									List **true_rules);
 
 /* Have conditions taken so much time that the rest of the batch is to be left for another one? */
 extern bool atlas_rule_run_is_long(const AtlasRuleRun *run);

@@ -3,7 +3,7 @@
  *		What is noted in the rows of rules: what was unknown, errors, and that a rule is switched off.
  *
  * A row that somebody has locked is left alone, so that nobody can keep rules of others from being
- * evaluated: counts are lost then, and a rule that is to be switched off is found out again.
+ * evaluated: counts are lost then, and a rule that is to be switched off is so by this process at first.
  */
 #include "postgres.h"
 
@@ -12,6 +12,7 @@
 
 #include "base/arrays.h"
 #include "base/statement.h"
+#include "rules/rule_cache.h"
 #include "rules/rule_notes.h"
 
 static AtlasStatement count_in_rules = {
@@ -92,7 +93,10 @@ atlas_rule_switch_off(const AtlasRuleFault *fault)
 	values[1] = Int64GetDatum(fault->rule_id);
 	values[2] = CStringGetTextDatum(fault->reason);
 	if (atlas_execute(&switch_off, values, NULL, false, 0) == 0)
+	{
+		atlas_rule_cache_note_fault(fault);
 		return;
+	}
 	ereport(LOG,
 			(errmsg("rule \"%s\" was switched off: %s",
 					SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1), fault->reason),

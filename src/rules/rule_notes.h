@@ -15,14 +15,7 @@
  */
 extern void atlas_rules_count(const List *rules);
 
-/* A rule that is to be switched off, and why. */
-typedef struct AtlasRuleFault
-{
-	int64		rule_id;
-	const text *tenant;
-	const char *reason;
-} AtlasRuleFault;
-
+/* One that somebody has locked stays enabled, but this process does not evaluate it any more. */
 extern void atlas_rule_switch_off(const AtlasRuleFault *fault);
 
 #endif							/* ATLAS_RULE_NOTES_H */

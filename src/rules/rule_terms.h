@@ -10,6 +10,10 @@
 #define ATLAS_MAX_TIMES 1000
 #define ATLAS_MAX_WITHIN_DAYS 36500
 
+/* The linker has the rules of a tenant in memory, and goes through them for each event. */
+#define ATLAS_MAX_RULES 1000	/* of a tenant */
+#define ATLAS_MAX_CONDITION_SIZE 32768	/* bytes of the compiled path */
+
 /* The role that a word stands for. Returns false if it stands for none. */
 extern bool atlas_rule_role(const text *word, AtlasRuleRole *role);
 

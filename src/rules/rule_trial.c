@@ -71,6 +71,7 @@ try_event(TrialRun *trial_run, const AtlasRuleEvent *event)
 	AtlasRule  *rule = trial_run->rule;
 	AtlasTrial *trial = trial_run->trial;
 	List	   *hits;
+	List	   *true_rules;
 	ListCell   *cell;
 
 	trial->looked_since = event->occurred_at;
@@ -82,7 +83,8 @@ try_event(TrialRun *trial_run, const AtlasRuleEvent *event)
 	if (hits == NIL)
 		return;
 	trial->nevents++;
-	if (atlas_rule_run_evaluate(&trial_run->run, event, list_make1(rule)) == NIL)
+	(void) atlas_rule_run_evaluate(&trial_run->run, event, list_make1(rule), &true_rules);
+	if (true_rules == NIL)
 		return;
 	trial->ntrue++;
 	foreach(cell, hits)
