@@ -377,6 +377,8 @@ CREATE TABLE atlas_rules (
     within interval,
     role text COLLATE "C" NOT NULL DEFAULT 'ANY',
     owner name NOT NULL,
+    owner_id oid NOT NULL,
+    owner_system bigint NOT NULL,
     is_enabled boolean NOT NULL DEFAULT true,
     disabled_reason text,
     created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
@@ -414,7 +416,9 @@ COMMENT ON COLUMN atlas_rules.condition IS 'Path of SQL/JSON that the events mus
 COMMENT ON COLUMN atlas_rules.times IS 'How many such events make a match';
 COMMENT ON COLUMN atlas_rules.within IS 'The time within which they must occur; null if one is enough';
 COMMENT ON COLUMN atlas_rules.role IS 'PRIMARY for events of which the object is the primary one, RELATED for those that it is a related object of, or ANY';
-COMMENT ON COLUMN atlas_rules.owner IS 'Role that made the rule';
+COMMENT ON COLUMN atlas_rules.owner IS 'Name of the role that made the rule, as it was then';
+COMMENT ON COLUMN atlas_rules.owner_id IS 'That role in the server where it did so: one that has got the name since then is another role';
+COMMENT ON COLUMN atlas_rules.owner_system IS 'System identifier of that server; in another one the name counts';
 COMMENT ON COLUMN atlas_rules.is_enabled IS 'Whether events are looked at for the rule';
 COMMENT ON COLUMN atlas_rules.disabled_reason IS 'Why the rule was switched off; null if somebody did so';
 COMMENT ON COLUMN atlas_rules.created_at IS 'When the rule was made';

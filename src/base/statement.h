@@ -11,7 +11,7 @@
  * A statement of ours: @extschema@ stands for the quoted schema. It is planned
  * at first use and kept until the extension is moved or dropped.
  */
-#define ATLAS_MAX_PARAMETERS 16
+#define ATLAS_MAX_PARAMETERS 17
 
 typedef struct AtlasStatement
 {

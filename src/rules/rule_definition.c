@@ -18,6 +18,7 @@
 #include "utils/builtins.h"
 #include "utils/jsonpath.h"
 #include "utils/lsyscache.h"
+#include "utils/syscache.h"
 
 #include "base/arrays.h"
 #include "base/statement.h"
@@ -39,17 +40,17 @@ static AtlasStatement insert_rule = {
 	.sql =
 	"INSERT INTO @extschema@.atlas_rules"
 	"       (tenant_id, rule_name, object_type, event_name, condition, times, within, role, owner, enabled_xid,"
-	"        action_schema, action_name, channel, cooldown, system_identifier, database_id)"
-	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"
+	"        action_schema, action_name, channel, cooldown, system_identifier, database_id, owner_id, owner_system)"
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $15)"
 	" ON CONFLICT (tenant_id, rule_name) DO NOTHING",
-	.nparameters = 16,
+	.nparameters = 17,
 	.parameters = {TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONPATHOID, INT4OID, INTERVALOID, TEXTOID, NAMEOID, XID8OID,
-		TEXTOID, TEXTOID, TEXTOID, INTERVALOID, INT8OID, OIDOID},
+		TEXTOID, TEXTOID, TEXTOID, INTERVALOID, INT8OID, OIDOID, OIDOID},
 };
 
 static AtlasStatement lock_rule = {
 	.sql =
-	"SELECT rule_id, owner, is_enabled FROM @extschema@.atlas_rules"
+	"SELECT rule_id, is_enabled, owner, owner_id, owner_system FROM @extschema@.atlas_rules"
 	" WHERE tenant_id OPERATOR(pg_catalog.=) $1 AND rule_name OPERATOR(pg_catalog.=) $2 FOR UPDATE",
 	.nparameters = 2,
 	.parameters = {TEXTOID, TEXTOID},
@@ -282,8 +283,8 @@ atlas_rule_create(const AtlasRuleWish *wish, const AtlasRule *rule)
 {
 	bool		calls = OidIsValid(wish->action);
 	NameData	owner_name;
-	Datum		values[16];
-	char		nulls[] = "                ";
+	Datum		values[17];
+	char		nulls[] = "                 ";
 
 	refuse_too_many(rule->tenant);
 	namestrcpy(&owner_name, GetUserNameFromId(wish->owner, false));
@@ -303,8 +304,26 @@ atlas_rule_create(const AtlasRuleWish *wish, const AtlasRule *rule)
 	put_pointer(values, nulls, 13, wish->cooldown);
 	values[14] = Int64GetDatum((int64) GetSystemIdentifier());
 	values[15] = ObjectIdGetDatum(MyDatabaseId);
+	values[16] = ObjectIdGetDatum(wish->owner);
 	if (atlas_execute(&insert_rule, values, nulls, false, 0) == 0)
 		refuse_rule(ATLAS_CONFLICT, "There is a rule \"%s\" already.", rule->name);
+}
+
+/*
+ * The role that a rule belongs to, whose columns about that are in a row from this one on; InvalidOid if it is
+ * not there any more. A role that was made later does not get the rule by its name. In another
+ * server, to which the database was brought by a dump or an upgrade, roles are known by their names.
+ */
+static Oid
+owner_of_rule(HeapTuple row, TupleDesc tupdesc, int column)
+{
+	bool		isnull;
+	const char *name = NameStr(*DatumGetName(SPI_getbinval(row, tupdesc, column, &isnull)));
+	Oid			id = DatumGetObjectId(SPI_getbinval(row, tupdesc, column + 1, &isnull));
+
+	if (DatumGetInt64(SPI_getbinval(row, tupdesc, column + 2, &isnull)) != (int64) GetSystemIdentifier())
+		return get_role_oid(name, true);
+	return SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(id)) ? id : InvalidOid;
 }
 
 /*
@@ -315,7 +334,6 @@ static void
 find_rule(const text *tenant, const text *name, Oid role, Datum *values, bool *is_enabled)
 {
 	Datum		by_name[] = {PointerGetDatum(tenant), PointerGetDatum(name)};
-	const char *owner_name;
 	Oid			owner;
 	bool		isnull;
 
@@ -323,9 +341,8 @@ find_rule(const text *tenant, const text *name, Oid role, Datum *values, bool *i
 		refuse_rule(ATLAS_OBJECT_NOT_FOUND, "There is no rule \"%s\".", name);
 	values[0] = by_name[0];
 	values[1] = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
-	owner_name = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2);
-	*is_enabled = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3, &isnull));
-	owner = get_role_oid(owner_name, true);
+	*is_enabled = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
+	owner = owner_of_rule(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3);
 	if (!superuser_arg(role) && (!OidIsValid(owner) || !has_privs_of_role(role, owner)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
