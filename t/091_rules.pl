@@ -31,6 +31,11 @@ sub matches
 	return $node->safe_psql('atlas', "SELECT count(*) FROM atlas_rule_matches WHERE rule_name = '$name'");
 }
 
+sub pg_array
+{
+	return '{' . join(',', @_) . '}';
+}
+
 sub killed
 {
 	return scalar(() = log_since($node, 0) =~ /was terminated by signal 9/g);
@@ -145,21 +150,62 @@ oracle_ok($node, 'atlas', \@ids);
 
 # ----- A session that evaluates rules, and does not end -----
 
+# It has hits of its own, so that nobody else may write any. That holds up neither links nor documents, nor rules
+# that need one event.
+make_rule('one', q{'CUSTOMER', 'One'});
+my $one = q{SELECT submit_event('CUSTOMER', md5('customer-1')::uuid::text, 'One')};
 my $session = $node->background_psql('atlas');
 $session->query_safe('BEGIN');
+push @ids, event_ids($session->query_safe('SELECT atlas_test.submit(5300, 5310)'));
 $session->query_safe('SELECT atlas_link_events()');
-push @ids, submit_events($node, 'atlas', 5300, 5310);
-$session->query_safe('SELECT atlas_link_events()');
-my @others = submit_events($node, 'atlas', 5311, 5320);
-push @ids, @others;
-wait_until(
-	$node, 'atlas',
-	"SELECT count(*) = 0 FROM atlas_event_queue WHERE event_id = ANY ('{" . join(',', @others) . "}') AND next_attempt_at IS NULL",
-	'linking does not wait for it');
+push @ids, my @meanwhile = submit_events($node, 'atlas', 5311, 5320);
+push @ids, event_ids($node->safe_psql('atlas', $one));
+wait_until($node, 'atlas', "SELECT count(*) = 0 FROM atlas_event_queue WHERE next_attempt_at IS NULL", 'linking does not wait for it');
+wait_until($node, 'atlas', 'SELECT count(*) = 10 FROM atlas_event_search WHERE event_id = ANY ($$' . pg_array(@meanwhile) . '$$)', 'nor do documents');
+wait_until($node, 'atlas', q{SELECT count(*) = 1 FROM atlas_rule_matches WHERE rule_name = 'one'}, 'nor do rules that need one event');
+is($node->safe_psql('atlas', 'SELECT count(*), count(DISTINCT what) FROM atlas_event_work'), '10|1', 'the other rules wait for it');
 $session->query_safe('COMMIT');
-$session->quit;
 linked_ok($node, 'atlas', 'rules are evaluated when it has ended');
 oracle_ok($node, 'atlas', \@ids);
+
+# ----- Hits do not outlive their rule -----
+
+for my $end ('ROLLBACK', 'COMMIT')
+{
+	# What has come since its snapshot was taken goes with the rule as well.
+	$session->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM atlas_rule_hits');
+	push @ids, submit_events($node, 'atlas', 5331, 5340);
+	linked_ok($node, 'atlas', 'before a rule is dropped, events count for it');
+	$session->query_safe(q{SELECT atlas_drop_rule('accounts')});
+	push @ids, submit_events($node, 'atlas', 5321, 5330), event_ids($node->safe_psql('atlas', $one));
+	wait_until($node, 'atlas', q{SELECT count(*) = 0 FROM atlas_event_work w JOIN atlas_events e USING (event_id) WHERE e.name = 'One'},
+		'while a rule is being dropped, other events are worked on');
+	is($node->safe_psql('atlas', 'SELECT count(*) FROM atlas_event_work'), '10', 'and those that count for it wait');
+	$session->query_safe($end);
+	linked_ok($node, 'atlas', "after $end they are done");
+	oracle_ok($node, 'atlas', \@ids, "nothing is missing after $end, and nothing is left over");
+}
+$session->quit;
+
+# ----- Partitions that cannot be made -----
+
+make_rule('long ago', q{'CUSTOMER', 'Long ago', times => 2, within => '1 hour'});
+$node->safe_psql('atlas', q{UPDATE atlas_rules SET since = '2020-01-01' WHERE rule_name = 'long ago';
+    CREATE FUNCTION forbid_tables() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF EXISTS (SELECT FROM pg_event_trigger_ddl_commands() WHERE object_identity ~ 'atlas_rule_') THEN
+        RAISE EXCEPTION 'tables are forbidden';
+    END IF; END $$;
+    CREATE EVENT TRIGGER forbid_tables ON ddl_command_end WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION forbid_tables()});
+push @ids, event_ids($node->safe_psql('atlas', q{SELECT submit_event('CUSTOMER', md5('customer-1')::uuid::text, 'Long ago',
+    occurred_at => date_trunc('month', now()) - interval '8 months' + n * interval '1 min') FROM generate_series(1, 2) n}));
+wait_until($node, 'atlas', q{SELECT count(*) = 2 FROM atlas_event_work WHERE what = 4 AND attempts = 0 AND last_error = 'tables are forbidden'},
+	'events are put off, and not to blame, if the partition of their hits cannot be made');
+is($node->safe_psql('atlas', q{SELECT count(*) FROM atlas_event_search WHERE document @@ 'ago'}), '2', 'their documents are made');
+$node->safe_psql('atlas', 'DROP EVENT TRIGGER forbid_tables; UPDATE atlas_event_work SET next_attempt_at = now()');
+linked_ok($node, 'atlas', 'when it can be, they are done');
+is(matches('long ago'), '1', 'and they match');
+oracle_ok($node, 'atlas', \@ids);
+
 # ----- A rule that takes the linker down -----
 
 # Matching it kills the linker, and so does trying it on an event by itself.

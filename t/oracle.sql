@@ -25,8 +25,8 @@ END $$;
 -- Every event of which nothing is to be done any more has a document, but for those that were
 -- stored while search was not in effect: since when is noted.
 --
--- What rules have matched is what follows from the events and links that are there. Their conditions are
--- predicates on name and payload in the tests.
+-- What rules have as hits and have matched is what follows from the events and links that are there, and nothing
+-- is left of rules that are gone, but their matches. Conditions are predicates on name and payload in the tests.
 --
 -- A reference that is recorded as unresolved may have become resolvable since:
 -- that is a violation only once the linker ought to have looked again. Links
@@ -115,6 +115,9 @@ rule_matches AS MATERIALIZED (
       FROM (SELECT *, lag(occurred_at, times - 1) OVER (PARTITION BY tenant_id, rule_id, object_id ORDER BY event_id) AS first_at
               FROM rule_hits WHERE times > 1) AS h
      WHERE h.first_at > h.occurred_at - extract(epoch FROM h.within) * interval '1 second'),
+actual_hits AS MATERIALIZED (
+    SELECT h.tenant_id, h.rule_id, h.object_id, h.event_id, h.occurred_at, r.is_enabled
+      FROM atlas_rule_hits h LEFT JOIN atlas_rules r ON r.tenant_id = h.tenant_id AND r.rule_id = h.rule_id),
 actual_matches AS MATERIALIZED (
     SELECT m.tenant_id, m.rule_id, m.object_type, m.object_id, m.event_id
       FROM atlas_rule_matches m JOIN atlas_rules r ON r.tenant_id = m.tenant_id AND r.rule_id = m.rule_id AND r.is_enabled),
@@ -164,6 +167,17 @@ SELECT 'a document is there more than once', d.event_id, d.copies::text
 UNION ALL
 SELECT 'a document is empty without a problem, or has one and is not', d.event_id, NULL
   FROM documents d WHERE d.is_odd
+UNION ALL
+SELECT 'a hit of a rule is missing', h.event_id, concat_ws(' ', h.rule_id, h.object_id)
+  FROM (SELECT tenant_id, rule_id, object_id, event_id, occurred_at FROM rule_hits WHERE times > 1
+        EXCEPT ALL SELECT tenant_id, rule_id, object_id, event_id, occurred_at FROM actual_hits) AS h
+UNION ALL
+SELECT 'a hit of a rule ought not to be there', h.event_id, concat_ws(' ', h.rule_id, h.object_id)
+  FROM (SELECT tenant_id, rule_id, object_id, event_id, occurred_at FROM actual_hits WHERE is_enabled
+        EXCEPT ALL SELECT tenant_id, rule_id, object_id, event_id, occurred_at FROM rule_hits WHERE times > 1) AS h
+UNION ALL
+SELECT 'a hit is there of a rule that is not', h.event_id, concat_ws(' ', h.rule_id, h.object_id)
+  FROM actual_hits h WHERE h.is_enabled IS NULL
 UNION ALL
 SELECT 'a match of a rule is missing', m.event_id, concat_ws(' ', m.rule_id, m.object_type, m.object_id)
   FROM (TABLE rule_matches EXCEPT ALL TABLE actual_matches) AS m

@@ -231,16 +231,29 @@ atlas_execute(AtlasStatement *statement, Datum *values, const char *nulls,
 	return SPI_processed;
 }
 
-uint64
-atlas_execute_now(AtlasStatement *statement, Datum *values)
+/* Runs a statement with a snapshot that is taken now. */
+static uint64
+execute_with_latest_snapshot(AtlasStatement *statement, Datum *values, bool read_only)
 {
 	int			guc_level = atlas_restrict_search_path();
 	SPIPlanPtr	plan = atlas_plan(statement);
 	int			code = SPI_execute_snapshot(plan, values, NULL, GetLatestSnapshot(), InvalidSnapshot,
-											true, false, 0);
+											read_only, false, 0);
 
 	if (code < 0)
 		elog(ERROR, "could not execute \"%s\": %s", statement->sql, SPI_result_code_string(code));
 	atlas_restore_search_path(guc_level);
 	return SPI_processed;
+}
+
+uint64
+atlas_execute_now(AtlasStatement *statement, Datum *values)
+{
+	return execute_with_latest_snapshot(statement, values, true);
+}
+
+uint64
+atlas_change_now(AtlasStatement *statement, Datum *values)
+{
+	return execute_with_latest_snapshot(statement, values, false);
 }

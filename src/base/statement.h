@@ -36,6 +36,9 @@ extern uint64 atlas_execute(AtlasStatement *statement, Datum *values, const char
  */
 extern uint64 atlas_execute_now(AtlasStatement *statement, Datum *values);
 
+/* The same for a statement that changes such rows. */
+extern uint64 atlas_change_now(AtlasStatement *statement, Datum *values);
+
 /* The kept plan of a statement, ready to be run as above. */
 extern SPIPlanPtr atlas_plan(AtlasStatement *statement);
 

@@ -18,6 +18,15 @@ typedef enum AtlasRuleRole
 	ATLAS_ROLE_RELATED
 } AtlasRuleRole;
 
+/* Whether hits of a rule may be written, which must not outlive it. */
+typedef enum AtlasRuleKept
+{
+	ATLAS_RULE_UNASKED,
+	ATLAS_RULE_KEPT,			/* until the end of the transaction */
+	ATLAS_RULE_LOCKED,			/* somebody is changing it */
+	ATLAS_RULE_GONE
+} AtlasRuleKept;
+
 /* Of one run, which is the evaluation for one batch of events. */
 typedef struct AtlasTally
 {
@@ -28,6 +37,7 @@ typedef struct AtlasTally
 	const char *last_error;
 	int			ticks;			/* of the timer, while its condition was evaluated */
 	const char *fault;			/* why it is to be switched off; NULL: it is not */
+	AtlasRuleKept kept;			/* asked when it has its first hit */
 } AtlasTally;
 
 typedef struct AtlasRule

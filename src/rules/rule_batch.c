@@ -6,7 +6,9 @@
  *	and the matches that hits have made ─► rows
  *
  * Whoever writes hits is alone with that until the end of its transaction, because a match may take
- * several of them. The events whose rules would write hits are left if somebody else does so.
+ * several of them. The events whose rules would write hits are left if somebody else does so, and so are
+ * those with a hit of a rule that somebody is about to change: hits must not outlive their rule. Neither
+ * is waited for, and once one event has been left, conditions are not evaluated in vain for the others.
  *
  * A batch is one transaction, and nothing is linked meanwhile, so it ends when it has many rows to
  * write. An event with many objects can have a row for each of its objects and rules. It has no more than
@@ -168,9 +170,52 @@ without_too_many(AtlasRuleRun *run, const AtlasRuleEvent *event, List *rules)
 	return result;
 }
 
-/* Evaluates the rules for one event. Returns false if it is to be left for another batch. */
+/* Is one of the rules about several events? */
 static bool
-evaluate_event(AtlasRuleBatch *batch, const AtlasRuleEvent *event, const List *faults)
+some_have_hits(const List *rules)
+{
+	ListCell   *cell;
+
+	foreach(cell, rules)
+		if (((const AtlasRule *) lfirst(cell))->times > 1)
+			return true;
+	return false;
+}
+
+/* May hits be written, which only one may do at a time? */
+static bool
+may_write_hits(AtlasRuleBatch *batch)
+{
+	if (!batch->may_write_hits && !batch->hits_are_locked)
+	{
+		batch->may_write_hits = atlas_lock_rules(ATLAS_WRITE_HITS);
+		batch->hits_are_locked = !batch->may_write_hits;
+	}
+	return batch->may_write_hits;
+}
+
+/* Is there a rule among them that somebody is changing? Those that have hits are kept then, or known to be gone. */
+static bool
+some_are_locked(AtlasRuleBatch *batch, const List *rules)
+{
+	ListCell   *cell;
+
+	foreach(cell, rules)
+	{
+		AtlasRule  *rule = lfirst(cell);
+		AtlasTally *tally = atlas_rule_run_tally(&batch->run, rule);
+
+		if (rule->times > 1 && tally->kept == ATLAS_RULE_UNASKED)
+			tally->kept = atlas_rule_keep(rule);
+		if (tally->kept == ATLAS_RULE_LOCKED)
+			return true;
+	}
+	return false;
+}
+
+/* Evaluates the rules for one event. Returns false if this and the ones behind it are to be left for another batch. */
+static bool
+evaluate_event(AtlasRuleBatch *batch, AtlasRuleEvent *event, const List *faults)
 {
 	List	   *rules = rules_with_objects(event, faults);
 	List	   *true_rules;
@@ -178,13 +223,22 @@ evaluate_event(AtlasRuleBatch *batch, const AtlasRuleEvent *event, const List *f
 
 	if (rules == NIL)
 		return true;
+	event->is_left = batch->hits_are_locked && some_have_hits(rules);
+	if (event->is_left)
+		return true;
 	if (!atlas_rule_run_evaluate(&batch->run, event, rules, &true_rules))
 		return false;
 	true_rules = without_too_many(&batch->run, event, true_rules);
+	event->is_left = some_have_hits(true_rules) &&
+		(!may_write_hits(batch) || some_are_locked(batch, true_rules));
+	if (event->is_left)
+		return true;
 	foreach(cell, true_rules)
 	{
 		AtlasRule  *rule = lfirst(cell);
 
+		if (rule->tally.kept == ATLAS_RULE_GONE)
+			continue;
 		if (rule->times > 1)
 			batch->hits = atlas_rule_event_hits(batch->hits, event, rule);
 		else
@@ -210,9 +264,13 @@ atlas_rules_evaluate(AtlasRuleBatch *batch, AtlasRuleEvent *events, int nevents,
 	atlas_rule_run_begin(&batch->run);
 	if (nevents == 0)
 		return;
-	batch->is_locked = !atlas_lock_rules(ATLAS_EVALUATE_RULES);
-	if (batch->is_locked)
+	if (!atlas_lock_rules(ATLAS_EVALUATE_RULES))
+	{
+		for (int i = 0; i < nevents; i++)
+			events[i].is_left = true;
+		batch->nevaluated = nevents;
 		return;
+	}
 	atlas_rule_cache_refresh();
 	nevents = read_related_of(events, nevents);
 	while (batch->nevaluated < nevents && !is_long_batch(batch))
@@ -222,11 +280,6 @@ atlas_rules_evaluate(AtlasRuleBatch *batch, AtlasRuleEvent *events, int nevents,
 			break;
 		batch->nevaluated++;
 	}
-	if (batch->hits == NIL || atlas_lock_rules(ATLAS_WRITE_HITS))
-		return;
-	batch->is_locked = true;
-	batch->nevaluated = 0;
-	batch->hits = batch->matches = NIL;
 }
 
 /* Leaves out what a rule has that turned out to be at fault later on. */
@@ -250,14 +303,14 @@ atlas_rules_write(AtlasRuleBatch *batch)
 	List	   *matches = without_hits_of_faulty(batch->matches);
 
 	list_sort(hits, atlas_hit_compare_events);
-	atlas_rule_hits_write(hits);
+	atlas_rule_hits_write(hits, batch->makes_partitions);
 	if (hits != NIL)
 	{
 		list_sort(hits, atlas_hit_compare);
 		matches = atlas_rule_windows_look(matches, hits);
 	}
 	list_sort(matches, atlas_hit_compare_events);
-	atlas_actions_write(atlas_rule_matches_write(matches));
+	atlas_actions_write(atlas_rule_matches_write(matches, batch->makes_partitions));
 	atlas_rules_count(batch->run.rules);
 }
 

@@ -17,14 +17,16 @@ typedef struct AtlasRuleBatch
 	AtlasRuleRun run;
 	List	   *hits;			/* of AtlasHit, of rules that need several */
 	List	   *matches;		/* of AtlasHit, of rules that need one */
-	bool		is_locked;		/* somebody else is in the way: no event was evaluated */
-	int			nevaluated;		/* events, the first ones */
+	bool		may_write_hits; /* until the end of the transaction */
+	bool		hits_are_locked;	/* somebody else does so */
+	int			nevaluated;		/* events, the first ones; some of them may be left nevertheless */
+	bool	   *makes_partitions;	/* of the caller: set while the partitions of rows are made */
 } AtlasRuleBatch;
 
 /*
  * Evaluates the rules for events, in the order of their keys, as long as that does not take too much
- * time: the events behind the first ones are to be left for another batch, and all of them if somebody
- * else is in the way. Rules that are among the faults, of AtlasRuleFault, are left out.
+ * time: the events behind the first ones are to be left for another batch, and those that say so, for
+ * which somebody else is in the way. Rules that are among the faults, of AtlasRuleFault, are left out.
  * Inside SPI_connect(), as the owner of the extension.
  */
 extern void atlas_rules_evaluate(AtlasRuleBatch *batch, AtlasRuleEvent *events, int nevents, const List *faults);

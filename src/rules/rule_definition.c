@@ -64,6 +64,7 @@ static AtlasStatement delete_rule = {
 	.parameters = {TEXTOID, INT8OID},
 };
 
+/* Also those that were written after the transaction took its snapshot, now that the rule is locked. */
 static AtlasStatement delete_hits = {
 	.sql =
 	"DELETE FROM @extschema@.atlas_rule_hits"
@@ -357,7 +358,7 @@ atlas_rule_drop(const text *tenant, const text *name, Oid role)
 
 	find_rule(tenant, name, role, values, &is_enabled);
 	(void) atlas_execute(&delete_rule, values, NULL, false, 0);
-	(void) atlas_execute(&delete_hits, values, NULL, false, 0);
+	(void) atlas_change_now(&delete_hits, values);
 }
 
 void
@@ -375,5 +376,5 @@ atlas_rule_enable(const text *tenant, const text *name, bool is_enabled, Oid rol
 	values[3] = Int64GetDatum((int64) GetSystemIdentifier());
 	values[4] = ObjectIdGetDatum(MyDatabaseId);
 	(void) atlas_execute(&enable_rule, values, NULL, false, 0);
-	(void) atlas_execute(&delete_hits, values, NULL, false, 0);
+	(void) atlas_change_now(&delete_hits, values);
 }

@@ -46,6 +46,7 @@ atlas_rule_event_take(AtlasRuleEvent *event, HeapTuple row, TupleDesc tupdesc, i
 	event->has_related = !facts->nulls[ATLAS_FACT_RELATED_OBJECTS];
 	event->related = NULL;
 	event->nrelated = 0;
+	event->is_left = false;
 }
 
 /* Takes the objects of one event, which begin with this row of the result; returns the row behind them. */

@@ -29,6 +29,7 @@ typedef struct AtlasRuleEvent
 	bool		has_related;	/* objects that it names, linked or not */
 	AtlasRuleObject *related;	/* those that are linked, if they were read */
 	int			nrelated;
+	bool		is_left;		/* somebody is in the way of its evaluation */
 } AtlasRuleEvent;
 
 /*

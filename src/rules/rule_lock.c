@@ -4,7 +4,8 @@
  *		atlas_link_events().
  *
  * Nobody waits for this lock. A session that holds it in a long transaction keeps others from
- * evaluating rules meanwhile, but not from linking, nor from making documents.
+ * writing hits meanwhile, but not from linking, nor from making documents, nor from evaluating rules that need
+ * one event only.
  */
 #include "postgres.h"
 

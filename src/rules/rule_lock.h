@@ -22,4 +22,11 @@
  */
 extern bool atlas_lock_rules(LOCKMODE mode);
 
+/* Can hits be written now? Then it is up to this transaction to do so. */
+static inline bool
+atlas_rules_are_free(void)
+{
+	return atlas_lock_rules(ATLAS_WRITE_HITS);
+}
+
 #endif							/* ATLAS_RULE_LOCK_H */

@@ -1,9 +1,11 @@
 /*
  * rule_notes.c
- *		What is noted in the rows of rules: what was unknown, errors, and that a rule is switched off.
+ *		What is noted in the rows of rules: what was unknown, errors, that a rule is switched off, and that
+ *		it must stay for a moment.
  *
  * A row that somebody has locked is left alone, so that nobody can keep rules of others from being
- * evaluated: counts are lost then, and a rule that is to be switched off is so by this process at first.
+ * evaluated: counts are lost then, and a rule that is to be switched off is so by this process at first. What is done
+ * here does not change the key of a rule, and so it goes on beside those who only keep the rule.
  */
 #include "postgres.h"
 
@@ -29,7 +31,7 @@ static AtlasStatement count_in_rules = {
 	"               LATERAL (SELECT FROM @extschema@.atlas_rules l"
 	"                         WHERE l.tenant_id OPERATOR(pg_catalog.=) n.tenant_id"
 	"                           AND l.rule_id OPERATOR(pg_catalog.=) n.rule_id"
-	"                        OFFSET 0 FOR UPDATE SKIP LOCKED) l) k"
+	"                        OFFSET 0 FOR NO KEY UPDATE SKIP LOCKED) l) k"
 	" WHERE r.tenant_id OPERATOR(pg_catalog.=) k.tenant_id AND r.rule_id OPERATOR(pg_catalog.=) k.rule_id",
 	.nparameters = 5,
 	.parameters = {TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID},
@@ -41,11 +43,28 @@ static AtlasStatement switch_off = {
 	"   SET is_enabled = false, disabled_reason = $3"
 	"  FROM (SELECT l.tenant_id, l.rule_id FROM @extschema@.atlas_rules l"
 	"         WHERE l.tenant_id OPERATOR(pg_catalog.=) $1 AND l.rule_id OPERATOR(pg_catalog.=) $2 AND l.is_enabled"
-	"        FOR UPDATE SKIP LOCKED) k"
+	"        FOR NO KEY UPDATE SKIP LOCKED) k"
 	" WHERE r.tenant_id OPERATOR(pg_catalog.=) k.tenant_id AND r.rule_id OPERATOR(pg_catalog.=) k.rule_id"
 	" RETURNING r.rule_name",
 	.nparameters = 3,
 	.parameters = {TEXTOID, INT8OID, TEXTOID},
+};
+
+static AtlasStatement keep_rule = {
+	.sql =
+	"SELECT FROM @extschema@.atlas_rules"
+	" WHERE tenant_id OPERATOR(pg_catalog.=) $1 AND rule_id OPERATOR(pg_catalog.=) $2"
+	"   FOR KEY SHARE SKIP LOCKED",
+	.nparameters = 2,
+	.parameters = {TEXTOID, INT8OID},
+};
+
+static AtlasStatement find_rule = {
+	.sql =
+	"SELECT FROM @extschema@.atlas_rules"
+	" WHERE tenant_id OPERATOR(pg_catalog.=) $1 AND rule_id OPERATOR(pg_catalog.=) $2",
+	.nparameters = 2,
+	.parameters = {TEXTOID, INT8OID},
 };
 
 /* Has the run found anything to count for the rule? */
@@ -82,6 +101,20 @@ atlas_rules_count(const List *rules)
 	for (int i = 0; i < lengthof(columns); i++)
 		values[i] = atlas_column_array(&columns[i], i == 0 || i == 4 ? TEXTOID : INT8OID);
 	(void) atlas_execute(&count_in_rules, values, NULL, false, 0);
+}
+
+AtlasRuleKept
+atlas_rule_keep(const AtlasRule *rule)
+{
+	Datum		values[2];
+	bool		is_there;
+
+	values[0] = PointerGetDatum(rule->tenant);
+	values[1] = Int64GetDatum(rule->id);
+	if (atlas_execute(&keep_rule, values, NULL, false, 0) > 0)
+		return ATLAS_RULE_KEPT;
+	is_there = atlas_execute_now(&find_rule, values) > 0;
+	return is_there ? ATLAS_RULE_LOCKED : ATLAS_RULE_GONE;
 }
 
 void

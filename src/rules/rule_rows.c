@@ -84,27 +84,29 @@ atlas_hit_compare(const ListCell *a, const ListCell *b)
 	return result != 0 ? result : atlas_hit_compare_events(a, b);
 }
 
-/* Makes the partitions that the rows of hits go to. */
+/* Makes the partitions that the rows of hits go to, and says so meanwhile. */
 static void
-ensure_rule_partitions(AtlasTableId table, const List *hits)
+ensure_rule_partitions(AtlasTableId table, const List *hits, bool *makes_partitions)
 {
 	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * list_length(hits));
 
 	for (int i = 0; i < list_length(hits); i++)
 		ids[i] = ((const AtlasHit *) list_nth(hits, i))->event_id;
+	*makes_partitions = true;
 	atlas_partition_ensure(table, ids, list_length(hits));
+	*makes_partitions = false;
 	pfree(ids);
 }
 
 void
-atlas_rule_hits_write(const List *hits)
+atlas_rule_hits_write(const List *hits, bool *makes_partitions)
 {
 	AtlasRows	rows;
 	ListCell   *cell;
 
 	if (hits == NIL)
 		return;
-	ensure_rule_partitions(ATLAS_RULE_HITS, hits);
+	ensure_rule_partitions(ATLAS_RULE_HITS, hits, makes_partitions);
 	atlas_rows_init(&rows, &hits_table, list_length(hits));
 	foreach(cell, hits)
 	{
@@ -153,7 +155,7 @@ match_values(List *matches, Datum *values)
 
 /* What others can observe and act on must survive a crash, so the transaction waits for the disk. */
 List *
-atlas_rule_matches_write(List *matches)
+atlas_rule_matches_write(List *matches, bool *makes_partitions)
 {
 	Datum		values[9];
 	List	   *fresh = NIL;
@@ -162,7 +164,7 @@ atlas_rule_matches_write(List *matches)
 
 	if (matches == NIL)
 		return NIL;
-	ensure_rule_partitions(ATLAS_RULE_MATCHES, matches);
+	ensure_rule_partitions(ATLAS_RULE_MATCHES, matches, makes_partitions);
 	match_values(matches, values);
 	(void) atlas_execute(&insert_matches, values, NULL, false, 0);
 	for (uint64 i = 0; i < SPI_processed; i++)

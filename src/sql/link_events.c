@@ -33,7 +33,7 @@ work_on_events(void *argument)
 {
 	int			max_events = *(const int *) argument;
 	AtlasCursor cursor = {.backlog = ATLAS_TO_WORK_ON,.context = CurrentMemoryContext};
-	AtlasWorkLeft left;
+	int			left;
 	int			claimed;
 	int			limit;
 

@@ -62,6 +62,19 @@ static AtlasStatement delete_work = {
 	.parameters = {ATLAS_KEYS_PARAMETERS, TIDARRAYOID},
 };
 
+/* The same. Rows that say so already are not written anew. */
+static AtlasStatement leave_rules = {
+	.sql =
+	"UPDATE @extschema@.atlas_event_work w"
+	"   SET what = $4, next_attempt_at = NULL, last_error = NULL"
+	"  FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3))"
+	"              AS k (tenant_id, event_id, place)"
+	" WHERE w.ctid OPERATOR(pg_catalog.=) k.place AND " ATLAS_FINDS_KEY("w")
+	"   AND (w.what OPERATOR(pg_catalog.<>) $4 OR w.next_attempt_at IS NOT NULL)",
+	.nparameters = ATLAS_KEYS_NPARAMETERS + 2,
+	.parameters = {ATLAS_KEYS_PARAMETERS, TIDARRAYOID, INT2OID},
+};
+
 static AtlasStatement postpone_work = {
 	.sql =
 	"UPDATE @extschema@.atlas_event_work"
@@ -202,6 +215,19 @@ take_place(AtlasEventKey *key)
 
 	key->place = *(ItemPointer) DatumGetPointer(SPI_getbinval(SPI_tuptable->vals[0],
 															  SPI_tuptable->tupdesc, 1, &isnull));
+}
+
+void
+atlas_work_leave_rules(const AtlasEventKey *keys, int nkeys)
+{
+	Datum		values[ATLAS_KEYS_NPARAMETERS + 2];
+
+	if (nkeys == 0)
+		return;
+	atlas_event_keys_values(keys, nkeys, values);
+	values[ATLAS_KEYS_NPARAMETERS] = atlas_event_keys_places(keys, nkeys);
+	values[ATLAS_KEYS_NPARAMETERS + 1] = Int16GetDatum(ATLAS_WORK_RULES);
+	(void) atlas_execute(&leave_rules, values, NULL, false, 0);
 }
 
 void

@@ -51,6 +51,9 @@ extern void atlas_work_add_late(const AtlasEventKey *keys, int nkeys);
 /* Removes rows that were claimed. */
 extern void atlas_work_remove(const AtlasEventKey *keys, int nkeys);
 
+/* Leaves nothing to be done in rows that were claimed but to evaluate the rules, as if they were new. */
+extern void atlas_work_leave_rules(const AtlasEventKey *keys, int nkeys);
+
 /* Leaves only a part of what is to be done in a row that was claimed, which is due at once. */
 extern void atlas_work_reduce(AtlasEventKey *key, int what);
 

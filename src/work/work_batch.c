@@ -63,6 +63,7 @@ typedef struct WorkEvent
 {
 	AtlasEventKey key;
 	HeapTuple	row;			/* of the statement above */
+	bool		rules_are_left; /* somebody else is in the way */
 } WorkEvent;
 
 typedef struct WorkBatch
@@ -70,9 +71,9 @@ typedef struct WorkBatch
 	AtlasEventKey *keys;		/* sorted, the rows of one event side by side */
 	int			nkeys;
 	bool		documents_may_exist;
-	bool		makes_partitions;	/* at this moment */
-	bool		left_locked;	/* some rows were left because of locks */
-	bool		left_for_time;	/* or because rules took long */
+	bool		makes_partitions;	/* at this moment, of documents */
+	bool		makes_rule_partitions;	/* or of hits or matches */
+	int			left;			/* whether some rows were left, and why */
 	List	   *faults;			/* of AtlasRuleFault: rules that are to be switched off */
 	MemoryContext context;		/* of this list */
 } WorkBatch;
@@ -118,6 +119,7 @@ read_work_events(const AtlasEventKey *keys, int nkeys, int *nevents)
 		events[i].key.id = *DatumGetUUIDP(SPI_getbinval(events[i].row, SPI_tuptable->tupdesc,
 														COLUMN_OF(ATLAS_FACT_EVENT_ID), &isnull));
 		events[i].key.tenant = atlas_result_text(events[i].row, SPI_tuptable->tupdesc, TENANT_COLUMN);
+		events[i].rules_are_left = false;
 	}
 	qsort(events, *nevents, sizeof(WorkEvent), compare_work_events);
 	atlas_complete_keys(keys, events, *nevents, sizeof(WorkEvent));
@@ -270,7 +272,10 @@ write_documents(const WorkEvent *events, int nevents, TupleDesc tupdesc, bool ma
 
 /* ----- Rules ----- */
 
-/* Evaluates the rules for the events that say so. Takes out those that are left, and returns how many remain. */
+/*
+ * Evaluates the rules for the events that say so, and notes of which they are left. Takes out the events that are
+ * left altogether, and returns how many remain.
+ */
 static int
 evaluate_rules(WorkBatch *batch, AtlasRuleBatch *rules, WorkEvent *events, int nevents, TupleDesc tupdesc)
 {
@@ -287,11 +292,19 @@ evaluate_rules(WorkBatch *batch, AtlasRuleBatch *rules, WorkEvent *events, int n
 		rule_events[nrule_events++].key = events[i].key;
 	}
 	atlas_rules_evaluate(rules, rule_events, nrule_events, batch->faults);
+	rules->makes_partitions = &batch->makes_rule_partitions;
 	for (int i = 0; i < nevents; i++)
-		if ((events[i].key.what & ATLAS_WORK_RULES) == 0 || next++ < rules->nevaluated)
-			events[nkept++] = events[i];
-	batch->left_locked |= rules->is_locked;
-	batch->left_for_time |= !rules->is_locked && rules->nevaluated < nrule_events;
+	{
+		if (events[i].key.what & ATLAS_WORK_RULES)
+		{
+			if (next >= rules->nevaluated)
+				continue;
+			events[i].rules_are_left = rule_events[next++].is_left;
+			batch->left |= events[i].rules_are_left ? ATLAS_LEFT_RULES : 0;
+		}
+		events[nkept++] = events[i];
+	}
+	batch->left |= rules->nevaluated < nrule_events ? ATLAS_LEFT_FOR_TIME : 0;
 	return nkept;
 }
 
@@ -307,22 +320,32 @@ note_faults(WorkBatch *batch, const AtlasRuleBatch *rules)
 
 /* ----- Rows of the work table ----- */
 
-/* Removes the rows of the events that are done with; both are sorted by key. */
+/*
+ * Removes the rows of the events that are done with, and leaves the rules in those of the events of which they are
+ * left; both are sorted by key.
+ */
 static void
 remove_done(const AtlasEventKey *keys, int nkeys, const WorkEvent *events, int nevents)
 {
 	AtlasEventKey *done = palloc(sizeof(AtlasEventKey) * nkeys);
+	AtlasEventKey *left = palloc(sizeof(AtlasEventKey) * nkeys);
 	int			ndone = 0;
+	int			nleft = 0;
 	int			next = 0;
 
 	for (int i = 0; i < nkeys; i++)
 	{
 		while (next < nevents && atlas_event_key_compare(&events[next].key, &keys[i]) < 0)
 			next++;
-		if (next < nevents && atlas_event_key_compare(&events[next].key, &keys[i]) == 0)
+		if (next >= nevents || atlas_event_key_compare(&events[next].key, &keys[i]) != 0)
+			continue;
+		if (events[next].rules_are_left && (keys[i].what & ATLAS_WORK_RULES))
+			left[nleft++] = keys[i];
+		else
 			done[ndone++] = keys[i];
 	}
 	atlas_work_remove(done, ndone);
+	atlas_work_leave_rules(left, nleft);
 }
 
 /* Puts a row off whose event is not in the log, or removes it. */
@@ -463,7 +486,7 @@ split_row(AtlasEventKey *key)
 	atlas_work_reduce(key, key->what & ~ATLAS_WORK_RULES);
 }
 
-/* An event is not to blame if the partition of its month cannot be made. */
+/* An event is not to blame if a partition of its month cannot be made. Its document does not wait for those of rules. */
 static void
 fail_work(void *argument, int item, const ErrorData *error)
 {
@@ -473,6 +496,8 @@ fail_work(void *argument, int item, const ErrorData *error)
 		put_off_row(&batch->keys[item], error->message);
 	else if ((batch->keys[item].what & ATLAS_WORK_RULES) && (batch->keys[item].what & ATLAS_WORK_DOCUMENT))
 		split_row(&batch->keys[item]);
+	else if (batch->makes_rule_partitions)
+		put_off_row(&batch->keys[item], error->message);
 	else
 		(void) atlas_work_failed(&batch->keys[item], true, error->message);
 }
@@ -496,7 +521,7 @@ work_on_part(void *argument, int from, int to, bool kept)
 	SPITupleTable *tuptable;
 	AtlasRuleBatch rules;
 
-	batch->makes_partitions = false;	/* as an error may have left it */
+	batch->makes_partitions = batch->makes_rule_partitions = false; /* as an error may have left them */
 	events = read_events_to_work_on(distinct, ndistinct, &nread, &missing);
 	tuptable = SPI_tuptable;
 	batch->makes_partitions = true;
@@ -507,7 +532,7 @@ work_on_part(void *argument, int from, int to, bool kept)
 		ereport(ERROR,
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 				 errmsg("partitions of table \"atlas_event_search\" are locked")));
-	batch->left_locked |= nevents < nread;
+	batch->left |= nevents < nread ? ATLAS_LEFT_LOCKED : 0;
 	nevents = evaluate_rules(batch, &rules, events, nevents, tuptable->tupdesc);
 	note_faults(batch, &rules);
 	write_documents(events, nevents, tuptable->tupdesc, batch->documents_may_exist);
@@ -544,31 +569,31 @@ work_on_batch(WorkBatch *batch)
 	atlas_bisect(batch, batch->nkeys, work_on_part, fail_work);
 }
 
-AtlasWorkLeft
+int
 atlas_work_on(const AtlasEventKey *keys, int nkeys)
 {
 	WorkBatch	batch = {.nkeys = nkeys,.context = CurrentMemoryContext};
 	ListCell   *cell;
 
 	if (nkeys == 0)
-		return ATLAS_LEFT_NONE;
+		return 0;
 	batch.keys = palloc(sizeof(AtlasEventKey) * nkeys);
 	memcpy(batch.keys, keys, sizeof(AtlasEventKey) * nkeys);
 	qsort(batch.keys, nkeys, sizeof(AtlasEventKey), atlas_event_key_compare);
 	work_on_batch(&batch);
 	foreach(cell, batch.faults)
 		atlas_rule_switch_off(lfirst(cell));
-	return batch.left_locked ? ATLAS_LEFT_LOCKED : batch.left_for_time ? ATLAS_LEFT_FOR_TIME : ATLAS_LEFT_NONE;
+	return batch.left;
 }
 
 int
-atlas_work_batch(AtlasCursor *cursor, int limit, AtlasWorkLeft *left)
+atlas_work_batch(AtlasCursor *cursor, int limit, int *left)
 {
 	AtlasEventKey *keys = palloc(sizeof(AtlasEventKey) * limit);
 	int			nclaimed = atlas_queue_claim_batch(cursor, limit, keys);
 
 	*left = atlas_work_on(keys, nclaimed);
-	if (*left != ATLAS_LEFT_NONE)
+	if (*left & ~ATLAS_LEFT_RULES)
 		cursor->sweep_next = true;
 	return nclaimed;
 }

@@ -15,26 +15,23 @@
  */
 #define ATLAS_MAX_WORK_BATCH 4000
 
-/* Whether some rows were left as they are, and why. */
-typedef enum AtlasWorkLeft
-{
-	ATLAS_LEFT_NONE,
-	ATLAS_LEFT_LOCKED,			/* partitions of documents are locked, or somebody else evaluates rules */
-	ATLAS_LEFT_FOR_TIME			/* rules took long, and the rest is to be done at once */
-} AtlasWorkLeft;
+/* Whether some rows were left, and why, a sum. */
+#define ATLAS_LEFT_LOCKED 1		/* partitions of documents are locked */
+#define ATLAS_LEFT_FOR_TIME 2	/* rules took long, and the rest is to be done at once */
+#define ATLAS_LEFT_RULES 4		/* the rules, because somebody else writes hits: see atlas_rules_are_free() */
 
 /*
  * Works on rows that have been claimed. Inside SPI_connect(), as the owner of the
- * extension, in a transaction of the caller's.
+ * extension, in a transaction of the caller's. Returns what was left.
  */
-extern AtlasWorkLeft atlas_work_on(const AtlasEventKey *keys, int nkeys);
+extern int	atlas_work_on(const AtlasEventKey *keys, int nkeys);
 
 /*
  * Claims and works on one batch. The cursor is of ATLAS_TO_WORK_ON. Returns the number of
  * rows claimed; fewer than limit: there is nothing new for now. The next pass is a sweep if
- * some were left.
+ * some were left, unless it was for the rules: then the caller sees to that when they are free.
  */
-extern int	atlas_work_batch(AtlasCursor *cursor, int limit, AtlasWorkLeft *left);
+extern int	atlas_work_batch(AtlasCursor *cursor, int limit, int *left);
 
 /*
  * Records an attempt at one row that has failed, or, if it is not made yet, one that may kill

@@ -109,7 +109,7 @@ detach(int code, Datum argument)
 	slot->failures = has_failed ? slot->failures + 1 : 0;
 	slot->next_visit = TimestampTzPlusMilliseconds(now, (int64) atlas_naptime * 1000);
 	/* Somebody has locked what is due already. */
-	if (atlas_linker.work_cursor.sweep_next)
+	if (atlas_linker.work_cursor.sweep_next || atlas_linker.rules_left)
 		atlas_linker.next_due = Min(atlas_linker.next_due,
 									TimestampTzPlusMilliseconds(Max(now, atlas_linker.work_not_before),
 																WORK_RETRY_MILLISECONDS));

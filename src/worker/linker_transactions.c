@@ -347,7 +347,7 @@ atlas_step_retry_unresolved(int *claimed)
 		return false;
 	atlas_linker.next_due = atlas_queue_next_due();
 	atlas_linker.left_some = atlas_queue_left_some(&atlas_linker.cursor);
-	if (atlas_queue_left_some(&atlas_linker.work_cursor))
+	if (!atlas_linker.rules_left && atlas_queue_left_some(&atlas_linker.work_cursor))
 		atlas_linker.left_some = true;
 	atlas_linker.rebuild_is_due = atlas_rebuild_is_due();
 	atlas_linker.rules_wait = atlas_any_rule_waits();

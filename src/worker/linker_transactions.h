@@ -29,6 +29,8 @@ typedef struct AtlasLinker
 	bool		rules_wait;		/* to begin */
 	bool		actions_are_due;	/* or may be: action workers are to be asked for */
 	TimestampTz actions_not_before; /* something was in the way of that */
+	bool		rules_left;		/* of some events, because somebody else writes hits */
+	TimestampTz rules_not_before;	/* when that is looked at again */
 	TimestampTz next_due;		/* when something is to be tried again */
 	TimestampTz next_round;		/* of what is due every naptime */
 

@@ -23,6 +23,7 @@
 #include "rules/rule_actions.h"
 #include "rules/rule_batch.h"
 #include "rules/rule_begin.h"
+#include "rules/rule_lock.h"
 #include "store/work.h"
 #include "work/rebuild.h"
 #include "work/work_batch.h"
@@ -48,7 +49,7 @@ typedef struct WorkStep
 	int			limit;
 	int			claimed;
 	AtlasEventKey *keys;		/* if they were claimed before */
-	AtlasWorkLeft left;
+	int			left;
 	bool		more;
 	TimestampTz *not_before;	/* set if it is to rest */
 } WorkStep;
@@ -97,17 +98,56 @@ run_work_step(const char *activity, WorkStep *step)
 	{
 		rest_from_work(step, error);
 		step->claimed = 0;
-		step->left = ATLAS_LEFT_NONE;
+		step->left = 0;
 		step->more = false;
 	}
 	atlas_linker_end_step(&saved);
 	return true;
 }
 
+/* Is a part of the second step to rest, because something was in its way? */
+static bool
+rests_until(TimestampTz not_before)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	return not_before != 0 && now < not_before &&
+		!TimestampDifferenceExceeds(now, not_before, WORK_ERROR_REST_MILLISECONDS + 1);
+}
+
+/*
+ * If rules were left because somebody else writes hits, finds out whether he has ended, and has those events claimed
+ * once more then. Until that they are not looked at, however many there are.
+ */
+static void
+look_after_left_rules(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (!atlas_linker.rules_left || rests_until(atlas_linker.rules_not_before))
+		return;
+	atlas_linker.rules_not_before = TimestampTzPlusMilliseconds(now, WORK_REST_MILLISECONDS);
+	if (!atlas_rules_are_free())
+		return;
+	atlas_linker.rules_left = false;
+	atlas_linker.work_cursor.sweep_next = true;
+}
+
+/* Notes that rules were left, for a while. */
+static void
+note_left_rules(int left)
+{
+	if ((left & ATLAS_LEFT_RULES) == 0)
+		return;
+	atlas_linker.rules_left = true;
+	atlas_linker.rules_not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), WORK_REST_MILLISECONDS);
+}
+
 /* Claims a batch and works on it. */
 static void
 claim_and_work(WorkStep *step)
 {
+	look_after_left_rules();
 	step->claimed = atlas_work_batch(&atlas_linker.work_cursor, step->limit, &step->left);
 }
 
@@ -117,6 +157,7 @@ claim_and_note(WorkStep *step)
 {
 	AtlasEventKey *keys = palloc(sizeof(AtlasEventKey) * step->limit);
 
+	look_after_left_rules();
 	step->claimed = atlas_queue_claim_batch(&atlas_linker.work_cursor, step->limit, keys);
 	atlas_linker_note_batch(ATLAS_TO_WORK_ON, keys, step->claimed);
 	memcpy(step->keys, atlas_event_keys_copy(keys, step->claimed, GetMemoryChunkContext(step->keys)),
@@ -128,7 +169,7 @@ static void
 work_on_noted(WorkStep *step)
 {
 	step->left = atlas_work_on(step->keys, atlas_work_claim_again(step->keys, step->claimed));
-	if (step->left != ATLAS_LEFT_NONE)
+	if (step->left & ~ATLAS_LEFT_RULES)
 		atlas_linker.work_cursor.sweep_next = true;
 }
 
@@ -144,16 +185,6 @@ static void
 go_on_with_rebuild(WorkStep *step)
 {
 	step->more = atlas_rebuild_step(step->limit);
-}
-
-/* Is a part of the second step to rest, because something was in its way? */
-static bool
-rests_until(TimestampTz not_before)
-{
-	TimestampTz now = GetCurrentTimestamp();
-
-	return not_before != 0 && now < not_before &&
-		!TimestampDifferenceExceeds(now, not_before, WORK_ERROR_REST_MILLISECONDS + 1);
 }
 
 /* Claims and notes a batch, and works on it in another transaction. */
@@ -214,7 +245,8 @@ atlas_step_work(bool links_come, bool *more)
 		stay = run_work_step("indexing", &step);
 		step.more = step.claimed >= step.limit;
 	}
-	step.more |= step.left == ATLAS_LEFT_FOR_TIME;
+	step.more |= (step.left & ATLAS_LEFT_FOR_TIME) != 0;
+	note_left_rules(step.left);
 	choose_work_size(&step, TimestampDifferenceMilliseconds(start, GetCurrentTimestamp()), links_come);
 	*more = step.more;
 	return stay;
