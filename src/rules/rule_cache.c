@@ -15,6 +15,7 @@
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/jsonpath.h"
@@ -33,7 +34,7 @@
 static AtlasStatement select_rules = {
 	.sql =
 	"SELECT rule_id, rule_name, object_type, event_name, condition, times, within, role, since,"
-	"       CASE WHEN channel IS NOT NULL THEN '' WHEN action_name IS NOT NULL THEN owner::pg_catalog.text END"
+	"       channel IS NOT NULL, action_name IS NOT NULL, owner, owner_id, owner_system"
 	"  FROM @extschema@.atlas_rules"
 	" WHERE tenant_id OPERATOR(pg_catalog.=) $1 AND is_enabled AND since IS NOT NULL"
 	" ORDER BY rule_id",
@@ -215,6 +216,22 @@ take_condition(AtlasRule *rule, HeapTuple row)
 		rule->problem = atlas_problems_in_words(error.problems);
 }
 
+/* The role in whose session the rule acts: that of us, or its owner; NULL if it does not act. */
+static const text *
+session_role_of(HeapTuple row)
+{
+	TupleDesc	tupdesc = SPI_tuptable->tupdesc;
+	bool		isnull;
+	Oid			owner;
+
+	if (DatumGetBool(SPI_getbinval(row, tupdesc, 10, &isnull)))
+		return cstring_to_text("");
+	if (!DatumGetBool(SPI_getbinval(row, tupdesc, 11, &isnull)))
+		return NULL;
+	owner = atlas_rule_owner(row, tupdesc, 12);
+	return cstring_to_text(OidIsValid(owner) ? GetUserNameFromId(owner, false) : SPI_getvalue(row, tupdesc, 12));
+}
+
 /* Makes a rule of a row. */
 static AtlasRule *
 make_rule(const text *tenant, HeapTuple row)
@@ -237,7 +254,7 @@ make_rule(const text *tenant, HeapTuple row)
 	if (!atlas_rule_role(rule_text(row, 8), &rule->role) || !atlas_rule_times_are_valid(rule->times, rule->within))
 		rule->problem = "its definition was changed to something that is not valid";
 	rule->since = DatumGetTimestampTz(SPI_getbinval(row, tupdesc, 9, &isnull));
-	rule->session_role = rule_text(row, 10);
+	rule->session_role = session_role_of(row);
 	fault = known_fault_of(tenant, rule->id);
 	if (fault != NULL)
 		rule->known_fault = MemoryContextStrdup(cache_context, fault->reason);

@@ -18,7 +18,6 @@
 #include "utils/builtins.h"
 #include "utils/jsonpath.h"
 #include "utils/lsyscache.h"
-#include "utils/syscache.h"
 
 #include "base/arrays.h"
 #include "base/statement.h"
@@ -311,23 +310,6 @@ atlas_rule_create(const AtlasRuleWish *wish, const AtlasRule *rule)
 }
 
 /*
- * The role that a rule belongs to, whose columns about that are in a row from this one on; InvalidOid if it is
- * not there any more. A role that was made later does not get the rule by its name. In another
- * server, to which the database was brought by a dump or an upgrade, roles are known by their names.
- */
-static Oid
-owner_of_rule(HeapTuple row, TupleDesc tupdesc, int column)
-{
-	bool		isnull;
-	const char *name = NameStr(*DatumGetName(SPI_getbinval(row, tupdesc, column, &isnull)));
-	Oid			id = DatumGetObjectId(SPI_getbinval(row, tupdesc, column + 1, &isnull));
-
-	if (DatumGetInt64(SPI_getbinval(row, tupdesc, column + 2, &isnull)) != (int64) GetSystemIdentifier())
-		return get_role_oid(name, true);
-	return SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(id)) ? id : InvalidOid;
-}
-
-/*
  * Locks a rule, and refuses the call if the role may not change it. values are the parameters that find
  * it by its number.
  */
@@ -343,7 +325,7 @@ find_rule(const text *tenant, const text *name, Oid role, Datum *values, bool *i
 	values[0] = by_name[0];
 	values[1] = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
 	*is_enabled = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
-	owner = owner_of_rule(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3);
+	owner = atlas_rule_owner(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3);
 	if (!superuser_arg(role) && (!OidIsValid(owner) || !has_privs_of_role(role, owner)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),

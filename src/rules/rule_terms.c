@@ -7,6 +7,12 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "access/xlog.h"
+#include "executor/spi.h"
+#include "utils/acl.h"
+#include "utils/syscache.h"
+
 #include "base/compat.h"
 #include "rules/rule_terms.h"
 
@@ -53,4 +59,16 @@ bool
 atlas_rule_times_are_valid(int times, int64 within)
 {
 	return times >= 1 && times <= ATLAS_MAX_TIMES && (times > 1) == (within > 0);
+}
+
+Oid
+atlas_rule_owner(HeapTuple row, TupleDesc tupdesc, int column)
+{
+	bool		isnull;
+	const char *name = NameStr(*DatumGetName(SPI_getbinval(row, tupdesc, column, &isnull)));
+	Oid			id = DatumGetObjectId(SPI_getbinval(row, tupdesc, column + 1, &isnull));
+
+	if (DatumGetInt64(SPI_getbinval(row, tupdesc, column + 2, &isnull)) != (int64) GetSystemIdentifier())
+		return get_role_oid(name, true);
+	return SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(id)) ? id : InvalidOid;
 }

@@ -5,6 +5,9 @@
 #ifndef ATLAS_RULE_TERMS_H
 #define ATLAS_RULE_TERMS_H
 
+#include "access/htup.h"
+#include "access/tupdesc.h"
+
 #include "rules/rule.h"
 
 #define ATLAS_MAX_TIMES 1000
@@ -24,6 +27,12 @@ extern const char *atlas_rule_role_name(AtlasRuleRole role);
  * taken: it has months, whose length differs, or is not positive, or too long.
  */
 extern int64 atlas_rule_microseconds(const Interval *interval);
+
+/*
+ * The role that owns a rule, from the columns owner, owner_id and owner_system of its row, counted from this one on. InvalidOid
+ * if it has been dropped. A role that has got its name since then is another one.
+ */
+extern Oid	atlas_rule_owner(HeapTuple row, TupleDesc tupdesc, int column);
 
 /* Do the two go together, within being 0 if there is none? */
 extern bool atlas_rule_times_are_valid(int times, int64 within);
