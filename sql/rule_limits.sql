@@ -20,6 +20,8 @@ $$;
 -- ---------------------------------------------------------------------
 SELECT code, detail FROM test.error_of(format($$SELECT atlas_create_rule('r', 'CUSTOMER', condition => '$.payload.a == "%s"')$$, repeat('x', 32768)));
 SELECT code FROM test.error_of(format($$SELECT atlas_create_rule('r', 'CUSTOMER', condition => '$.payload.a == "%s"')$$, repeat('x', 32000)));
+-- Names are read by people, in the log of the server too
+SELECT detail FROM unnest(ARRAY[E'a\nb', U&'a\202Eb', E'\u200b', '   ']) n, test.error_of(format('SELECT atlas_create_rule(%L, ''CUSTOMER'')', n));
 SELECT count(atlas_create_rule('rule ' || n, 'CUSTOMER', 'Nothing')) FROM generate_series(1, 1000) n;
 SELECT code, message FROM test.error_of($$SELECT atlas_create_rule('one too many', 'CUSTOMER')$$);
 SET LOCAL atlas_events.tenant = 'other';

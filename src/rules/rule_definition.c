@@ -21,7 +21,9 @@
 
 #include "base/arrays.h"
 #include "base/statement.h"
+#include "event/conversion.h"
 #include "event/validation.h"
+#include "event/visible.h"
 #include "objects/registry.h"
 #include "rules/action_function.h"
 #include "rules/rule_definition.h"
@@ -107,6 +109,19 @@ check_name_length(const text *name, bool is_required, const char *field, AtlasEr
 	length = pg_mbstrlen_with_len(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
 	if (length < 1 || length > ATLAS_MAX_NAME_LENGTH)
 		atlas_add_problem(error, "invalid", field, "must have 1 to %d characters", ATLAS_MAX_NAME_LENGTH);
+}
+
+/* Operators read the name of a rule in the log and the status, so it must not look like something else. */
+static void
+check_rule_name(const text *name, AtlasError *error)
+{
+	Size		length;
+	char	   *utf8 = atlas_to_utf8(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), &length);
+	const char *code;
+	const char *problem = utf8 == NULL ? NULL : atlas_problem_of_name(utf8, length, &code);
+
+	if (problem != NULL)
+		atlas_add_problem(error, code, "/ruleName", "%s", problem);
 }
 
 /* Finds the object type. */
@@ -202,6 +217,8 @@ atlas_rule_find_problems(const AtlasRuleWish *wish, bool needs_name, AtlasRule *
 	rule->event_name = wish->event_name;
 	rule->since = DT_NOBEGIN;
 	check_name_length(wish->name, needs_name, "/ruleName", error);
+	if (error->status == 0 && wish->name != NULL)
+		check_rule_name(wish->name, error);
 	check_object_type(wish->object_type, rule, error);
 	check_name_length(wish->event_name, false, "/eventName", error);
 	rule->has_condition = wish->condition != NULL;
