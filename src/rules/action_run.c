@@ -26,6 +26,7 @@
 #include "base/statement.h"
 #include "base/subtransaction.h"
 #include "conditions/event_facts.h"
+#include "link/put_off.h"
 #include "rules/action_function.h"
 #include "rules/action_run.h"
 #include "store/log.h"
@@ -107,7 +108,6 @@ typedef struct ActionRun
 {
 	const AtlasAction *action;
 	TimestampTz started_at;
-	bool		is_notification;
 } ActionRun;
 
 /* ----- What there is to know ----- */
@@ -255,8 +255,7 @@ act(void *argument)
 		atlas_action_note(action, ATLAS_ACTION_HELD_BACK);
 		return;
 	}
-	run->is_notification = rule.channel != NULL;
-	if (run->is_notification)
+	if (rule.channel != NULL)
 		Async_Notify(rule.channel, psprintf(INT64_FORMAT, action->match_id));
 	else
 		call_function(action, &rule);
@@ -283,18 +282,34 @@ atlas_action_failed(const AtlasAction *action, const char *message, bool tries_f
 				 errhint("Repair the cause and call atlas_retry_failed().")));
 }
 
+/* Has an action FAILED that has ended its process at the last attempt that it had. */
+static void
+give_up(const AtlasAction *action)
+{
+	AtlasAction last = *action;
+
+	last.attempts--;
+	atlas_action_failed(&last, ATLAS_ACTION_ENDED_PROCESS, false);
+}
+
 void
-atlas_action_run(const AtlasAction *action)
+atlas_action_run(const AtlasAction *action, bool tries_for_ever)
 {
 	ActionRun	run = {.action = action,.started_at = GetCurrentTimestamp()};
-	ErrorData  *error = atlas_try(act, &run);
+	ErrorData  *error;
 
+	if (!tries_for_ever && action->attempts > atlas_max_attempts)
+	{
+		give_up(action);
+		return;
+	}
+	error = atlas_try(act, &run);
 	if (error == NULL)
 		return;
 	disable_timeout(STATEMENT_TIMEOUT, false);
 	QueryCancelPending = false;
 	atlas_event_depth = 0;
-	atlas_action_failed(action, message_of(error, &run), run.is_notification);
+	atlas_action_failed(action, message_of(error, &run), tries_for_ever);
 }
 
 bool

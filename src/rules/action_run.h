@@ -15,7 +15,7 @@ extern int	atlas_action_timeout;
  * fails, what it has done is undone, and the attempt is noted. Inside SPI_connect(), with the rights of the owner of
  * the extension, in a session of the owner of the rule, as which a function is called.
  */
-extern void atlas_action_run(const AtlasAction *action);
+extern void atlas_action_run(const AtlasAction *action, bool tries_for_ever);
 
 /* Notes that it has failed. */
 extern void atlas_action_failed(const AtlasAction *action, const char *message, bool tries_for_ever);

@@ -6,11 +6,15 @@
  *	                     ▲                          │
  *	                     └──── when it is later ◄───┴─► after max_attempts: FAILED
  *
+ * An action that ended its process leaves its row as it was claimed. From then on it is claimed by itself, so that
+ * it costs no other action an attempt, and the claim that would be one too many has it FAILED.
+ *
  * The row of an action is taken out in the transaction that does it. What an action does in this database is so
  * done once; what it does elsewhere, at least once. The rows of all tenants are looked at together.
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -112,20 +116,33 @@ static AtlasStatement next_rule = {
 	.parameters = {TEXTOID, INT8OID, INT8OID, OIDOID},
 };
 
-/* Of any tenant, but of one rule, whose number no other tenant has. */
+/*
+ * Of any tenant, but of one rule, whose number no other tenant has. The first is alone if it was attempted before;
+ * others that were are left for later.
+ */
 static AtlasStatement claim_actions = {
 	.sql =
-	"UPDATE @extschema@.atlas_rule_actions a"
-	"   SET next_attempt_at = $4, last_error = $5,"
+	"WITH f AS MATERIALIZED (SELECT match_id, attempts FROM @extschema@.atlas_rule_actions"
+	"                         WHERE next_attempt_at IS NULL AND session_role OPERATOR(pg_catalog.=) $1"
+	"                           AND rule_id OPERATOR(pg_catalog.=) $2"
+	"                         ORDER BY session_role, rule_id, match_id LIMIT 1)"
+	" UPDATE @extschema@.atlas_rule_actions a"
+	"   SET last_error = $5,"
+	"       next_attempt_at = pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) pg_catalog.make_interval("
+	"           secs => LEAST($4 OPERATOR(pg_catalog.*) pg_catalog.power(2, LEAST(a.attempts, 20)), $6)),"
 	"       attempts = LEAST(a.attempts::pg_catalog.int4 OPERATOR(pg_catalog.+) 1, 32767)::pg_catalog.int2"
 	"  FROM (SELECT tenant_id, match_id FROM @extschema@.atlas_rule_actions"
 	"         WHERE next_attempt_at IS NULL AND session_role OPERATOR(pg_catalog.=) $1"
 	"           AND rule_id OPERATOR(pg_catalog.=) $2"
-	"         ORDER BY session_role, rule_id, match_id LIMIT $3 FOR UPDATE SKIP LOCKED) k"
+	"           AND (attempts OPERATOR(pg_catalog.=) 0"
+	"                OR match_id OPERATOR(pg_catalog.=) (SELECT match_id FROM f))"
+	"         ORDER BY session_role, rule_id, match_id"
+	"         LIMIT (SELECT CASE WHEN attempts OPERATOR(pg_catalog.=) 0 THEN $3 ELSE 1 END FROM f)"
+	"         FOR UPDATE SKIP LOCKED) k"
 	" WHERE a.tenant_id OPERATOR(pg_catalog.=) k.tenant_id AND a.match_id OPERATOR(pg_catalog.=) k.match_id"
 	" RETURNING a.match_id, a.event_id, a.attempts, a.depth, a.tenant_id, a.object_id",
-	.nparameters = 5,
-	.parameters = {TEXTOID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID},
+	.nparameters = 6,
+	.parameters = {TEXTOID, INT8OID, INT8OID, FLOAT8OID, TEXTOID, FLOAT8OID},
 };
 
 static AtlasStatement take_action = {
@@ -155,9 +172,9 @@ static AtlasStatement note_action = {
 
 static AtlasStatement fail_action = {
 	.sql =
-	"UPDATE @extschema@.atlas_rule_actions SET next_attempt_at = $3, last_error = $4" IS_ACTION,
-	.nparameters = 4,
-	.parameters = {TEXTOID, INT8OID, TIMESTAMPTZOID, TEXTOID},
+	"UPDATE @extschema@.atlas_rule_actions SET next_attempt_at = $3, last_error = $4, attempts = $5" IS_ACTION,
+	.nparameters = 5,
+	.parameters = {TEXTOID, INT8OID, TIMESTAMPTZOID, TEXTOID, INT2OID},
 };
 
 /* Of one rule, whose number no other tenant has. */
@@ -315,7 +332,8 @@ atlas_actions_claim(const text *session_role, int64 rule_id, int most, AtlasActi
 {
 	Datum		values[] = {
 		PointerGetDatum(session_role), Int64GetDatum(rule_id), Int64GetDatum(most),
-		TimestampTzGetDatum(next_attempt(1)), CStringGetTextDatum("the action worker ended while the action was under way")
+		Float8GetDatum(FIRST_BACKOFF_SECONDS), CStringGetTextDatum(ATLAS_ACTION_ENDED_PROCESS),
+		Float8GetDatum(MAX_BACKOFF_SECONDS)
 	};
 	int			nactions = (int) atlas_execute(&claim_actions, values, NULL, false, 0);
 	TupleDesc	tupdesc = SPI_tuptable->tupdesc;
@@ -333,6 +351,9 @@ atlas_actions_claim(const text *session_role, int64 rule_id, int most, AtlasActi
 		actions[i].tenant = atlas_result_text(row, tupdesc, 5);
 		actions[i].object_id = atlas_result_text(row, tupdesc, 6);
 	}
+	/* An attempt that takes the server down must have been counted. A notification cannot. */
+	if (nactions > 0 && VARSIZE_ANY_EXHDR(session_role) > 0)
+		ForceSyncCommit();
 	return nactions;
 }
 
@@ -370,7 +391,7 @@ atlas_action_fail(const AtlasAction *action, const char *message, bool tries_for
 	bool		is_last = !tries_for_ever && action->attempts >= atlas_max_attempts;
 	Datum		values[] = {
 		KEY_VALUES(action), TimestampTzGetDatum(is_last ? DT_NOEND : next_attempt(action->attempts)),
-		CStringGetTextDatum(message)
+		CStringGetTextDatum(message), Int16GetDatum(action->attempts)
 	};
 
 	if (atlas_execute(&fail_action, values, NULL, false, 0) == 0)

@@ -16,6 +16,9 @@
 #define ATLAS_ACTION_HELD_BACK "HELD_BACK"
 #define ATLAS_ACTION_CANCELLED "CANCELLED"
 
+/* What is said of an attempt of which nothing else is known. */
+#define ATLAS_ACTION_ENDED_PROCESS "the action worker ended while the action was under way"
+
 /* Setting: the most matches of a rule with an action in a minute, after which it is switched off; 0: any number. */
 extern int	atlas_rule_match_limit;
 
@@ -55,8 +58,9 @@ extern text *atlas_next_acting_role(const text *after);
 extern int64 atlas_next_acting_rule(const text *session_role, int64 after, text **tenant);
 
 /*
- * Claims up to so many due actions of a rule, and counts the attempts, so that one that ends the process is counted
- * too. actions has room for them. Returns how many there are.
+ * Claims up to so many due actions of a rule, and counts the attempts, durably, so that one that ends the process, or
+ * the server, is counted too. One that was attempted before is claimed alone. actions has room for them. Returns how
+ * many there are.
  */
 extern int	atlas_actions_claim(const text *session_role, int64 rule_id, int most, AtlasAction *actions);
 

@@ -8,7 +8,7 @@
  *
  * Rules come in turn, so that a rule whose actions are many or slow does not keep the others of its owner
  * waiting for long. Actions are not committed to the disk at once: what a crash undoes is what an action has done together with
- * the note that it was done.
+ * the note that it was done. The claims of functions are, which may take the server down.
  *
  * The session of no role belongs to us, and sends notifications.
  */
@@ -58,6 +58,13 @@ set_idle(bool is_idle)
 	LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
 	session->is_idle = is_idle;
 	LWLockRelease(atlas_shared->lock);
+}
+
+/* Does the session send notifications, in nobody's name? */
+static bool
+is_ours(void)
+{
+	return VARSIZE_ANY_EXHDR(session_role) == 0;
 }
 
 /* Says when the action that begins now should be over; 0 if none is under way. */
@@ -177,7 +184,7 @@ run_action(const AtlasAction *action)
 
 	if (!begin_step("doing an action", &saved))
 		return;
-	atlas_action_run(action);
+	atlas_action_run(action, is_ours());
 	end_step(&saved);
 }
 
@@ -189,7 +196,7 @@ note_failure(const AtlasAction *action, const char *message)
 
 	if (!begin_step("noting a failure", &saved))
 		return;
-	atlas_action_failed(action, message, VARSIZE_ANY_EXHDR(session_role) == 0);
+	atlas_action_failed(action, message, is_ours());
 	end_step(&saved);
 }
 
