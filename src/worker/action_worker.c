@@ -28,6 +28,7 @@
 #include "base/compat.h"
 #include "base/identity.h"
 #include "base/shmem.h"
+#include "rules/action_function.h"
 #include "rules/action_run.h"
 #include "worker/action_worker.h"
 #include "worker/worker.h"
@@ -135,7 +136,11 @@ static bool
 begin_step(const char *activity, AtlasIdentity *saved)
 {
 	if (!atlas_worker_begin_step(activity))
+	{
+		/* Without the extension nothing is due. */
+		has_finished = true;
 		return false;
+	}
 	atlas_take_rights_of_owner(saved);
 	return true;
 }
@@ -145,6 +150,19 @@ end_step(const AtlasIdentity *saved)
 {
 	atlas_return(saved);
 	atlas_worker_end_step();
+}
+
+/* Is there still a session for whoever has this name? If not, it is for the linker to say so. */
+static bool
+role_is_as_it_was(void)
+{
+	char	   *name;
+
+	if (is_ours())
+		return true;
+	name = GetUserNameFromId(GetSessionUserId(), true);
+	return name != NULL && strcmp(name, text_to_cstring(session_role)) == 0 &&
+		atlas_action_role_problem(GetSessionUserId()) == NULL;
 }
 
 /* Claims actions of the next rule. Returns false if the worker is to leave. */
@@ -158,6 +176,12 @@ claim_actions_of_rule(AtlasAction *actions, int *nactions, MemoryContext context
 	*nactions = 0;
 	if (!begin_step("claiming actions", &saved))
 		return false;
+	if (!role_is_as_it_was())
+	{
+		has_finished = true;
+		end_step(&saved);
+		return false;
+	}
 	rule = atlas_next_acting_rule(session_role, last_rule, &tenant);
 	if (rule == 0 && last_rule != 0)
 		rule = atlas_next_acting_rule(session_role, 0, &tenant);
@@ -326,14 +350,16 @@ work_on_actions(void)
 	{
 		if (is_to_leave())
 			return;
+		has_finished = false;
 		clear_wanted();
 		do
 		{
 			if (!do_actions(&more))
 				return;
 		} while (more);
+		/* If it has to make room while it waits, nobody needs to come in its place. */
+		has_finished = true;
 	} while (wait_for_actions());
-	has_finished = true;
 	clean_cooldowns();
 }
 
