@@ -8,20 +8,24 @@
  */
 #include "postgres.h"
 
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/async.h"
+#include "commands/prepare.h"
+#include "commands/sequence.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "storage/lock.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 #include "utils/guc.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
+#include "utils/portal.h"
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 
 #include "base/arrays.h"
-#include "base/identity.h"
 #include "base/retry.h"
 #include "base/statement.h"
 #include "base/subtransaction.h"
@@ -209,16 +213,21 @@ may_act_again(const AtlasAction *action, const ActingRule *rule)
 	return rule->cooldown == NULL || atlas_execute(&begin_cooldown, values, NULL, false, 0) > 0;
 }
 
-/* Calls the function as the role of the session, with the settings of the session, and undoes what it does to them. */
+/*
+ * Calls the function as the role of the session, with the settings of the session, and undoes what it does to them. The
+ * tenant becomes that of the session, so that RESET ALL finds no other, nor does what is left for the end of the
+ * transaction; so does the depth.
+ */
 static void
 call_function(const AtlasAction *action, const ActingRule *rule)
 {
 	Oid			user;
 	int			security_context;
-	int			guc_level = NewGUCNestLevel();
+	int			guc_level;
 
+	SetConfigOption("atlas_events.tenant", text_to_cstring(action->tenant), PGC_SUSET, PGC_S_OVERRIDE);
+	guc_level = NewGUCNestLevel();
 	GetUserIdAndSecContext(&user, &security_context);
-	atlas_set_for_now("atlas_events.tenant", text_to_cstring(action->tenant));
 	SetUserIdAndSecContext(GetSessionUserId(), 0);
 	atlas_event_depth = action->depth + 1;
 	if (atlas_action_timeout > 0)
@@ -226,9 +235,10 @@ call_function(const AtlasAction *action, const ActingRule *rule)
 
 	atlas_action_function_call(rule->schema, rule->function, rule->argument);
 
+	/* A cursor WITH HOLD would be read to its end when the transaction is committed. */
+	PortalHashTableDeleteAll();
 	CHECK_FOR_INTERRUPTS();
 	disable_timeout(STATEMENT_TIMEOUT, false);
-	atlas_event_depth = 0;
 	AtEOXact_GUC(false, guc_level);
 	SetUserIdAndSecContext(user, security_context);
 	CommandCounterIncrement();
@@ -308,8 +318,18 @@ atlas_action_run(const AtlasAction *action, bool tries_for_ever)
 		return;
 	disable_timeout(STATEMENT_TIMEOUT, false);
 	QueryCancelPending = false;
-	atlas_event_depth = 0;
 	atlas_action_failed(action, message_of(error, &run), tries_for_ever);
+}
+
+/* As DISCARD ALL does it. Settings were undone already, and no worker can LISTEN. */
+void
+atlas_action_session_clean(void)
+{
+	PortalHashTableDeleteAll();
+	DropAllPreparedStatements();
+	LockReleaseAll(USER_LOCKMETHOD, true);
+	ResetTempTableNamespace();
+	ResetSequenceCaches();
 }
 
 bool

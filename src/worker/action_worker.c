@@ -30,6 +30,7 @@
 #include "base/shmem.h"
 #include "rules/action_function.h"
 #include "rules/action_run.h"
+#include "store/queue.h"
 #include "worker/action_worker.h"
 #include "worker/worker.h"
 
@@ -242,6 +243,18 @@ action_was_not_committed(const AtlasAction *action)
 	FreeErrorData(error);
 }
 
+/* Removes what an action of a role has left in the session. */
+static void
+clean_session(void)
+{
+	AtlasIdentity saved;
+
+	if (is_ours() || !begin_step("cleaning the session", &saved))
+		return;
+	atlas_action_session_clean();
+	end_step(&saved);
+}
+
 static void
 do_timed_action(const AtlasAction *action)
 {
@@ -258,6 +271,8 @@ do_timed_action(const AtlasAction *action)
 	}
 	PG_END_TRY();
 	set_end(0);
+	atlas_event_depth = 0;
+	clean_session();
 	claim_size = TimestampDifferenceExceeds(start, GetCurrentTimestamp(), LONG_MILLISECONDS) ? 1 : MOST_AT_ONCE;
 }
 
