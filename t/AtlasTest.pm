@@ -471,7 +471,7 @@ sub worker_errors
 {
 	my ($node, $offset) = @_;
 
-	return grep { /\] atlas_events (?:linker|launcher) .*?: (?:WARNING|ERROR|FATAL|PANIC): / }
+	return grep { /\] atlas_events (?:linker|launcher|action worker) .*?: (?:WARNING|ERROR|FATAL|PANIC): / }
 	  split /\n/, log_since($node, $offset // 0);
 }
 

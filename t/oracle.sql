@@ -121,6 +121,17 @@ actual_hits AS MATERIALIZED (
 actual_matches AS MATERIALIZED (
     SELECT m.tenant_id, m.rule_id, m.object_type, m.object_id, m.event_id
       FROM atlas_rule_matches m JOIN atlas_rules r ON r.tenant_id = m.tenant_id AND r.rule_id = m.rule_id AND r.is_enabled),
+-- Actions of matches, together with what is left to do of them. A copy of a database does not act.
+actions AS MATERIALIZED (
+    SELECT COALESCE(m.event_id, a.event_id) AS event_id, COALESCE(m.match_id, a.match_id) AS match_id,
+           m.match_id IS NOT NULL AS is_match, m.action_status, m.acted_at,
+           CASE WHEN a.match_id IS NULL THEN 'none' WHEN a.next_attempt_at = 'infinity' THEN 'failed' ELSE 'due' END AS left_over,
+           a.last_error, r.rule_id IS NOT NULL AS has_rule, r.channel IS NOT NULL OR r.action_name IS NOT NULL AS acts,
+           r.database_id = (SELECT oid FROM pg_database WHERE datname = current_database()) IS NOT FALSE AS acts_here
+      FROM atlas_rule_matches m
+      FULL JOIN atlas_rule_actions a ON a.tenant_id = m.tenant_id AND a.event_id = m.event_id AND a.match_id = m.match_id
+                                    AND a.rule_id = m.rule_id AND a.object_id = m.object_id
+      LEFT JOIN atlas_rules r ON r.tenant_id = m.tenant_id AND r.rule_id = m.rule_id),
 owned AS MATERIALIZED (
     SELECT DISTINCT o.kind, o.event_id
       FROM (SELECT 'queue' AS kind, q.event_id FROM atlas_event_queue q
@@ -185,6 +196,31 @@ UNION ALL
 SELECT 'a match of a rule ought not to be there', m.event_id, concat_ws(' ', m.rule_id, m.object_type, m.object_id)
   FROM (TABLE actual_matches EXCEPT ALL TABLE rule_matches) AS m
 UNION ALL
+SELECT 'an action is of no match', a.event_id, a.match_id::text
+  FROM actions a WHERE NOT a.is_match
+UNION ALL
+SELECT 'two matches have the same number', NULL, m.match_id::text
+  FROM atlas_rule_matches m GROUP BY m.match_id HAVING count(*) > 1
+UNION ALL
+SELECT 'a match says ' || COALESCE(a.action_status, 'nothing') || ' and its action is ' || a.left_over, a.event_id, a.match_id::text
+  FROM actions a
+ WHERE a.is_match
+   AND a.left_over <> CASE a.action_status WHEN 'PENDING' THEN 'due' WHEN 'FAILED' THEN 'failed' ELSE 'none' END
+UNION ALL
+SELECT 'a match has the status of an action that the rule does not have, or none', a.event_id, a.match_id::text
+  FROM actions a
+ WHERE a.has_rule AND a.acts <> (a.action_status IS NOT NULL)
+UNION ALL
+SELECT 'a match does not say when its action ended, or says it too early', a.event_id, a.match_id::text
+  FROM actions a
+ WHERE a.is_match AND (a.acted_at IS NOT NULL) <> (COALESCE(a.action_status, 'PENDING') <> 'PENDING')
+UNION ALL
+SELECT 'an action is still to be done', a.event_id, a.last_error
+  FROM actions a WHERE a.left_over = 'due' AND a.acts_here
+UNION ALL
+SELECT 'an action failed without a reason', a.event_id, a.match_id::text
+  FROM actions a WHERE a.left_over = 'failed' AND COALESCE(a.last_error, '') = ''
+UNION ALL
 SELECT 'a link is missing', m.event_id, concat_ws(' ', m.object_type, m.object_id)
   FROM (TABLE expected EXCEPT TABLE actual) AS m
 UNION ALL
@@ -213,4 +249,26 @@ UNION ALL
 SELECT 'a reference of no linked event is recorded as unresolved', u.event_id, u.position::text
   FROM atlas_event_unresolved u
  WHERE NOT EXISTS (SELECT FROM refs r WHERE r.event_id = u.event_id AND r.position = u.position)
+$$;
+
+-- What is wrong with what actions have written to atlas_test.done: each that is DONE has written there once, if
+-- its function does so at all, and nothing else has.
+CREATE FUNCTION atlas_test.action_violations(
+    schema_name text, function_names text[],
+    OUT violation text, OUT match_id bigint) RETURNS SETOF record
+LANGUAGE sql STABLE AS $$
+WITH writing AS MATERIALIZED (
+    SELECT m.match_id, m.action_status
+      FROM atlas_rule_matches m JOIN atlas_rules r ON r.tenant_id = m.tenant_id AND r.rule_id = m.rule_id
+     WHERE r.action_schema = schema_name AND r.action_name = ANY (function_names))
+SELECT 'an action that is DONE has not been done', w.match_id
+  FROM writing w
+ WHERE w.action_status = 'DONE' AND NOT EXISTS (SELECT FROM atlas_test.done d WHERE d.match_id = w.match_id)
+UNION ALL
+SELECT 'an action has been done more than once', d.match_id
+  FROM atlas_test.done d GROUP BY d.match_id HAVING count(*) > 1
+UNION ALL
+SELECT 'an action has been done that is not DONE', w.match_id
+  FROM writing w
+ WHERE w.action_status IS DISTINCT FROM 'DONE' AND EXISTS (SELECT FROM atlas_test.done d WHERE d.match_id = w.match_id)
 $$;
