@@ -20,12 +20,13 @@ atlas_action_session_wake(AtlasActionSession *session)
 		SetLatch(latch);
 }
 
-/* Does nobody need the place? */
+/* Does nobody need the place? What was wanted in a database that is gone is not wanted any more. */
 static bool
 is_free(const AtlasActionSession *session)
 {
 	return !OidIsValid(session->database) ||
-		(session->pid == 0 && !session->is_starting && !session->is_wanted);
+		(session->pid == 0 && !session->is_starting &&
+		 (!session->is_wanted || atlas_shmem_find(session->database) == NULL));
 }
 
 /* The place of a database and role, else a free one, else NULL. */
@@ -47,6 +48,7 @@ find_place(Oid database, Oid role)
 	{
 		free_place->database = database;
 		free_place->role = role;
+		free_place->is_wanted = false;
 		free_place->not_before = 0;
 		free_place->failures = 0;
 		free_place->was_late = false;

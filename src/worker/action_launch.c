@@ -112,6 +112,20 @@ put_off_start(AtlasActionSession *session, TimestampTz now, int milliseconds)
 	session->not_before = TimestampTzPlusMilliseconds(now, milliseconds);
 }
 
+/* Nobody can come to a database, or as a role, that is not there any more. Returns whether this is so. */
+static bool
+forget_if_dropped(AtlasActionSession *session)
+{
+	if (atlas_worker_can_come(session->database, session->role))
+		return false;
+	LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
+	session->database = InvalidOid;
+	session->is_starting = false;
+	session->is_wanted = false;
+	LWLockRelease(atlas_shared->lock);
+	return true;
+}
+
 bool
 atlas_action_worker_start(TimestampTz now)
 {
@@ -123,6 +137,9 @@ atlas_action_worker_start(TimestampTz now)
 	index = find_wanted(now, true);
 	if (index < 0)
 		return false;
+	/* Nobody else changes the place while it is starting. */
+	if (forget_if_dropped(&atlas_shared->action_sessions[index]))
+		return true;
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
 	worker.bgw_restart_time = BGW_NEVER_RESTART;

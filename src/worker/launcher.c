@@ -64,6 +64,7 @@ static HTAB *known = NULL;
 static uint64 round_number = 0;
 static BackgroundWorkerHandle *handles[ATLAS_MAX_DATABASES];
 static bool is_visit[ATLAS_MAX_DATABASES];	/* started without pending work */
+static int	most_linkers = 1;	/* at a time, beside the action workers that run */
 static bool slot_missing = false;	/* it has been logged already */
 
 void
@@ -186,18 +187,6 @@ typedef enum Need
 	PENDING_WORK
 } Need;
 
-/* A database may have been dropped since its slot was taken. */
-static bool
-database_exists(Oid database)
-{
-	bool		result;
-
-	atlas_worker_begin();
-	result = SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(database));
-	atlas_worker_commit();
-	return result;
-}
-
 /*
  * Starts a linker for the database of a slot. Returns false if nothing more can be
  * started now.
@@ -214,7 +203,7 @@ start_linker(int index, Need need, TimestampTz now)
 	LWLockAcquire(atlas_shared->lock, LW_SHARED);
 	database = slot->database;
 	LWLockRelease(atlas_shared->lock);
-	exists = OidIsValid(database) && database_exists(database);
+	exists = OidIsValid(database) && atlas_worker_can_come(database, InvalidOid);
 
 	/* The linker may take its slot before this process goes on. */
 	LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
@@ -281,23 +270,23 @@ need_of(AtlasDatabase *slot, TimestampTz now)
 		return PENDING_WORK;
 	if (slot->next_visit > now)
 		return NO_NEED;
-	/* If a single worker has to do it all, a visit that is overdue counts as work. */
-	if (atlas_max_workers == 1 &&
+	/* If a single linker has to do it all, a visit that is overdue counts as work. */
+	if (most_linkers == 1 &&
 		TimestampDifferenceExceeds(slot->next_visit, now, ATLAS_TURN_MILLISECONDS))
 		return PENDING_WORK;
 	return ROUTINE_VISIT;
 }
 
 /*
- * Counts the linkers, and those of them that are visits. A worker slot becomes free only
+ * Counts the linkers, and those of them that are visits, and how many there may be beside the action workers. A worker slot becomes free only
  * some time after the linker has left its database slot.
  */
 static void
-count_running(int *running, int *visits)
+count_linkers(int *linkers, int *visits)
 {
 	int			nhandles = 0;
 
-	*running = *visits = 0;
+	*linkers = *visits = 0;
 	for (int i = 0; i < ATLAS_MAX_DATABASES; i++)
 	{
 		if (handles[i] == NULL)
@@ -313,9 +302,10 @@ count_running(int *running, int *visits)
 		if (OidIsValid(atlas_shared->databases[i].database) &&
 			(atlas_shared->databases[i].pid != 0 ||
 			 atlas_shared->databases[i].state == ATLAS_LINKER_STARTING))
-			(*running)++;
+			(*linkers)++;
 	LWLockRelease(atlas_shared->lock);
-	*running = Max(*running, nhandles) + atlas_action_workers_running();
+	*linkers = Max(*linkers, nhandles);
+	most_linkers = Max(atlas_max_workers - atlas_action_workers_running(), 1);
 }
 
 /*
@@ -324,10 +314,10 @@ count_running(int *running, int *visits)
  * long.
  */
 static int
-next_candidate(TimestampTz now, int running, int visits, Need *need)
+next_candidate(TimestampTz now, int linkers, int visits, Need *need)
 {
 	static int	last = 0;
-	bool		work_allowed = atlas_max_workers == 1 || running - visits < atlas_max_workers - 1;
+	bool		work_allowed = most_linkers == 1 || linkers - visits < most_linkers - 1;
 	int			visit = -1;
 	int			work = -1;
 	int			result;
@@ -418,10 +408,10 @@ make_room(TimestampTz now)
 
 /* Starts a linker if one is needed and may run. */
 static bool
-start_needed_linker(TimestampTz now, int running, int visits)
+start_needed_linker(TimestampTz now, int linkers, int visits)
 {
 	Need		need;
-	int			index = next_candidate(now, running, visits, &need);
+	int			index = next_candidate(now, linkers, visits, &need);
 
 	return index >= 0 && start_linker(index, need, now);
 }
@@ -431,19 +421,19 @@ static TimestampTz
 start_workers(TimestampTz now, TimestampTz next_round)
 {
 	static bool actions_are_next = false;
-	int			running;
+	int			linkers;
 	int			visits;
 	bool		started;
 
 	do
 	{
-		count_running(&running, &visits);
-		if (running >= atlas_max_workers)
+		count_linkers(&linkers, &visits);
+		if (linkers + atlas_action_workers_running() >= atlas_max_workers)
 			break;
 		started = actions_are_next && atlas_action_worker_start(now);
 		if (!started)
 		{
-			started = start_needed_linker(now, running, visits);
+			started = start_needed_linker(now, linkers, visits);
 			if (!started)
 				started = atlas_action_worker_start(now);
 			else

@@ -19,6 +19,7 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 
 #include "base/compat.h"
 #include "base/extension.h"
@@ -93,6 +94,18 @@ atlas_worker_connect(Oid database, Oid role, const AtlasSetting *settings)
 	configure(common_settings);
 	configure(settings);
 	atlas_worker_is_busy = false;
+}
+
+bool
+atlas_worker_can_come(Oid database, Oid role)
+{
+	bool		result;
+
+	atlas_worker_begin();
+	result = SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(database)) &&
+		(!OidIsValid(role) || SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(role)));
+	atlas_worker_commit();
+	return result;
 }
 
 /* The snapshot itself is not used here, but having one makes it safe to read heap pages. */

@@ -28,6 +28,9 @@ extern int	atlas_max_workers;
  */
 extern void atlas_worker_connect(Oid database, Oid role, const AtlasSetting *settings);
 
+/* Are the database, and the role if it is not InvalidOid, still there? They may have been dropped since they were noted. */
+extern bool atlas_worker_can_come(Oid database, Oid role);
+
 /*
  * Is a transaction under way? Then SIGTERM ends the process wherever it is, and SIGINT
  * cancels what it does. Otherwise the process checks by itself whether it is to end.
