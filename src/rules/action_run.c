@@ -33,6 +33,7 @@
 #include "link/put_off.h"
 #include "rules/action_function.h"
 #include "rules/action_run.h"
+#include "rules/rule_terms.h"
 #include "store/log.h"
 #include "store/queue.h"
 
@@ -42,12 +43,11 @@ int			atlas_action_timeout = 10000;
 
 static AtlasStatement select_rule = {
 	.sql =
-	"SELECT rule_name, object_type, action_schema, action_name, channel, cooldown"
+	"SELECT rule_name, object_type, action_schema, action_name, channel, cooldown, owner, owner_id, owner_system"
 	"  FROM @extschema@.atlas_rules"
-	" WHERE tenant_id OPERATOR(pg_catalog.=) $1 AND rule_id OPERATOR(pg_catalog.=) $2 AND is_enabled"
-	"   AND (channel IS NOT NULL OR owner OPERATOR(pg_catalog.=) $3)",
-	.nparameters = 3,
-	.parameters = {TEXTOID, INT8OID, NAMEOID},
+	" WHERE tenant_id OPERATOR(pg_catalog.=) $1 AND rule_id OPERATOR(pg_catalog.=) $2 AND is_enabled",
+	.nparameters = 2,
+	.parameters = {TEXTOID, INT8OID},
 };
 
 static AtlasStatement select_matched_at = {
@@ -127,13 +127,11 @@ string_column(int column)
 static bool
 read_rule(const AtlasAction *action, ActingRule *rule)
 {
-	NameData	owner;
-	Datum		values[] = {PointerGetDatum(action->tenant), Int64GetDatum(action->rule_id), NameGetDatum(&owner)};
+	Datum		values[] = {PointerGetDatum(action->tenant), Int64GetDatum(action->rule_id)};
 	Datum		cooldown;
 	bool		isnull;
 
 	memset(rule, 0, sizeof(*rule));
-	namestrcpy(&owner, GetUserNameFromId(GetSessionUserId(), false));
 	if (atlas_execute(&select_rule, values, NULL, false, 0) == 0)
 		return false;
 	rule->name = atlas_result_text(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
@@ -144,7 +142,8 @@ read_rule(const AtlasAction *action, ActingRule *rule)
 	cooldown = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 6, &isnull);
 	if (!isnull)
 		rule->cooldown = DatumGetIntervalP(cooldown);
-	return true;
+	return rule->channel != NULL ||
+		atlas_rule_owner(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 7) == GetSessionUserId();
 }
 
 /* The event as conditions see it; NULL if it is not in the log any more. */
