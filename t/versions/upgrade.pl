@@ -33,7 +33,17 @@ INSERT INTO orders SELECT (ARRAY['acme', 'globex'])[1 + n % 2], n FROM generate_
 SELECT atlas_register_object_type('ORDER', 'orders', tenant_column => 'tenant_id', aliases => '{PURCHASE}');
 END
 
-my @ids = submit_events($old, 'atlas', 1, 2000, keys => 'order-');
+# One rule has matches that have been notified, and another one will have its first afterwards.
+$old->safe_psql('atlas', <<'END');
+SET client_min_messages = warning;
+SELECT atlas_create_rule('early', 'CUSTOMER', condition => '$.payload.n <= 100', role => 'PRIMARY', channel => 'atlas_early');
+SELECT atlas_create_rule('twice', 'CUSTOMER', 'Upgraded', times => 2, within => '1 hour', channel => 'atlas_twice');
+END
+wait_until($old, 'atlas', 'SELECT bool_and(since IS NOT NULL) FROM atlas_rules', 'rules begin');
+my $upgraded = q{SELECT submit_event('CUSTOMER', md5('customer-1')::uuid::text, 'Upgraded')};
+
+my @ids = event_ids($old->safe_psql('atlas', $upgraded));
+push @ids, submit_events($old, 'atlas', 1, 2000, keys => 'order-');
 for my $months (1 .. 5)
 {
 	push @ids, event_ids(
@@ -52,6 +62,12 @@ my $accepted = api_submit($old, 'atlas', event_of(idempotencyKey => 'api-1'));
 push @ids, $accepted->{body}{eventId};
 refused_ok(api_submit($old, 'atlas', event_of(externalId => 'nobody')), 404, 'the API refuses an event');
 linked_ok($old, 'atlas', 'the first events are linked');
+wait_until($old, 'atlas', q{SELECT actions_due = 0 FROM atlas_events_status}, 'rules have acted');
+my $rules_query = q{SELECT (SELECT string_agg(r::text, chr(10) ORDER BY rule_id) FROM atlas_rules r),
+	(SELECT string_agg(h::text, chr(10) ORDER BY event_id) FROM atlas_rule_hits h),
+	(SELECT string_agg(m::text, chr(10) ORDER BY match_id) FROM atlas_rule_matches m)};
+my $rules = $old->safe_psql('atlas', $rules_query);
+cmp_ok(() = $rules =~ /,DONE\)$/mg, '>', 0, 'and have matches');
 
 # Ten thousand that nobody links, one of which is FAILED.
 $old->adjust_conf('postgresql.conf', 'shared_preload_libraries', "''");
@@ -195,7 +211,13 @@ sub works_ok
 		2, "$name: and has noted that after the first one");
 	is( $node->safe_psql('atlas', "$globex SELECT string_agg(name, ',') FROM atlas_timeline('ORDER', '3')"),
 		"globex\nPaid", "$name: the tenant has its timeline");
+	push @new, event_ids($node->safe_psql('atlas', $upgraded));
 	linked_ok($node, 'atlas', "$name: new events are linked, also of a new month");
+	my $status = q{SELECT action_status FROM atlas_rule_matches WHERE rule_name = 'twice'};
+	is($node->safe_psql('atlas', $status), 'PENDING', "$name: the second event matches together with the one from before, and the rule does not act");
+	like(status_of($node, 'atlas', 'advice'), qr/call atlas_resume_actions/, "$name: advice says so");
+	$node->safe_psql('atlas', 'SELECT atlas_resume_actions()');
+	wait_until($node, 'atlas', "SELECT ($status) = 'DONE'", "$name: until it is told to");
 	oracle_ok($node, 'atlas', [ @ids, @new ], "$name: the oracle finds nothing wrong");
 	is_deeply([ worker_errors($node) ], [], "$name: no worker logs an error");
 	$node->safe_psql('atlas', 'DROP EXTENSION atlas_events_api; DROP EXTENSION atlas_events');
@@ -215,6 +237,7 @@ for my $copy ([ dumped => sub { $dump } ],
 	same_content_ok(content_at_once($node, 'atlas', $pending), $content, $name);
 	is($node->safe_psql('atlas', $queue_query), $queue, "$name: same queue, which nobody has touched");
 	is($node->safe_psql('atlas', $rejections_query), $rejections, "$name: same rejections");
+	is($node->safe_psql('atlas', $rules_query), $rules, "$name: same rules, hits and matches");
 	catalog_ok($node, $name);
 	$linked{$name} = drained_ok($node, $name);
 	same_content_ok($linked{$name}, $linked{dumped}, "$name, when linked");
