@@ -176,13 +176,46 @@ wait_until($node, 'atlas', "SELECT NOT EXISTS (SELECT FROM atlas_event_unresolve
 $node->safe_psql('atlas', 'SELECT atlas_rebuild_search(NULL)');
 wait_until($node, 'atlas', 'SELECT rebuild_finished_at IS NOT NULL FROM atlas_search_status', 'documents are made anew');
 linked_ok($node, 'atlas', 'all of them');
+
+# ----- Rules, and what they do -----
+
+$node->safe_psql('atlas', <<'END');
+SET client_min_messages = warning;
+CREATE FUNCTION act(jsonb) RETURNS void LANGUAGE sql AS '';
+CREATE FUNCTION cannot(jsonb) RETURNS void LANGUAGE plpgsql AS $$ BEGIN RAISE 'cannot'; END $$;
+SET atlas_events.tenant = 'acme';
+SELECT atlas_create_rule('acts', 'CUSTOMER', 'ruled', '$.payload.n > 1', action => 'act(jsonb)', cooldown => '1 ms');
+SELECT atlas_create_rule('cannot', 'CUSTOMER', 'ruled', action => 'cannot(jsonb)');
+SELECT atlas_create_rule('several', 'ACCOUNT', 'ruled', '$.payload.n > 1', times => 2, within => '1 hour', channel => 'atlas_several');
+SELECT atlas_create_rule('dropped', 'ACCOUNT', 'ruled', times => 2, within => '1 hour');
+SELECT atlas_enable_rule('dropped', false), atlas_enable_rule('dropped', true);
+SELECT count(*) FROM atlas_test_rule('CUSTOMER', 'arguments', '$.name', 2, '1 day');
+SELECT atlas_resume_actions();
+END
+wait_until($node, 'atlas', 'SELECT bool_and(since IS NOT NULL) FROM atlas_rules', 'rules begin');
+$node->safe_psql('postgres', 'ALTER SYSTEM SET atlas_events.max_attempts = 2');
+$node->reload;
+push @ids, event_ids($node->safe_psql('atlas', q{SET atlas_events.tenant = 'acme';
+	SELECT submit_event('CUSTOMER', NULL, 'ruled', external_id => '190001', payload => p::jsonb,
+		related_objects => ARRAY[('ACCOUNT', md5('account-7')::uuid, NULL)]::atlas_object[])
+	  FROM unnest(ARRAY['{"n": 2}', '{"n": 3}', '{"n": "unknown"}']) p}));
+linked_ok($node, 'atlas', 'events are evaluated');
+wait_until($node, 'atlas', 'SELECT bool_and(attempts = 1) FROM atlas_rule_actions', 'rules act');
+$node->safe_psql('atlas', 'UPDATE atlas_rule_actions SET next_attempt_at = now()');
+wait_until($node, 'atlas', 'SELECT actions_failed = 3 FROM atlas_events_status', 'three actions fail');
+$node->safe_psql('atlas', 'ALTER FUNCTION cannot(jsonb) RENAME TO could_not; ALTER FUNCTION act(jsonb) RENAME TO cannot; SELECT atlas_retry_failed()');
+wait_until($node, 'atlas', 'SELECT actions_due = 0 AND actions_failed = 0 FROM atlas_events_status', 'until the function is another one');
+is( $node->safe_psql('atlas', q{SET atlas_events.tenant = 'acme'; SELECT atlas_drop_rule('dropped');
+		SELECT string_agg(rule_name || ' ' || action_status, ', ' ORDER BY rule_name, action_status) FROM atlas_rule_matches WHERE action_status IS NOT NULL}) =~ s/^\s+//r,
+	'acts DONE, acts DONE, cannot DONE, cannot DONE, cannot DONE, several DONE', 'all rules have acted');
+wait_until($node, 'atlas', 'SELECT NOT EXISTS (SELECT FROM atlas_rule_cooldowns)', 'cooldowns are removed');
 oracle_ok($node, 'atlas', \@ids);
 $node->stop;
 
 # ----- What all of it has read -----
 
 # The statements that are for all tenants: by what they are known, and why. They read the
-# queue, the work table and the unresolved references only, but for the rebuild, which reads the log.
+# queue, the work table, the unresolved references, rules, actions and cooldowns only, but for the rebuild, which reads the log.
 my %for_all_tenants = (
 	'the cursor of a linker, which serves all tenants' => qr/\(submitted_xid, event_id\) OPERATOR\(pg_catalog\.>\)/,
 	'which transactions the cursor still has to visit' => qr/^SELECT x\b/,
@@ -194,7 +227,16 @@ my %for_all_tenants = (
 	'when there will be' => qr/^SELECT LEAST/,
 	'the next events whose documents are made anew' => qr/^SELECT e\.tenant_id, e\.event_id\s+FROM ours\.atlas_events e\s+WHERE \(e\.tenant_id/,
 	'atlas_retry_failed(), for the cause of a failure is rarely one tenant\'s' => qr/^UPDATE .* SET attempts = 0/s,
-	'the status, which counts the events of all tenants' => qr/^SELECT \(SELECT pg_catalog\.count/);
+	'the status, which counts the events of all tenants' => qr/^SELECT \(SELECT pg_catalog\.count/,
+	'whether there are rules' => qr/^SELECT EXISTS \(SELECT FROM ours\.atlas_rules WHERE is_enabled\)/,
+	'which rules are to begin' => qr/^SELECT tenant_id, rule_id, enabled_xid, wait_for_xid/,
+	'which actions are due again' => qr/^UPDATE ours\.atlas_rule_actions a SET next_attempt_at = NULL/,
+	'for which roles actions are due' => qr/^SELECT session_role/,
+	'for which rules they are' => qr/^SELECT a\.rule_id, a\.tenant_id/,
+	'the claim of actions of a rule, whose number no other tenant has' => qr/^WITH f AS/,
+	'cooldowns that have ended' => qr/^DELETE FROM ours\.atlas_rule_cooldowns c/,
+	'atlas_retry_failed() for actions' => qr/^WITH a AS \(UPDATE .* attempts = 0/s,
+	'atlas_resume_actions(), which is about the whole database' => qr/^UPDATE ours\.atlas_rules SET system_identifier/);
 
 sub nodes
 {
@@ -216,7 +258,7 @@ sub scans_without_tenant
 
 		push @found, $table
 		  if $scan->{'Node Type'} =~ /Scan/
-		  && $table =~ /^atlas_event(?:s|_queue|_links|_unresolved|_keys|_work|_search)(?:_\d|$)/
+		  && $table =~ /^atlas_(?:event(?:s|_queue|_links|_unresolved|_keys|_work|_search)|rule(?:s|_hits|_matches|_actions|_cooldowns))(?:_\d|$)/
 		  && $conditions !~ /\btenant_id = /;
 	}
 	return @found;
@@ -231,20 +273,20 @@ while ($log =~ /duration: [\d.]+ ms  plan:\n(\t\{\n.*?\n\t\})\n/gs)
 	my $query = $entry->{'Query Text'};
 
 	next if $query !~ m{\bours\.atlas_|/\* ours \*/} || $checked{$query . encode_json($entry->{Plan})}++;
-	$statements{$query} = 1 if $query =~ /\bours\.atlas_event/;
+	$statements{$query} = 1 if $query =~ /\bours\.atlas_(?:event|rule)/;
 	my ($exception) = grep { $query =~ $for_all_tenants{$_} } keys %for_all_tenants;
 	my @scans = scans_without_tenant($entry->{Plan});
 
 	if (defined $exception)
 	{
 		$excepted{$exception} = 1;
-		@scans = grep { !/^atlas_event_(?:queue|work|unresolved)$/ } @scans;
+		@scans = grep { !/^atlas_(?:event_(?:queue|work|unresolved)|rules|rule_actions|rule_cooldowns)$/ } @scans;
 		@scans = grep { !/^atlas_events_/ } @scans if $exception =~ /made anew/;
 	}
 	is(join(', ', @scans), '', substr($query =~ s/\s+/ /gr, 0, 200)) or diag(JSON::PP->new->pretty->encode($entry->{Plan}));
 }
 is_deeply([ sort keys %excepted ], [ sort keys %for_all_tenants ], 'each of the exceptions has been met');
 
-cmp_ok(scalar keys %statements, '>=', 27, 'so have nearly all statements of ours');
+cmp_ok(scalar keys %statements, '>=', 50, 'so have nearly all statements of ours');
 
 done_testing();
