@@ -31,7 +31,7 @@ sub sound_ok
 $node->safe_psql('atlas', <<"END");
 CREATE FUNCTION atlas_test.step(name text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS \$\$ BEGIN
     IF current_setting('application_name') = 'atlas_events action worker' THEN
-        EXECUTE format('COPY (SELECT 1) TO PROGRAM %L', format('if rm $dir/%s; then kill -9 %s; fi 2> /dev/null', name, pg_backend_pid()));
+        EXECUTE format('COPY (SELECT 1) TO PROGRAM %L', format('cat > /dev/null; if rm $dir/%s; then kill -9 %s; fi 2> /dev/null', name, pg_backend_pid()));
     END IF;
 END \$\$;
 CREATE FUNCTION atlas_test.step() RETURNS trigger LANGUAGE plpgsql AS \$\$ BEGIN
