@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "conditions/event_facts.h"
 #include "lib/stringinfo.h"
@@ -16,6 +17,8 @@
 #include "utils/datetime.h"
 #include "utils/json.h"
 #include "utils/uuid.h"
+
+#define MAX_COLUMNS_BEFORE 1	/* the facts in a row */
 
 /* How a column becomes a value. */
 typedef enum FactForm
@@ -49,6 +52,19 @@ static const FactField fact_fields[ATLAS_NFACTS] = {
 
 /* An object of so few keys has one offset among its entries, and else lengths. */
 StaticAssertDecl(2 * ATLAS_NFACTS <= JB_OFFSET_STRIDE, "entries have one offset");
+
+/* At once, because whoever looks for a column walks through those before it. */
+void
+atlas_event_facts_take(AtlasEventFacts *facts, HeapTuple row, TupleDesc tupdesc, int column)
+{
+	Datum		values[ATLAS_NFACTS + MAX_COLUMNS_BEFORE];
+	bool		nulls[ATLAS_NFACTS + MAX_COLUMNS_BEFORE];
+
+	Assert(tupdesc->natts == column - 1 + ATLAS_NFACTS && column <= MAX_COLUMNS_BEFORE + 1);
+	heap_deform_tuple(row, tupdesc, values, nulls);
+	memcpy(facts->values, values + column - 1, sizeof(facts->values));
+	memcpy(facts->nulls, nulls + column - 1, sizeof(facts->nulls));
+}
 
 AtlasFactSet
 atlas_fact_of_key(const char *key, int length)

@@ -12,6 +12,8 @@
 #ifndef ATLAS_EVENT_FACTS_H
 #define ATLAS_EVENT_FACTS_H
 
+#include "access/htup.h"
+#include "access/tupdesc.h"
 #include "utils/jsonb.h"
 
 /* The fields, in the order in which jsonb keeps their keys. */
@@ -55,6 +57,11 @@ typedef struct AtlasEventFacts
 	Datum		values[ATLAS_NFACTS];
 	bool		nulls[ATLAS_NFACTS];
 } AtlasEventFacts;
+
+/*
+ * Takes them out of a row that has ATLAS_FACT_COLUMNS from this column on, counted from 1. The row stays.
+ */
+extern void atlas_event_facts_take(AtlasEventFacts *facts, HeapTuple row, TupleDesc tupdesc, int column);
 
 /* The set that has the fact with this key; without such a fact, the empty one. */
 extern AtlasFactSet atlas_fact_of_key(const char *key, int length);

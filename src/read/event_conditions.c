@@ -94,8 +94,7 @@ hold_for_result(AtlasEventConditions *conditions, HeapTuple row, TupleDesc tupde
 {
 	AtlasEventFacts facts;
 
-	for (int i = 0; i < ATLAS_NFACTS; i++)
-		facts.values[i] = SPI_getbinval(row, tupdesc, i + 1, &facts.nulls[i]);
+	atlas_event_facts_take(&facts, row, tupdesc, 1);
 	if (conditions->name != NULL &&
 		!DatumGetBool(DirectFunctionCall2Coll(texteq, C_COLLATION_OID,
 											  facts.values[ATLAS_FACT_NAME],

@@ -155,8 +155,7 @@ event_of_action(const AtlasAction *action)
 
 	if (atlas_log_select(&select_event, &key, 1) == 0)
 		return NULL;
-	for (int i = 0; i < ATLAS_NFACTS; i++)
-		facts.values[i] = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i + 1, &facts.nulls[i]);
+	atlas_event_facts_take(&facts, SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
 	return atlas_event_as_jsonb(&facts, ATLAS_ALL_FACTS);
 }
 

@@ -345,10 +345,13 @@ static AtlasStatement select_suspect = {
 static List *
 read_suspect(const AtlasEventKey *key, AtlasRuleEvent *event)
 {
+	AtlasEventFacts facts;
+
 	atlas_rule_cache_refresh();
 	if (atlas_log_select(&select_suspect, key, 1) == 0)
 		return NIL;
-	atlas_rule_event_take(event, SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	atlas_event_facts_take(&facts, SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	atlas_rule_event_take(event, &facts);
 	event->key = *key;
 	(void) read_related_of(event, 1);
 	return rules_with_objects(event, NIL);

@@ -31,12 +31,9 @@ static AtlasStatement select_related = {
 };
 
 void
-atlas_rule_event_take(AtlasRuleEvent *event, HeapTuple row, TupleDesc tupdesc, int column)
+atlas_rule_event_take(AtlasRuleEvent *event, const AtlasEventFacts *facts)
 {
-	AtlasEventFacts *facts = &event->facts;
-
-	for (int i = 0; i < ATLAS_NFACTS; i++)
-		facts->values[i] = SPI_getbinval(row, tupdesc, column + i, &facts->nulls[i]);
+	event->facts = *facts;
 	event->key.id = *DatumGetUUIDP(facts->values[ATLAS_FACT_EVENT_ID]);
 	event->primary.object_type = DatumGetTextPP(facts->values[ATLAS_FACT_OBJECT_TYPE]);
 	event->primary.object_id = DatumGetTextPP(facts->values[ATLAS_FACT_OBJECT_ID]);

@@ -5,9 +5,6 @@
 #ifndef ATLAS_RULE_EVENTS_H
 #define ATLAS_RULE_EVENTS_H
 
-#include "access/htup.h"
-#include "access/tupdesc.h"
-
 #include "conditions/event_facts.h"
 #include "rules/rule.h"
 #include "store/event_keys.h"
@@ -32,11 +29,8 @@ typedef struct AtlasRuleEvent
 	bool		is_left;		/* somebody is in the way of its evaluation */
 } AtlasRuleEvent;
 
-/*
- * Takes an event out of a row that has ATLAS_FACT_COLUMNS from this column on, counted from 1. The row
- * stays.
- */
-extern void atlas_rule_event_take(AtlasRuleEvent *event, HeapTuple row, TupleDesc tupdesc, int column);
+/* Takes an event out of its facts, whose row stays. */
+extern void atlas_rule_event_take(AtlasRuleEvent *event, const AtlasEventFacts *facts);
 
 /* Reads the related objects of events, which are in the order of their keys. Inside SPI_connect(). */
 extern void atlas_rule_events_read_related(AtlasRuleEvent **events, int nevents);

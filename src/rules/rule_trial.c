@@ -101,7 +101,10 @@ take_tried_events(const TrialRun *trial_run, int nevents)
 
 	for (int i = 0; i < nevents; i++)
 	{
-		atlas_rule_event_take(&events[i], SPI_tuptable->vals[nevents - 1 - i], SPI_tuptable->tupdesc, 1);
+		AtlasEventFacts facts;
+
+		atlas_event_facts_take(&facts, SPI_tuptable->vals[nevents - 1 - i], SPI_tuptable->tupdesc, 1);
+		atlas_rule_event_take(&events[i], &facts);
 		events[i].key.tenant = unconstify(text *, trial_run->rule->tenant);
 		if (events[i].has_related && trial_run->rule->role != ATLAS_ROLE_PRIMARY)
 			related[nrelated++] = &events[i];

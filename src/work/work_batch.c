@@ -56,13 +56,12 @@ static AtlasStatement select_sources = {
 /* Its columns, counted from 1. */
 #define TENANT_COLUMN 1
 #define FACT_COLUMN 2
-#define COLUMN_OF(fact) (FACT_COLUMN + (fact))
 
 /* An event that is worked on. */
 typedef struct WorkEvent
 {
 	AtlasEventKey key;
-	HeapTuple	row;			/* of the statement above */
+	AtlasEventFacts facts;		/* in a row of the statement above */
 	bool		rules_are_left; /* somebody else is in the way */
 } WorkEvent;
 
@@ -113,12 +112,11 @@ read_work_events(const AtlasEventKey *keys, int nkeys, int *nevents)
 	events = palloc(sizeof(WorkEvent) * Max(*nevents, 1));
 	for (int i = 0; i < *nevents; i++)
 	{
-		bool		isnull;
+		HeapTuple	row = SPI_tuptable->vals[i];
 
-		events[i].row = SPI_tuptable->vals[i];
-		events[i].key.id = *DatumGetUUIDP(SPI_getbinval(events[i].row, SPI_tuptable->tupdesc,
-														COLUMN_OF(ATLAS_FACT_EVENT_ID), &isnull));
-		events[i].key.tenant = atlas_result_text(events[i].row, SPI_tuptable->tupdesc, TENANT_COLUMN);
+		atlas_event_facts_take(&events[i].facts, row, SPI_tuptable->tupdesc, FACT_COLUMN);
+		events[i].key.id = *DatumGetUUIDP(events[i].facts.values[ATLAS_FACT_EVENT_ID]);
+		events[i].key.tenant = atlas_result_text(row, SPI_tuptable->tupdesc, TENANT_COLUMN);
 		events[i].rules_are_left = false;
 	}
 	qsort(events, *nevents, sizeof(WorkEvent), compare_work_events);
@@ -143,28 +141,24 @@ read_events_to_work_on(const AtlasEventKey *keys, int nkeys, int *nevents, Atlas
 
 /* ----- Documents ----- */
 
-/* A column of the row as text, in whatever form it has there; NULL if it is null. */
+/* A fact as text, in whatever form it has in the row; NULL if it is null. */
 static const text *
-source_text(HeapTuple row, TupleDesc tupdesc, int column)
+text_fact(const WorkEvent *event, AtlasFact fact)
 {
-	bool		isnull;
-	Datum		value = SPI_getbinval(row, tupdesc, column, &isnull);
-
-	return isnull ? NULL : DatumGetTextPP(value);
+	return event->facts.nulls[fact] ? NULL : DatumGetTextPP(event->facts.values[fact]);
 }
 
 /* Makes the document of an event. */
 static TSVector
-document_of(const WorkEvent *event, TupleDesc tupdesc)
+document_of(const WorkEvent *event)
 {
 	AtlasDocumentSource source = {.tenant = event->key.tenant};
-	bool		isnull;
-	Datum		payload = SPI_getbinval(event->row, tupdesc, COLUMN_OF(ATLAS_FACT_PAYLOAD), &isnull);
 
-	source.object_type = source_text(event->row, tupdesc, COLUMN_OF(ATLAS_FACT_OBJECT_TYPE));
-	source.name = source_text(event->row, tupdesc, COLUMN_OF(ATLAS_FACT_NAME));
-	source.description = source_text(event->row, tupdesc, COLUMN_OF(ATLAS_FACT_DESCRIPTION));
-	source.payload = isnull ? NULL : DatumGetJsonbP(payload);
+	source.object_type = text_fact(event, ATLAS_FACT_OBJECT_TYPE);
+	source.name = text_fact(event, ATLAS_FACT_NAME);
+	source.description = text_fact(event, ATLAS_FACT_DESCRIPTION);
+	if (!event->facts.nulls[ATLAS_FACT_PAYLOAD])
+		source.payload = DatumGetJsonbP(event->facts.values[ATLAS_FACT_PAYLOAD]);
 	return atlas_make_document(&source);
 }
 
@@ -227,7 +221,7 @@ replaces_some(const WorkEvent *events, int nevents)
  * it takes to make one is freed before the next.
  */
 static void
-write_documents(const WorkEvent *events, int nevents, TupleDesc tupdesc, bool may_exist)
+write_documents(const WorkEvent *events, int nevents, bool may_exist)
 {
 	MemoryContext making = AllocSetContextCreate(CurrentMemoryContext, "atlas_events document",
 												 ALLOCSET_DEFAULT_SIZES);
@@ -249,7 +243,7 @@ write_documents(const WorkEvent *events, int nevents, TupleDesc tupdesc, bool ma
 		if (!needs_document(&events[i]))
 			continue;
 		MemoryContextSwitchTo(making);
-		document = document_of(&events[i], tupdesc);
+		document = document_of(&events[i]);
 		copy = MemoryContextAlloc(writing, VARSIZE(document));
 		memcpy(copy, document, VARSIZE(document));
 		bytes += VARSIZE(document);
@@ -277,7 +271,7 @@ write_documents(const WorkEvent *events, int nevents, TupleDesc tupdesc, bool ma
  * left altogether, and returns how many remain.
  */
 static int
-evaluate_rules(WorkBatch *batch, AtlasRuleBatch *rules, WorkEvent *events, int nevents, TupleDesc tupdesc)
+evaluate_rules(WorkBatch *batch, AtlasRuleBatch *rules, WorkEvent *events, int nevents)
 {
 	AtlasRuleEvent *rule_events = palloc(sizeof(AtlasRuleEvent) * Max(nevents, 1));
 	int			nrule_events = 0;
@@ -288,7 +282,7 @@ evaluate_rules(WorkBatch *batch, AtlasRuleBatch *rules, WorkEvent *events, int n
 	{
 		if ((events[i].key.what & ATLAS_WORK_RULES) == 0)
 			continue;
-		atlas_rule_event_take(&rule_events[nrule_events], events[i].row, tupdesc, FACT_COLUMN);
+		atlas_rule_event_take(&rule_events[nrule_events], &events[i].facts);
 		rule_events[nrule_events++].key = events[i].key;
 	}
 	atlas_rules_evaluate(rules, rule_events, nrule_events, batch->faults);
@@ -491,13 +485,13 @@ static void
 fail_work(void *argument, int item, const ErrorData *error)
 {
 	WorkBatch  *batch = argument;
+	int			what = batch->keys[item].what;
+	bool		is_both = (what & ATLAS_WORK_RULES) && (what & ATLAS_WORK_DOCUMENT);
 
-	if (atlas_is_shortage(error) || batch->makes_partitions)
+	if (atlas_is_shortage(error) || batch->makes_partitions || (batch->makes_rule_partitions && !is_both))
 		put_off_row(&batch->keys[item], error->message);
-	else if ((batch->keys[item].what & ATLAS_WORK_RULES) && (batch->keys[item].what & ATLAS_WORK_DOCUMENT))
+	else if (is_both)
 		split_row(&batch->keys[item]);
-	else if (batch->makes_rule_partitions)
-		put_off_row(&batch->keys[item], error->message);
 	else
 		(void) atlas_work_failed(&batch->keys[item], true, error->message);
 }
@@ -533,9 +527,9 @@ work_on_part(void *argument, int from, int to, bool kept)
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 				 errmsg("partitions of table \"atlas_event_search\" are locked")));
 	batch->left |= nevents < nread ? ATLAS_LEFT_LOCKED : 0;
-	nevents = evaluate_rules(batch, &rules, events, nevents, tuptable->tupdesc);
+	nevents = evaluate_rules(batch, &rules, events, nevents);
 	note_faults(batch, &rules);
-	write_documents(events, nevents, tuptable->tupdesc, batch->documents_may_exist);
+	write_documents(events, nevents, batch->documents_may_exist);
 	atlas_rules_write(&rules);
 	note_faults(batch, &rules);
 	atlas_rules_end(&rules);
