@@ -63,7 +63,7 @@ foreach my $line (keys %written)
 }
 
 my ($section) = content("$root/docs/operations.md") =~ /^## Log lines\n(.*)/ms;
-my %listed = map { $_ => 1 } $section =~ /^\| (?:LOG |WARNING )?`([^`]*)` \|/mg;
+my %listed = map { $_ => 1 } $section =~ /^\| (?:LOG |NOTICE |WARNING )?`([^`]*)` \|/mg;
 
 cmp_ok(scalar keys %lines, '>', 12, 'lines were found in the sources');
 ok($listed{$_}, "listed: $_, of $lines{$_}") foreach sort keys %lines;

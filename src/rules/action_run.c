@@ -285,8 +285,8 @@ atlas_action_failed(const AtlasAction *action, const char *message, bool tries_f
 {
 	if (atlas_action_fail(action, message, tries_for_ever))
 		ereport(LOG,
-				(errmsg("the action for match " INT64_FORMAT " of a rule has failed %d times: %s",
-						action->match_id, action->attempts, message),
+				(errmsg("the action for match %s of a rule has failed %d times: %s",
+						psprintf(INT64_FORMAT, action->match_id), action->attempts, message),
 				 errhint("Repair the cause and call atlas_retry_failed().")));
 }
 

@@ -30,6 +30,7 @@
 #define MAX_BACKOFF_EXPONENT 6	/* 64 seconds */
 
 static BackgroundWorkerHandle *handles[ATLAS_MAX_ACTION_SESSIONS];
+static bool slot_missing = false;	/* it has been logged already */
 
 /* Most action workers at a time. */
 static int
@@ -150,15 +151,20 @@ atlas_action_worker_start(TimestampTz now)
 	strlcpy(worker.bgw_name, "atlas_events action worker", sizeof(worker.bgw_name));
 	strlcpy(worker.bgw_type, "atlas_events action worker", sizeof(worker.bgw_type));
 	if (RegisterDynamicBackgroundWorker(&worker, &handles[index]))
+	{
+		slot_missing = false;
 		return true;
+	}
 
 	handles[index] = NULL;
 	LWLockAcquire(atlas_shared->lock, LW_EXCLUSIVE);
 	put_off_start(&atlas_shared->action_sessions[index], now, RETRY_MILLISECONDS);
 	LWLockRelease(atlas_shared->lock);
-	ereport(LOG,
-			(errmsg("no background worker slot is free for an atlas_events action worker"),
-			 errhint("Increase max_worker_processes; actions wait until one is free.")));
+	if (!slot_missing)
+		ereport(LOG,
+				(errmsg("no background worker slot is free for an atlas_events action worker"),
+				 errhint("Increase max_worker_processes; actions wait until one is free.")));
+	slot_missing = true;
 	return false;
 }
 
