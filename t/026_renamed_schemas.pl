@@ -81,7 +81,7 @@ while (@acknowledged < 50 * $rounds || $renames < 10 * $rounds)
 	$renames = $node->safe_psql('atlas', 'SELECT last_value FROM renamed');
 	die 'there were not enough renames or events: ' . slurp_file($errors) if time > $deadline;
 }
-$renaming->signal('INT');
+$renaming->signal('TERM');
 $renaming->finish;
 note "$_: $refused{$_} times" foreach sort keys %refused;
 note scalar(@acknowledged), " events while the schema was renamed $renames times";
