@@ -396,7 +396,7 @@ CREATE TABLE atlas_rules (
     system_identifier bigint NOT NULL,
     database_id oid NOT NULL,
     PRIMARY KEY (tenant_id, rule_id),
-    UNIQUE (tenant_id, rule_name)
+    CONSTRAINT atlas_rules_tenant_id_rule_name_key UNIQUE (tenant_id, rule_name)
 );
 
 -- Whether any rule is enabled, is still to begin, or was switched off, is asked for all tenants at once.
