@@ -273,6 +273,11 @@ SELECT count(*) FILTER (WHERE x.events IS DISTINCT FROM coalesce(f.events, 0)) A
   FROM expected x JOIN conditions c USING (n)
   LEFT JOIN LATERAL (SELECT object_id, events FROM atlas_find_objects('CUSTOMER', condition => c.condition, since => NULL)) f ON f.object_id = x.object_id
  WHERE x.n % 7 = 0;
+SET LOCAL client_min_messages = warning;
+WITH r AS MATERIALIZED (SELECT c.n, t.object_id, count(*) AS events FROM conditions c, LATERAL atlas_test_rule('CUSTOMER', condition => c.condition) t GROUP BY 1, 2)
+SELECT count(*) FILTER (WHERE x.events IS DISTINCT FROM coalesce(r.events, 0)) AS differences_of_rules, sum(r.events) > 5000 AS are_many
+  FROM expected x LEFT JOIN r USING (n, object_id);
+RESET client_min_messages;
 
 -- ---------------------------------------------------------------------
 -- Paths that would hurt are stopped, and the session goes on
