@@ -154,6 +154,13 @@ sub catalog_ok
 	make_database($node, 'fresh', extension => 0);
 	make_api($node, 'fresh');
 	submit_events($node, 'fresh', 1, 1);
+
+	# Rules have partitions as soon as they have hits and matches.
+	$node->safe_psql('fresh', q{SET client_min_messages = warning;
+		SELECT atlas_create_rule('twice', 'CUSTOMER', 'Upgraded', times => 2, within => '1 hour')});
+	$node->safe_psql('fresh', 'SELECT atlas_link_events()');
+	is($node->safe_psql('fresh', 'SELECT count(since) FROM atlas_rules'), '1', "$name: a rule begins in a fresh one");
+	$node->safe_psql('fresh', "$upgraded FROM generate_series(1, 2)");
 	$node->safe_psql('fresh', 'SELECT atlas_link_events()');
 	foreach my $database (qw(atlas fresh))
 	{
