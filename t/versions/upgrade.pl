@@ -158,7 +158,7 @@ sub catalog_ok
 	# Rules have partitions as soon as they have hits and matches.
 	$node->safe_psql('fresh', q{SET client_min_messages = warning;
 		SELECT atlas_create_rule('twice', 'CUSTOMER', 'Upgraded', times => 2, within => '1 hour')});
-	$node->safe_psql('fresh', 'SELECT atlas_link_events()');
+	$node->safe_psql('fresh', 'SELECT atlas_link_events(); SELECT atlas_link_events()');
 	is($node->safe_psql('fresh', 'SELECT count(since) FROM atlas_rules'), '1', "$name: a rule begins in a fresh one");
 	$node->safe_psql('fresh', "$upgraded FROM generate_series(1, 2)");
 	$node->safe_psql('fresh', 'SELECT atlas_link_events()');
