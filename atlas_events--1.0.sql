@@ -804,7 +804,7 @@ CREATE FUNCTION atlas_link_events(max_events int DEFAULT 1000) RETURNS bigint
 
 COMMENT ON FUNCTION atlas_link_events(int) IS
 'Links up to max_events pending events here and now, without any worker, and returns how many became LINKED.
-Also looks up the unresolved references that are due again, and makes the documents by which up to max_events events are found. Can run beside a linker: each event is then linked by one of the two.';
+Also looks up the unresolved references that are due again, makes the documents by which up to max_events events are found, and evaluates rules for them; what rules do is left to action workers. Can run beside a linker: each event is then linked by one of the two.';
 
 CREATE FUNCTION atlas_retry_failed(event_id uuid DEFAULT NULL) RETURNS bigint
     AS 'MODULE_PATHNAME', 'atlas_retry_failed'

@@ -192,7 +192,6 @@ $node->safe_psql('atlas', q{SELECT atlas_drop_rule('At the end')});
 
 reload("atlas_events.rule_match_limit = 20");
 make_rule($node, 'atlas', 'Often', "action => 'work.act(jsonb)'");
-make_rule($node, 'atlas', 'Often, read', "'\$.name == \"x\"', 1, NULL, 'ANY'");
 push @ids, submit_named($node, 'atlas', 'Often', 20);
 settled_ok($node, 'atlas', 'as many matches as are allowed');
 is(statuses($node, 'atlas', 'Often'), 'DONE 20', 'are acted on');

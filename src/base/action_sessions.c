@@ -6,18 +6,13 @@
 
 #include <signal.h>
 
-#include "storage/latch.h"
-
 #include "base/action_sessions.h"
 #include "base/shmem.h"
 
 void
 atlas_action_session_wake(AtlasActionSession *session)
 {
-	Latch	   *latch = (Latch *) (uintptr_t) pg_atomic_read_u64(&session->latch);
-
-	if (latch != NULL)
-		SetLatch(latch);
+	(void) atlas_shmem_set_latch(&session->latch);
 }
 
 /* Does nobody need the place? What was wanted in a database that is gone is not wanted any more. */
@@ -110,10 +105,10 @@ give_order(Oid database, Order order)
 	return found;
 }
 
-bool
+void
 atlas_action_sessions_ask(Oid database)
 {
-	return give_order(database, ASK);
+	(void) give_order(database, ASK);
 }
 
 bool

@@ -13,8 +13,8 @@
  */
 extern bool atlas_action_session_want(Oid database, Oid role);
 
-/* Has the processes in a database leave, those that are waiting at once. Returns whether there are any. */
-extern bool atlas_action_sessions_ask(Oid database);
+/* Has the processes in a database leave, those that are waiting at once; says whether there are any; and terminates them. */
+extern void atlas_action_sessions_ask(Oid database);
 extern bool atlas_action_sessions_are_there(Oid database);
 extern void atlas_action_sessions_terminate(Oid database);
 

@@ -221,8 +221,8 @@ atlas_shmem_note_problem(AtlasDatabase *slot, const char *message, TimestampTz n
 }
 
 /* Wakes a process up, if there is one. A latch that nobody owns any more may be set. */
-static bool
-set_latch(pg_atomic_uint64 *latch)
+bool
+atlas_shmem_set_latch(pg_atomic_uint64 *latch)
 {
 	Latch	   *target = (Latch *) (uintptr_t) pg_atomic_read_u64(latch);
 
@@ -236,7 +236,7 @@ set_latch(pg_atomic_uint64 *latch)
 void
 atlas_shmem_wake_launcher(void)
 {
-	(void) set_latch(&atlas_shared->launcher_latch);
+	(void) atlas_shmem_set_latch(&atlas_shared->launcher_latch);
 }
 
 void
@@ -244,7 +244,7 @@ atlas_shmem_nudge(AtlasDatabase *slot)
 {
 	pg_atomic_write_u32(&slot->pending, 1);
 	pg_memory_barrier();
-	if (!set_latch(&slot->latch))
+	if (!atlas_shmem_set_latch(&slot->latch))
 		atlas_shmem_wake_launcher();
 }
 

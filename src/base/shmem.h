@@ -135,4 +135,7 @@ extern void atlas_shmem_wake(AtlasDatabase *slot);
 extern void atlas_shmem_nudge(AtlasDatabase *slot);
 extern void atlas_shmem_wake_launcher(void);
 
+/* Sets the latch of a process. Returns false if there is none. */
+extern bool atlas_shmem_set_latch(pg_atomic_uint64 *latch);
+
 #endif							/* ATLAS_SHMEM_H */

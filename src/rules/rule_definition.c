@@ -276,16 +276,6 @@ this_transaction(void)
 	return UInt64GetDatum(U64FromFullTransactionId(GetTopFullTransactionId()));
 }
 
-/* Sets a parameter to a text. */
-static void
-put_word(Datum *values, char *nulls, int parameter, const char *value)
-{
-	if (value == NULL)
-		nulls[parameter] = 'n';
-	else
-		values[parameter] = CStringGetTextDatum(value);
-}
-
 /* Sets a parameter to a value that is passed by reference. */
 static void
 put_pointer(Datum *values, char *nulls, int parameter, const void *value)
@@ -315,8 +305,8 @@ atlas_rule_create(const AtlasRuleWish *wish, const AtlasRule *rule)
 	values[7] = CStringGetTextDatum(atlas_rule_role_name(rule->role));
 	values[8] = NameGetDatum(&owner_name);
 	values[9] = this_transaction();
-	put_word(values, nulls, 10, calls ? get_namespace_name(get_func_namespace(wish->action)) : NULL);
-	put_word(values, nulls, 11, calls ? get_func_name(wish->action) : NULL);
+	put_pointer(values, nulls, 10, calls ? cstring_to_text(get_namespace_name(get_func_namespace(wish->action))) : NULL);
+	put_pointer(values, nulls, 11, calls ? cstring_to_text(get_func_name(wish->action)) : NULL);
 	put_pointer(values, nulls, 12, wish->channel);
 	put_pointer(values, nulls, 13, wish->cooldown);
 	values[14] = Int64GetDatum((int64) GetSystemIdentifier());

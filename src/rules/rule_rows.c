@@ -19,6 +19,7 @@
 #include "base/event_id.h"
 #include "base/extension.h"
 #include "base/statement.h"
+#include "rules/rule_actions.h"
 #include "rules/rule_rows.h"
 #include "store/partitions.h"
 #include "store/rows.h"
@@ -147,7 +148,7 @@ match_values(List *matches, Datum *values)
 		atlas_column_add_pointer(&columns[5], match->rule->name);
 		atlas_column_add_pointer(&columns[6], match->rule->object_type);
 		atlas_column_add_pointer(&columns[7], match->object_id);
-		atlas_column_add_pointer(&columns[8], match->rule->session_role == NULL ? NULL : cstring_to_text("PENDING"));
+		atlas_column_add_pointer(&columns[8], match->rule->session_role == NULL ? NULL : cstring_to_text(ATLAS_ACTION_PENDING));
 	}
 	for (int i = 0; i < lengthof(types); i++)
 		values[i] = atlas_column_array(&columns[i], types[i]);

@@ -189,7 +189,7 @@ hold(Oid database, bool is_template)
 	if (entry->slot != NULL)
 	{
 		atlas_shmem_nudge(entry->slot);
-		(void) atlas_action_sessions_ask(database);
+		atlas_action_sessions_ask(database);
 	}
 	return entry->slot;
 }

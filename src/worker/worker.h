@@ -1,7 +1,8 @@
 /*
  * worker.h
  *		What the background workers have in common. There is one launcher in the
- *		server, and one linker in each database that has something to link.
+ *		server, one linker in each database that has something to link, and one action worker for each role in it
+ *		in whose session actions of rules are due.
  */
 #ifndef ATLAS_WORKER_H
 #define ATLAS_WORKER_H
